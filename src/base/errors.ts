@@ -1,0 +1,61 @@
+/**
+ * Whose fault it is decides the class: the caller's mistake is a `TypeError` or `RangeError`, a
+ * remote peer's mistake is a {@linkcode ProtocolError}, and what a user can act on is a
+ * {@linkcode CairnError} with one sentence that says what to do.
+ */
+
+/** What a remote peer did wrong. The connection it came on closes; nothing else is affected. */
+export type ProtocolErrorCode =
+  | "malformed"
+  | "too-large"
+  | "unexpected-message"
+  | "handshake-failed"
+  | "wrong-peer"
+  | "expired"
+  | "unsupported-version"
+  | "decryption-failed"
+  | "weak-key"
+  | "rate-limited"
+  | "timeout";
+
+/** A remote peer broke the protocol. Its message is for the local log, never for the peer. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+  readonly code: ProtocolErrorCode;
+
+  constructor(code: ProtocolErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** What a user of the program or the library can act on. */
+export type CairnErrorCode =
+  | "not-paired"
+  | "unreachable"
+  | "refused"
+  | "pairing-failed"
+  | "too-large"
+  | "timeout"
+  | "closed"
+  | "invalid-option"
+  | "address-in-use"
+  | "certificate-unreadable"
+  | "data-folder-in-use"
+  | "data-folder-corrupt"
+  | "data-folder-unusable"
+  | "disk-full";
+
+/** A failure whose message is one clear sentence for the person who runs the program. */
+export class CairnError extends Error {
+  /** Always `CairnError`. */
+  override readonly name = "CairnError";
+  /** What to branch on; the message is for people. */
+  readonly code: CairnErrorCode;
+
+  /** `message` is one sentence that says what to do. */
+  constructor(code: CairnErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
