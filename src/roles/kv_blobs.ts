@@ -1,0 +1,158 @@
+import { concatBytes, toHex } from "../base/bytes.ts";
+import { type Host, systemHost } from "../base/host.ts";
+import { type GroupCommit, KV_LIMITS, type KvOperation } from "./group_commit.ts";
+
+/** Where a large body lies. Store it in the record that owns the body. */
+export interface BlobRef {
+  /** 16 random bytes. */
+  readonly blob: Uint8Array;
+  readonly parts: number;
+  readonly size: number;
+}
+
+/** A body as its owner's record embeds it: the bytes themselves, or where they lie. */
+export type StoredBody = Uint8Array | BlobRef;
+
+/** Bodies up to this size are embedded; the rest of the record has room beside them. */
+export const INLINE_BYTES = 48 * 1024;
+/** The largest body: as many parts as can be deleted in one commit beside other changes. */
+export const LARGEST_BODY_BYTES = 32 * 1024 * 1024;
+const PART_BYTES = KV_LIMITS.valueBytes;
+const PARTS_PER_COMMIT = 6;
+
+/**
+ * Keeps bodies of any size in Deno KV, whose values are bounded. A large body's parts are written
+ * first under a staging record; the commit that makes its owner's record durable removes that
+ * record. What a crash leaves staged belongs to nobody and is swept at the next start.
+ *
+ * One object per `prefix`: it takes the staging records of others for leftovers.
+ */
+export class KvBlobs {
+  readonly #kv: Deno.Kv;
+  readonly #commit: GroupCommit;
+  readonly #prefix: readonly string[];
+  readonly #host: Host;
+  /** Names this run in staging records. */
+  readonly #run: string;
+
+  constructor(
+    kv: Deno.Kv,
+    commit: GroupCommit,
+    prefix: readonly string[],
+    host: Host = systemHost,
+  ) {
+    this.#kv = kv;
+    this.#commit = commit;
+    this.#prefix = prefix;
+    this.#host = host;
+    this.#run = toHex(host.random(16));
+  }
+
+  /**
+   * Prepares `bytes` for an owner's record: embed `value` in it and commit it with `ops`. When that
+   * commit fails, or is not made, call {@linkcode KvBlobs.abandon}.
+   */
+  async storeBody(
+    bytes: Uint8Array,
+  ): Promise<{ value: StoredBody; ops: KvOperation[] }> {
+    // A copy, because serializing a view would store all of the buffer below it.
+    if (bytes.length <= INLINE_BYTES) return { value: bytes.slice(), ops: [] };
+    const { ref, ops } = await this.putBlob(bytes);
+    return { value: ref, ops };
+  }
+
+  /** The body, or `undefined` when parts of it are missing. */
+  async readBody(value: StoredBody): Promise<Uint8Array | undefined> {
+    return value instanceof Uint8Array ? value : await this.readBlob(value);
+  }
+
+  /** What deletes the body; belongs in the commit that deletes its owner's record. */
+  bodyDeleteOps(value: StoredBody): KvOperation[] {
+    return value instanceof Uint8Array ? [] : this.deleteOps(value);
+  }
+
+  /** Writes `bytes` in parts. @throws {RangeError} above {@linkcode LARGEST_BODY_BYTES}. */
+  async putBlob(bytes: Uint8Array): Promise<{ ref: BlobRef; ops: KvOperation[] }> {
+    if (bytes.length > LARGEST_BODY_BYTES) {
+      throw new RangeError(`Cannot store a body of ${bytes.length} bytes`);
+    }
+    const ref: BlobRef = {
+      blob: this.#host.random(16),
+      parts: Math.ceil(bytes.length / PART_BYTES),
+      size: bytes.length,
+    };
+    const staged = this.#stagedKey(ref);
+    try {
+      await this.#commit.commit([{ type: "set", key: staged, value: { run: this.#run, ref } }]);
+      for (let first = 0; first < ref.parts; first += PARTS_PER_COMMIT) {
+        const last = Math.min(first + PARTS_PER_COMMIT, ref.parts);
+        const sets: KvOperation[] = [];
+        for (let part = first; part < last; part++) {
+          const value = bytes.slice(part * PART_BYTES, (part + 1) * PART_BYTES);
+          sets.push({ type: "set", key: this.#partKey(ref, part), value });
+        }
+        await this.#commit.commit(sets);
+      }
+    } catch (error) {
+      await this.abandon(ref);
+      throw error;
+    }
+    const { versionstamp } = await this.#kv.get(staged);
+    // Checking for null would mean the opposite: that the record is absent.
+    if (versionstamp === null) throw new Error("A staging record vanished");
+    return {
+      ref,
+      ops: [{ type: "check", key: staged, versionstamp }, { type: "delete", key: staged }],
+    };
+  }
+
+  /** The blob's bytes, or `undefined` when parts of it are missing. */
+  async readBlob(ref: BlobRef): Promise<Uint8Array | undefined> {
+    const parts: Uint8Array[] = [];
+    const prefix = [...this.#prefix, "part", ref.blob];
+    for await (const { value } of this.#kv.list<Uint8Array>({ prefix })) parts.push(value);
+    const bytes = concatBytes(...parts);
+    return bytes.length === ref.size ? bytes : undefined;
+  }
+
+  /** What deletes the blob; belongs in the commit that deletes its owner's record. */
+  deleteOps(ref: BlobRef): KvOperation[] {
+    return Array.from(
+      { length: ref.parts },
+      (_, part) => ({ type: "delete", key: this.#partKey(ref, part) }),
+    );
+  }
+
+  /** Removes a body whose owner's record was not committed. Never throws: a start sweeps it. */
+  async abandon(value: StoredBody): Promise<void> {
+    if (value instanceof Uint8Array) return;
+    try {
+      await this.#commit.commit(
+        [...this.deleteOps(value), { type: "delete", key: this.#stagedKey(value) }],
+        { freesSpace: true },
+      );
+    } catch {
+      // Its staging record is still there for the next start.
+    }
+  }
+
+  /** Removes what earlier runs left staged. Call it once, at start. */
+  async sweepStaged(): Promise<void> {
+    const leftovers: BlobRef[] = [];
+    const records = this.#kv.list<{ run: string; ref: BlobRef }>({
+      prefix: [...this.#prefix, "staged"],
+    });
+    for await (const { value } of records) {
+      if (value.run !== this.#run) leftovers.push(value.ref);
+    }
+    for (const ref of leftovers) await this.abandon(ref);
+  }
+
+  #stagedKey(ref: BlobRef): Deno.KvKey {
+    return [...this.#prefix, "staged", ref.blob];
+  }
+
+  #partKey(ref: BlobRef, part: number): Deno.KvKey {
+    return [...this.#prefix, "part", ref.blob, part];
+  }
+}

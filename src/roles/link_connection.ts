@@ -1,0 +1,223 @@
+import { CairnError, ProtocolError } from "../base/errors.ts";
+import type { Host } from "../base/host.ts";
+import type { Identity } from "../protocol/crypto/identity.ts";
+import type { PeerId } from "../protocol/crypto/peer_id.ts";
+import { x25519KeyPair } from "../protocol/crypto/primitives.ts";
+import { decodeEnvelope, encodeEnvelope, type Envelope } from "../protocol/envelope.ts";
+import { type Link, LinkHandshake, MAX_ENVELOPE_LENGTH } from "../protocol/link/link.ts";
+import { MessageType } from "../protocol/message_types.ts";
+import { decodeSessionClose, encodeSessionClose } from "../protocol/session_messages.ts";
+import { messageId } from "../protocol/uuid.ts";
+import type { LinkKeys } from "./link_keys.ts";
+import type { FrameSocket } from "./web_socket.ts";
+
+const HANDSHAKE_TIMEOUT = 10_000;
+const SILENT_INTERVALS = 3;
+const MAX_EARLY_ENVELOPES = 64;
+/** Bytes waiting in a carrier above which no more deliveries are added. */
+const CONGESTED_BYTES = 2 * 1_048_576;
+
+/** What all links of one process share. */
+export interface LinkContext {
+  readonly identity: Identity;
+  readonly keys: LinkKeys;
+  readonly capabilities: readonly string[];
+  readonly host: Host;
+  /** Milliseconds without anything sent after which a heartbeat goes out. */
+  readonly heartbeat: number;
+}
+
+/**
+ * Runs the handshake as initiator. `nominate` is asked before the message that completes it on the
+ * other side: of several attempts at once only the first that is nominated becomes a link.
+ *
+ * @throws {ProtocolError | CairnError} when it fails.
+ */
+export function initiateLink(
+  socket: FrameSocket,
+  context: LinkContext,
+  options: { expectedPeer: PeerId; signal?: AbortSignal; nominate?: () => boolean },
+): Promise<LinkConnection> {
+  return openLink("initiator", socket, context, options);
+}
+
+/** Runs the handshake as acceptor. @throws {ProtocolError | CairnError} when it fails. */
+export function acceptLink(
+  socket: FrameSocket,
+  context: LinkContext,
+  options: { signal?: AbortSignal } = {},
+): Promise<LinkConnection> {
+  return openLink("acceptor", socket, context, options);
+}
+
+function openLink(
+  role: "initiator" | "acceptor",
+  socket: FrameSocket,
+  context: LinkContext,
+  options: { expectedPeer?: PeerId; signal?: AbortSignal; nominate?: () => boolean },
+): Promise<LinkConnection> {
+  const handshake = new LinkHandshake(role, {
+    identity: context.identity,
+    linkKey: context.keys.current(),
+    ephemeralPair: x25519KeyPair(context.host.random(32)),
+    capabilities: context.capabilities,
+    ...(options.expectedPeer && { expectedPeer: options.expectedPeer }),
+  });
+  return new Promise((resolve, reject) => {
+    const abort = () => fail(new CairnError("closed", "The link was given up"));
+    const settle = () => {
+      clearTimeout(timer);
+      options.signal?.removeEventListener("abort", abort);
+    };
+    const fail = (error: unknown) => {
+      settle();
+      socket.onFrame = () => {};
+      socket.onClose = () => {};
+      socket.destroy();
+      reject(error);
+    };
+    const timer = setTimeout(
+      () => fail(new ProtocolError("timeout", "The handshake took too long")),
+      HANDSHAKE_TIMEOUT,
+    );
+    if (options.signal?.aborted) return abort();
+    options.signal?.addEventListener("abort", abort);
+    socket.onClose = () =>
+      fail(new CairnError("unreachable", "The other side closed the connection in the handshake"));
+    socket.onFrame = (frame) => {
+      try {
+        const { reply, link } = handshake.receive(frame, context.host.now());
+        if (link && options.nominate?.() === false) return abort();
+        if (reply) socket.send(reply);
+        if (!link) return;
+        settle();
+        resolve(new LinkConnection(socket, link, context));
+      } catch (error) {
+        fail(error);
+      }
+    };
+    if (role === "initiator") socket.send(handshake.start());
+  });
+}
+
+/** An established link on its carrier: envelopes out and in, heartbeat, and one orderly end. */
+export class LinkConnection {
+  readonly remote: PeerId;
+  readonly capabilities: ReadonlySet<string>;
+  readonly handshakeHash: Uint8Array;
+  readonly identityKey: Uint8Array;
+  /** Called once, with the reason, when the link has ended from either side. */
+  onClose: (reason: string) => void = () => {};
+  readonly #socket: FrameSocket;
+  readonly #link: Link;
+  readonly #host: Host;
+  readonly #heartbeat: number;
+  #early: Envelope[] = [];
+  #onEnvelope: ((envelope: Envelope) => void) | undefined;
+  #lastHeard: number;
+  #lastSent: number;
+  #closed: string | undefined;
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor(socket: FrameSocket, link: Link, context: LinkContext) {
+    this.#socket = socket;
+    this.#link = link;
+    this.#host = context.host;
+    this.#heartbeat = context.heartbeat;
+    this.remote = link.remote.peerId;
+    this.identityKey = link.remote.identityKey;
+    this.capabilities = link.remote.capabilities;
+    this.handshakeHash = link.handshakeHash;
+    this.#lastHeard = this.#lastSent = context.host.monotonic();
+    socket.onFrame = (frame) => this.#receive(frame);
+    socket.onClose = ({ reason }) => this.#ended(reason || "connection lost");
+    this.#timer = setInterval(() => this.#beat(), context.heartbeat);
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** True while so much waits in the carrier that deliveries should pause. */
+  get congested(): boolean {
+    return this.#socket.bufferedBytes > CONGESTED_BYTES;
+  }
+
+  /** Receives every envelope but heartbeats; what came earlier is handed over at once. */
+  set onEnvelope(handler: (envelope: Envelope) => void) {
+    this.#onEnvelope = handler;
+    const early = this.#early;
+    this.#early = [];
+    for (const envelope of early) this.#dispatch(envelope);
+  }
+
+  /** Allows the remote the envelopes of a paired peer. */
+  trustRemote(): void {
+    this.#link.maxEnvelopeLength = MAX_ENVELOPE_LENGTH;
+  }
+
+  /** Sends one message; silently nothing once the link has ended. */
+  send(type: number, payload: Uint8Array): void {
+    if (this.#closed !== undefined) return;
+    const id = messageId(this.#host.now(), this.#host.random(10));
+    for (const frame of this.#link.seal(encodeEnvelope({ type, id, payload }))) {
+      this.#socket.send(frame);
+    }
+    this.#lastSent = this.#host.monotonic();
+  }
+
+  /** Ends the link, telling the remote why. */
+  close(reason: string): void {
+    if (this.#closed !== undefined) return;
+    this.send(MessageType.SessionClose, encodeSessionClose({ reason }));
+    this.#socket.close(1000, reason);
+    this.#ended(reason);
+  }
+
+  #receive(frame: Uint8Array): void {
+    if (this.#closed !== undefined) return;
+    try {
+      const bytes = this.#link.open(frame);
+      this.#lastHeard = this.#host.monotonic();
+      if (bytes) this.#dispatch(decodeEnvelope(bytes));
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.close(error.code === "too-large" ? "too-large" : "protocol-error");
+    }
+  }
+
+  #dispatch(envelope: Envelope): void {
+    switch (envelope.type) {
+      case MessageType.Heartbeat:
+        return this.send(MessageType.HeartbeatAck, new Uint8Array(0));
+      case MessageType.HeartbeatAck:
+        return;
+      case MessageType.SessionClose: {
+        const { reason } = decodeSessionClose(envelope.payload);
+        this.#socket.close(1000, "");
+        return this.#ended(reason);
+      }
+    }
+    if (this.#onEnvelope) return this.#onEnvelope(envelope);
+    if (this.#early.length >= MAX_EARLY_ENVELOPES) return this.close("protocol-error");
+    this.#early.push(envelope);
+  }
+
+  #beat(): void {
+    const now = this.#host.monotonic();
+    if (now - this.#lastHeard > SILENT_INTERVALS * this.#heartbeat) {
+      this.#socket.destroy();
+      return this.#ended("timeout");
+    }
+    if (now - this.#lastSent >= this.#heartbeat) {
+      this.send(MessageType.Heartbeat, new Uint8Array(0));
+    }
+  }
+
+  #ended(reason: string): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
+    clearInterval(this.#timer);
+    this.onClose(reason);
+  }
+}

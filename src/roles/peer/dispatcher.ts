@@ -1,0 +1,57 @@
+import { formatUuid } from "../../protocol/uuid.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Listeners } from "./listeners.ts";
+import type { NodeEvents } from "./node_api.ts";
+
+/**
+ * Hands what the inbox has released to the application's handlers, one message at a time, in order,
+ * and acknowledges each after its handlers have resolved. One that fails is shown again at the next
+ * start.
+ */
+export class Dispatcher {
+  readonly #inbox: Inbox;
+  readonly #listeners: Listeners<NodeEvents>;
+  readonly #onAcknowledged: () => void;
+  #running: Promise<void> | undefined;
+  #last = 0;
+  #woken = false;
+  #closed = false;
+
+  constructor(inbox: Inbox, listeners: Listeners<NodeEvents>, onAcknowledged: () => void) {
+    this.#inbox = inbox;
+    this.#listeners = listeners;
+    this.#onAcknowledged = onAcknowledged;
+  }
+
+  /** There may be something to hand over. */
+  wake(): void {
+    this.#woken = true;
+    if (this.#closed) return;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#woken) this.wake();
+    });
+  }
+
+  /** Resolves when the handlers of the message under way have, and it was acknowledged. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    this.#woken = false;
+    while (this.#listeners.has("message") && !this.#closed) {
+      const next = await this.#inbox.next(this.#last);
+      if (!next) return;
+      const { arrival, from, message: { id, channel, data, sentAt } } = next;
+      await this.#listeners.deliver(
+        "message",
+        { id: formatUuid(id), from, channel, data, sentAt },
+        () => this.#inbox.acknowledge(arrival),
+      );
+      this.#last = arrival;
+      this.#onAcknowledged();
+    }
+  }
+}

@@ -1,0 +1,288 @@
+import { getLogger } from "@logtape/logtape";
+import { fromBase64, fromUtf8, toBase64, utf8 } from "../../base/bytes.ts";
+import { CairnError, type CairnErrorCode } from "../../base/errors.ts";
+import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { Node } from "./node.ts";
+import { MAX_DATA_LENGTH } from "./node.ts";
+
+const log = getLogger(["cairn", "peer"]);
+
+/** Longest path of a Unix socket that every system takes. */
+const MAX_SOCKET_PATH = 100;
+const SOCKET_NAME = "peer.sock";
+const POINTER_NAME = "peer.sock.path";
+const MAX_LINE = MAX_DATA_LENGTH * 2;
+
+interface Request {
+  readonly do: "id" | "list" | "send" | "pair-psk" | "pair-approved" | "unpair";
+  readonly peer?: string;
+  readonly psk?: string;
+  readonly channel?: string;
+  readonly data?: string;
+}
+
+type Answer =
+  | { readonly ok: true; readonly value?: unknown }
+  | { readonly ok: false; readonly code: CairnErrorCode | "unexpected"; readonly message: string };
+
+/**
+ * Lets other processes of the same user use a node whose data folder this process owns: requests
+ * are JSON lines on a Unix socket in that folder, which only its owner can enter.
+ */
+export class Handover {
+  readonly #listener: Deno.UnixListener;
+  readonly #connections = new Set<Deno.UnixConn>();
+  readonly #cleanUp: () => Promise<void>;
+
+  private constructor(listener: Deno.UnixListener, cleanUp: () => Promise<void>) {
+    this.#listener = listener;
+    this.#cleanUp = cleanUp;
+  }
+
+  /** Listens for the commands of other processes on behalf of `node`. */
+  static async open(storagePath: string, node: Node): Promise<Handover> {
+    const { path, folder } = await chooseSocketPath(storagePath);
+    await remove(path);
+    const listener = Deno.listen({ transport: "unix", path });
+    await Deno.chmod(path, 0o600);
+    const handover = new Handover(listener, async () => {
+      await remove(path);
+      if (folder === undefined) return;
+      await remove(folder);
+      await remove(`${storagePath}/${POINTER_NAME}`);
+    });
+    void handover.#accept(node);
+    return handover;
+  }
+
+  async close(): Promise<void> {
+    this.#listener.close();
+    for (const connection of this.#connections) closeQuietly(connection);
+    await this.#cleanUp();
+  }
+
+  async #accept(node: Node): Promise<void> {
+    try {
+      for await (const connection of this.#listener) {
+        this.#connections.add(connection);
+        void this.#serve(connection, node).finally(() => {
+          this.#connections.delete(connection);
+          closeQuietly(connection);
+        });
+      }
+    } catch (error) {
+      log.debug("The handover socket ended: {error}", { error });
+    }
+  }
+
+  async #serve(connection: Deno.UnixConn, node: Node): Promise<void> {
+    const lines = new LineReader(connection);
+    try {
+      for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
+        for await (const answer of answers(node, JSON.parse(line))) {
+          await writeLine(connection, answer);
+        }
+      }
+    } catch (error) {
+      log.debug("A handover ended: {error}", { error });
+    }
+  }
+}
+
+async function* answers(node: Node, request: Request): AsyncGenerator<Answer> {
+  try {
+    switch (request.do) {
+      case "id":
+        return yield { ok: true, value: node.peerId.toString() };
+      case "list":
+        return yield {
+          ok: true,
+          value: node.pairings().map((pairing) => ({ ...pairing, peerId: `${pairing.peerId}` })),
+        };
+      case "send": {
+        const data = fromBase64(request.data ?? "");
+        const sent = await node.send(peerOf(request), request.channel ?? "", data);
+        yield { ok: true, value: sent.id };
+        await sent.accepted;
+        return yield { ok: true };
+      }
+      case "pair-psk":
+        await node.pairWithPsk(request.psk ?? "", peerOf(request));
+        return yield { ok: true };
+      case "pair-approved":
+        await node.pairApproved(peerOf(request));
+        return yield { ok: true };
+      case "unpair":
+        await node.unpair(peerOf(request));
+        return yield { ok: true };
+    }
+  } catch (error) {
+    const code = error instanceof CairnError ? error.code : "unexpected";
+    yield { ok: false, code, message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function peerOf(request: Request): PeerId {
+  const peerId = PeerId.parse(request.peer ?? "");
+  if (!peerId) throw new CairnError("invalid-option", "Not a Peer ID");
+  return peerId;
+}
+
+/** A node in another process, reached through its {@linkcode Handover}. */
+export class RemoteNode {
+  readonly peerId: PeerId;
+  readonly #connection: Deno.UnixConn;
+  readonly #lines: LineReader;
+
+  private constructor(connection: Deno.UnixConn, lines: LineReader, peerId: PeerId) {
+    this.#connection = connection;
+    this.#lines = lines;
+    this.peerId = peerId;
+  }
+
+  /** Connects to the process that owns `storagePath`; `undefined` when it takes no commands. */
+  static async connect(storagePath: string): Promise<RemoteNode | undefined> {
+    let connection: Deno.UnixConn;
+    try {
+      connection = await Deno.connect({ transport: "unix", path: await socketPath(storagePath) });
+    } catch {
+      return undefined;
+    }
+    const lines = new LineReader(connection);
+    await writeLine(connection, { do: "id" } satisfies Request);
+    const peerId = PeerId.parse(String(await answer(lines)));
+    if (!peerId) {
+      closeQuietly(connection);
+      return undefined;
+    }
+    return new RemoteNode(connection, lines, peerId);
+  }
+
+  async pairings(): Promise<
+    { peerId: PeerId; mechanism: string; pairedAt: number; connected: boolean }[]
+  > {
+    const listed = await this.#ask({ do: "list" });
+    if (!Array.isArray(listed)) return [];
+    return listed.flatMap((entry) => {
+      const peerId = PeerId.parse(String(entry.peerId));
+      return peerId ? [{ ...entry, peerId }] : [];
+    });
+  }
+
+  async send(
+    recipient: PeerId,
+    channel: string,
+    data: Uint8Array,
+  ): Promise<{ id: string; accepted: Promise<void> }> {
+    const peer = recipient.toString();
+    const id = String(await this.#ask({ do: "send", peer, channel, data: toBase64(data) }));
+    const accepted = answer(this.#lines).then(() => {});
+    accepted.catch(() => {});
+    return { id, accepted };
+  }
+
+  async pairWithPsk(psk: string, server: PeerId): Promise<PeerId> {
+    await this.#ask({ do: "pair-psk", psk, peer: server.toString() });
+    return server;
+  }
+
+  async pairApproved(server: PeerId): Promise<PeerId> {
+    await this.#ask({ do: "pair-approved", peer: server.toString() });
+    return server;
+  }
+
+  async unpair(server: PeerId): Promise<void> {
+    await this.#ask({ do: "unpair", peer: server.toString() });
+  }
+
+  close(): Promise<void> {
+    closeQuietly(this.#connection);
+    return Promise.resolve();
+  }
+
+  async #ask(request: Request): Promise<unknown> {
+    await writeLine(this.#connection, request);
+    return await answer(this.#lines);
+  }
+}
+
+async function answer(lines: LineReader): Promise<unknown> {
+  const line = await lines.next();
+  if (line === undefined) {
+    throw new CairnError("closed", "The process that owns the data folder ended; try again");
+  }
+  const result: Answer = JSON.parse(line);
+  if (result.ok) return result.value;
+  if (result.code === "unexpected") throw new Error(result.message);
+  throw new CairnError(result.code, result.message);
+}
+
+/** Splits a stream into lines of bounded length. */
+class LineReader {
+  readonly #connection: Deno.UnixConn;
+  #rest = new Uint8Array(0);
+
+  constructor(connection: Deno.UnixConn) {
+    this.#connection = connection;
+  }
+
+  async next(): Promise<string | undefined> {
+    const parts: Uint8Array[] = [this.#rest];
+    let length = this.#rest.length;
+    let end = this.#rest.indexOf(10);
+    while (end < 0) {
+      const chunk = new Uint8Array(65_536);
+      const read = await this.#connection.read(chunk);
+      if (read === null) return undefined;
+      const found = chunk.subarray(0, read).indexOf(10);
+      if (found >= 0) end = length + found;
+      parts.push(chunk.subarray(0, read));
+      length += read;
+      if (length > MAX_LINE) throw new RangeError("A handed-over line is too long");
+    }
+    const joined = new Uint8Array(length);
+    let offset = 0;
+    for (const part of parts) {
+      joined.set(part, offset);
+      offset += part.length;
+    }
+    this.#rest = joined.slice(end + 1);
+    return fromUtf8(joined.subarray(0, end));
+  }
+}
+
+async function writeLine(connection: Deno.UnixConn, value: Request | Answer): Promise<void> {
+  const bytes = utf8(`${JSON.stringify(value)}\n`);
+  for (let sent = 0; sent < bytes.length;) sent += await connection.write(bytes.subarray(sent));
+}
+
+async function chooseSocketPath(storagePath: string): Promise<{ path: string; folder?: string }> {
+  const path = `${storagePath}/${SOCKET_NAME}`;
+  if (path.length <= MAX_SOCKET_PATH) return { path };
+  const folder = await Deno.makeTempDir({ prefix: "cairn-" });
+  const short = `${folder}/${SOCKET_NAME}`;
+  await Deno.writeTextFile(`${storagePath}/${POINTER_NAME}`, short, { mode: 0o600 });
+  return { path: short, folder };
+}
+
+async function socketPath(storagePath: string): Promise<string> {
+  const path = `${storagePath}/${SOCKET_NAME}`;
+  if (path.length <= MAX_SOCKET_PATH) return path;
+  return (await Deno.readTextFile(`${storagePath}/${POINTER_NAME}`)).trim();
+}
+
+async function remove(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function closeQuietly(connection: Deno.UnixConn): void {
+  try {
+    connection.close();
+  } catch {
+    // It was closed by the other side already.
+  }
+}

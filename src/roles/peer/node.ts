@@ -1,0 +1,315 @@
+import { utf8 } from "../../base/bytes.ts";
+import { CairnError } from "../../base/errors.ts";
+import { type Host, systemHost } from "../../base/host.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { MessageType } from "../../protocol/message_types.ts";
+import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
+import { judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
+import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
+import { formatUuid } from "../../protocol/uuid.ts";
+import type { LinkConnection } from "../link_connection.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import { Listeners } from "./listeners.ts";
+import { NodeStore } from "./node_store.ts";
+import type { NodeEvents, NodeOptions, PairedPeer, PeerSession, SentMessage } from "./node_api.ts";
+import type { OutboxEntry } from "./outbox_entry.ts";
+import { type PairingProof, pairWith } from "./pair_with.ts";
+import { ServerConversation } from "./server_conversation.ts";
+import { linkUrl, ServerLink } from "./server_link.ts";
+import { until } from "./until.ts";
+import { SignalClient } from "../signal_client.ts";
+
+/** Most bytes that one message may carry: what fits an envelope with everything around it. */
+export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
+const HEARTBEAT = 30_000;
+const PAIRING_TIMEOUT = 30_000;
+const PUBLISH_TIMEOUT = 15_000;
+const SWEEP_INTERVAL = 6 * 3_600_000;
+
+/**
+ * A peer: pairs with servers, writes to peers that may be away, and receives from them.
+ *
+ * @example
+ * ```ts no-eval
+ * const node = await Node.create({ storagePath: "./alice", signalServer: "ws://localhost:8443" });
+ * await node.start();
+ * await node.pairWithPsk("correct horse battery staple", serverPeerId);
+ * node.on("message", (message) => console.log(message.from.toString(), message.data));
+ * ```
+ */
+export class Node {
+  readonly #options: NodeOptions;
+  readonly #store: NodeStore;
+  readonly #host: Host;
+  readonly #listeners = new Listeners<NodeEvents>();
+  readonly #clients: SignalClient[] = [];
+  readonly #links = new Map<string, ServerLink>();
+  readonly #conversations = new Map<LinkConnection, ServerConversation>();
+  readonly #sending = new Map<OutboxEntry, PromiseWithResolvers<void>>();
+  readonly #closing = new AbortController();
+  #sweeper: ReturnType<typeof setInterval> | undefined;
+  readonly #dispatcher: Dispatcher;
+  #lastFailure: Error | undefined;
+
+  private constructor(options: NodeOptions, store: NodeStore, host: Host) {
+    this.#options = options;
+    this.#store = store;
+    this.#host = host;
+    store.outboxEvents.accepted = (entry) => this.#sending.get(entry)?.resolve();
+    store.outboxEvents.delivered = (entry) => {
+      this.#sending.get(entry)?.resolve();
+      this.#listeners.emit("delivered", { id: formatUuid(entry.id), to: entry.recipient });
+    };
+    store.outboxEvents.refused = (entry, error, dropped) => {
+      this.#sending.get(entry)?.reject(error);
+      const id = formatUuid(entry.id);
+      this.#listeners.emit("refused", { id, to: entry.recipient, error, dropped });
+    };
+    this.#dispatcher = new Dispatcher(store.inbox, this.#listeners, () => {
+      for (const conversation of this.#conversations.values()) conversation.roomMade();
+    });
+    store.inbox.onRelease = () => this.#dispatcher.wake();
+  }
+
+  /**
+   * Opens the storage folder, making it and an identity at the first start.
+   *
+   * @throws {CairnError} when the folder is in use, damaged or not writable.
+   */
+  static async create(options: NodeOptions): Promise<Node> {
+    if (options.serverUrl !== undefined) linkUrl(options.serverUrl);
+    const host = options.host ?? systemHost;
+    return new Node(options, await NodeStore.open(options.storagePath, host), host);
+  }
+
+  /** This peer's id. */
+  get peerId(): PeerId {
+    return this.#store.own.identity.peerId;
+  }
+
+  /** Why the latest attempt to reach a server failed, if it did. */
+  get lastFailure(): Error | undefined {
+    return this.#lastFailure;
+  }
+
+  /** Begins to look for the paired servers and to keep links to them. */
+  async start(): Promise<void> {
+    const { signalServer, signalServers = [], signalAuthToken } = this.#options;
+    for (const url of new Set([...(signalServer ? [signalServer] : []), ...signalServers])) {
+      const client = new SignalClient({
+        url,
+        host: this.#host,
+        ...(signalAuthToken !== undefined && { authToken: signalAuthToken }),
+      });
+      this.#clients.push(client);
+      client.start();
+    }
+    for (const { peerId } of this.#store.book.list()) this.#keepLink(peerId);
+    await this.#store.inbox.sweep();
+    this.#sweeper = setInterval(() => void this.#store.inbox.sweep(), SWEEP_INTERVAL);
+  }
+
+  /** Registers a handler; returns what removes it. Message handlers are awaited one by one. */
+  on<Name extends keyof NodeEvents>(
+    name: Name,
+    handler: (event: NodeEvents[Name]) => void | Promise<void>,
+  ): () => void {
+    const remove = this.#listeners.on(name, handler);
+    if (name === "message") this.#dispatcher.wake();
+    return remove;
+  }
+
+  /**
+   * Pairs with a server by a key that both were given. Resolves when both have recorded it and the
+   * server holds this peer's keys, so that others can write to it.
+   *
+   * @throws {CairnError} `pairing-failed`, `unreachable`, `invalid-option`.
+   */
+  async pairWithPsk(psk: string, server: PeerId): Promise<PeerId> {
+    if (judgePsk(psk) === "refused") {
+      throw new CairnError(
+        "invalid-option",
+        `The pre-shared key is too short: at least ${MIN_PSK_LENGTH} bytes, better 16 or more`,
+      );
+    }
+    return await this.#pair(server, { mechanism: "psk", credential: utf8(psk) });
+  }
+
+  /** Pairs with a server on whose list of approved peers this peer is. */
+  pairApproved(server: PeerId): Promise<PeerId> {
+    return this.#pair(server, { mechanism: "approved" });
+  }
+
+  /** Ends a pairing: tells the server if it can be told, and forgets its keys. */
+  async unpair(server: PeerId): Promise<void> {
+    if (!this.#store.book.has(server)) {
+      throw new CairnError("not-paired", `Not paired with ${server}`);
+    }
+    const link = this.#links.get(server.toString());
+    link?.link?.send(MessageType.PairRevoke, encodePairRevoke({ peerId: this.peerId }));
+    await this.#forget(server, "unpaired");
+  }
+
+  /** The paired servers. */
+  pairings(): PairedPeer[] {
+    return this.#store.book.list().map(({ peerId, mechanism, pairedAt }) => ({
+      peerId,
+      mechanism,
+      pairedAt,
+      connected: this.#links.get(peerId.toString())?.link !== undefined,
+    }));
+  }
+
+  /**
+   * Waits for a server through which `peerId` can be written to.
+   *
+   * @throws {CairnError} `not-paired`, or `unreachable` after `timeout` milliseconds.
+   */
+  async connect(peerId: PeerId, timeout = 30_000): Promise<PeerSession> {
+    this.#requirePairing();
+    const isReady = () => [...this.#conversations.values()].some(({ ready }) => ready);
+    await this.#until(isReady, timeout);
+    return {
+      peerId,
+      send: (channel, data) =>
+        this.send(peerId, channel, typeof data === "string" ? utf8(data) : data),
+    };
+  }
+
+  /**
+   * Durably queues a message and offers it to a server, now or as soon as one is reached.
+   *
+   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait.
+   */
+  async send(recipient: PeerId, channel: string, data: Uint8Array): Promise<SentMessage> {
+    if (data.length > MAX_DATA_LENGTH) {
+      throw new CairnError(
+        "too-large",
+        `The message has ${data.length} bytes; at most ${MAX_DATA_LENGTH} can be sent at once`,
+      );
+    }
+    if (utf8(channel).length > MAX_CHANNEL_LENGTH) {
+      throw new CairnError("too-large", `A channel name has at most ${MAX_CHANNEL_LENGTH} bytes`);
+    }
+    if (recipient.equals(this.peerId)) {
+      throw new CairnError("refused", "A peer cannot send to itself");
+    }
+    this.#requirePairing();
+    const entry = await this.#store.outbox.enqueue(recipient, channel, data);
+    const fate = Promise.withResolvers<void>();
+    fate.promise.catch(() => {}).finally(() => this.#sending.delete(entry));
+    this.#sending.set(entry, fate);
+    for (const conversation of this.#conversations.values()) conversation.poke(recipient);
+    return { id: formatUuid(entry.id), accepted: fate.promise };
+  }
+
+  /** Ends links, timers and storage; messages not yet accepted wait for the next start. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    clearInterval(this.#sweeper);
+    await Promise.all([...this.#conversations.values()].map((each) => each.close()));
+    await Promise.all([...this.#links.values()].map((link) => link.close()));
+    await Promise.all(this.#clients.map((client) => client.close()));
+    await this.#dispatcher.close();
+    const error = new CairnError("closed", "The node was closed; the message waits in its outbox");
+    for (const fate of this.#sending.values()) fate.reject(error);
+    await this.#store.close();
+  }
+
+  async #pair(server: PeerId, proof: PairingProof): Promise<PeerId> {
+    await pairWith({
+      acceptor: server,
+      proof,
+      book: this.#store.book,
+      clients: this.#clients,
+      context: this.#linkContext(),
+      serverUrl: this.#options.serverUrl,
+      signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(PAIRING_TIMEOUT)]),
+    });
+    this.#keepLink(server);
+    await this.#until(
+      () =>
+        [...this.#conversations].some(([link, { ready }]) => ready && link.remote.equals(server)),
+      PUBLISH_TIMEOUT,
+    );
+    return server;
+  }
+
+  #linkContext() {
+    return {
+      identity: this.#store.own.identity,
+      keys: this.#store.linkKeys,
+      capabilities: this.#options.receive === false ? [] : ["receive"],
+      host: this.#host,
+      heartbeat: HEARTBEAT,
+    };
+  }
+
+  #keepLink(server: PeerId): void {
+    const text = server.toString();
+    if (this.#links.has(text)) return this.#links.get(text)?.hurry();
+    const link = new ServerLink({
+      remote: server,
+      book: this.#store.book,
+      clients: this.#clients,
+      context: this.#linkContext(),
+      serverUrl: this.#options.serverUrl,
+      onLink: (connection) => this.#onLink(connection),
+      onEnd: (connection, reason) => this.#onLinkEnd(connection, reason),
+      onFailure: (error) => {
+        this.#lastFailure = error;
+      },
+    });
+    this.#links.set(text, link);
+  }
+
+  #onLink(link: LinkConnection): void {
+    const peerId = link.remote;
+    const conversation = new ServerConversation(link, {
+      ...this.#store,
+      host: this.#host,
+      rolledBack: (lastAccepted) => this.#store.startAfresh(lastAccepted),
+      onReady: () => this.#listeners.emit("peerFound", { peerId }),
+      onRevoked: (server) => void this.#forget(server, "unpaired"),
+    });
+    this.#conversations.set(link, conversation);
+    this.#listeners.emit("state", { peerId, state: "connected", reason: "" });
+  }
+
+  #onLinkEnd(link: LinkConnection, reason: string): void {
+    const peerId = link.remote;
+    const conversation = this.#conversations.get(link);
+    void conversation?.close().finally(() => this.#conversations.delete(link));
+    this.#listeners.emit("state", { peerId, state: "disconnected", reason });
+    this.#listeners.emit("peerLost", { peerId });
+  }
+
+  async #forget(server: PeerId, reason: string): Promise<void> {
+    const link = this.#links.get(server.toString());
+    this.#links.delete(server.toString());
+    await this.#store.book.remove(server);
+    await link?.close(reason);
+  }
+
+  #requirePairing(): void {
+    if (this.#store.book.list().length > 0) return;
+    throw new CairnError(
+      "not-paired",
+      "This peer is not paired with any server yet; pair it first (cairn peer pair)",
+    );
+  }
+
+  #until(isDone: () => boolean, timeout: number): Promise<void> {
+    return until({
+      isDone,
+      timeout,
+      subscribe: (look) => [this.on("state", look), this.on("peerFound", look)],
+      timeoutError: () =>
+        this.#lastFailure instanceof CairnError ? this.#lastFailure : new CairnError(
+          "unreachable",
+          "No server could be reached; check that it runs and how it can be found",
+        ),
+    });
+  }
+}

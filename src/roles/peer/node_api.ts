@@ -1,0 +1,81 @@
+import type { CairnError } from "../../base/errors.ts";
+import type { Host } from "../../base/host.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+
+/** Settings of a {@linkcode Node}. */
+export interface NodeOptions {
+  /** Folder for keys and messages; one process at a time. */
+  readonly storagePath: string;
+  /** WebSocket URL of a signaling server, or several. */
+  readonly signalServer?: string;
+  /** Further signaling servers. */
+  readonly signalServers?: readonly string[];
+  /** Bearer token for the signaling servers. */
+  readonly signalAuthToken?: string;
+  /** TURN servers; kept for the carriers that use them. */
+  readonly turnServers?: readonly string[];
+  /** Address of the server, tried beside what signaling finds. */
+  readonly serverUrl?: string;
+  /** Whether messages are to be delivered to this node; default true. */
+  readonly receive?: boolean;
+  /** Clocks and randomness; default the system's. */
+  readonly host?: Host;
+}
+
+/** A message for the application; acknowledged when its handler has resolved. */
+export interface ReceivedMessage {
+  /** UUID; the same if the message is shown again after a crash. */
+  readonly id: string;
+  /** The sender, proved end to end. */
+  readonly from: PeerId;
+  /** The channel that the sender named; may be empty. */
+  readonly channel: string;
+  /** What was sent. */
+  readonly data: Uint8Array;
+  /** Unix milliseconds by the sender's clock. */
+  readonly sentAt: number;
+}
+
+/** A message on its way. */
+export interface SentMessage {
+  /** UUID of the message, the same at its reader. */
+  readonly id: string;
+  /** Resolves when a server holds it durably or the reader has it; rejects when refused. */
+  readonly accepted: Promise<void>;
+}
+
+/** A paired peer, as {@linkcode Node.pairings} lists it. */
+export interface PairedPeer {
+  /** Who it is. */
+  readonly peerId: PeerId;
+  /** How it was paired: `psk`, `pin`, `link` or `approved`. */
+  readonly mechanism: string;
+  /** Unix milliseconds. */
+  readonly pairedAt: number;
+  /** Whether there is a link to it now. */
+  readonly connected: boolean;
+}
+
+/** Events of a {@linkcode Node} and what their handlers get. */
+export interface NodeEvents {
+  /** A message came; it is acknowledged when every handler has resolved. */
+  message: ReceivedMessage;
+  /** A link to a paired server came up, or went down with a reason. */
+  state: { peerId: PeerId; state: "connected" | "disconnected"; reason: string };
+  /** A server was reached and holds this peer's keys. */
+  peerFound: { peerId: PeerId };
+  /** The link to a server ended. */
+  peerLost: { peerId: PeerId };
+  /** The recipient has the message. */
+  delivered: { id: string; to: PeerId };
+  /** The message was given up, or waits because it was refused for now. */
+  refused: { id: string; to: PeerId; error: CairnError; dropped: boolean };
+}
+
+/** What {@linkcode Node.connect} gives: a way to write to one peer. */
+export interface PeerSession {
+  /** The peer at the other end. */
+  readonly peerId: PeerId;
+  /** Sends bytes or text. @throws {CairnError} as {@linkcode Node.send} does. */
+  send(channel: string, data: Uint8Array | string): Promise<SentMessage>;
+}

@@ -1,0 +1,93 @@
+import { getLogger } from "@logtape/logtape";
+import { equalBytes } from "../../base/bytes.ts";
+import type { Host } from "../../base/host.ts";
+import { type DataFolder, openDataFolder } from "../data_folder.ts";
+import { GroupCommit } from "../group_commit.ts";
+import { loadIdentity, type OwnIdentity } from "../identity_store.ts";
+import { KvBlobs } from "../kv_blobs.ts";
+import { LinkKeys } from "../link_keys.ts";
+import { PeerBook } from "../peer_book.ts";
+import { Inbox } from "./inbox.ts";
+import { Outbox } from "./outbox.ts";
+import type { OutboxEvents } from "./outbox_entry.ts";
+import { Prekeys } from "./prekeys.ts";
+import { SessionStore } from "./session_store.ts";
+
+const STORE_ID = ["store-id-followed"];
+
+const log = getLogger(["cairn", "peer"]);
+
+/** Everything of a peer that outlives its process, opened from one data folder. */
+export class NodeStore {
+  private constructor(
+    readonly folder: DataFolder,
+    readonly commit: GroupCommit,
+    readonly own: OwnIdentity,
+    readonly linkKeys: LinkKeys,
+    readonly book: PeerBook,
+    readonly sessions: SessionStore,
+    readonly prekeys: Prekeys,
+    readonly inbox: Inbox,
+    readonly outbox: Outbox,
+    readonly outboxEvents: OutboxEvents,
+  ) {}
+
+  /** @throws {CairnError} when the folder is in use, damaged or not writable. */
+  static async open(path: string, host: Host): Promise<NodeStore> {
+    const folder = await openDataFolder({ path, kind: "peer", host });
+    try {
+      const { kv } = folder;
+      const commit = new GroupCommit(kv, folder.reserve);
+      const blobs = new KvBlobs(kv, commit, ["blob"], host);
+      await blobs.sweepStaged();
+      const own = await loadIdentity(kv, host);
+      const sessions = await SessionStore.open(kv, commit);
+      const prekeys = await Prekeys.open(kv, commit, own, host);
+      const events: OutboxEvents = { accepted() {}, delivered() {}, refused() {} };
+      const store = new NodeStore(
+        folder,
+        commit,
+        own,
+        new LinkKeys(own.identity, host),
+        await PeerBook.open(kv, commit),
+        sessions,
+        prekeys,
+        await Inbox.open({ kv, commit, blobs, sessions, prekeys, own, host }),
+        await Outbox.open(kv, commit, blobs, host, events),
+        events,
+      );
+      await store.#followStoreId();
+      return store;
+    } catch (error) {
+      await folder.close();
+      throw error;
+    }
+  }
+
+  /**
+   * After a rollback: nothing encrypts from old state again, and no old number is used again.
+   * `lastAccepted` is the highest number that a mailbox has seen from the future of this state.
+   */
+  async startAfresh(lastAccepted: number): Promise<void> {
+    await this.sessions.retire();
+    await this.prekeys.replaceAll();
+    await this.outbox.jump(lastAccepted);
+  }
+
+  /** Another store id than the one last acted on: the folder was copied, or restored. */
+  async #followStoreId(): Promise<void> {
+    const { kv, storeId } = this.folder;
+    const known = (await kv.get<Uint8Array>(STORE_ID)).value;
+    if (known && equalBytes(known, storeId)) return;
+    if (known) {
+      log.warn("The data folder was copied or restored: new sessions and keys are used from now");
+      await this.startAfresh(0);
+    }
+    await this.commit.commit([{ type: "set", key: STORE_ID, value: storeId }]);
+  }
+
+  async close(): Promise<void> {
+    await this.commit.close();
+    await this.folder.close();
+  }
+}

@@ -1,0 +1,289 @@
+import { equalBytes, toHex } from "../../base/bytes.ts";
+import { CairnError } from "../../base/errors.ts";
+import type { Host } from "../../base/host.ts";
+import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { GroupCommit, KvOperation } from "../group_commit.ts";
+import type { KvBlobs, StoredBody } from "../kv_blobs.ts";
+import { messageId } from "../../protocol/uuid.ts";
+import type { OutboxEntry, OutboxEvents, Route, Wire } from "./outbox_entry.ts";
+import type { StoreStep } from "./session_store.ts";
+
+/** Messages without a receipt to one recipient beyond which sending is refused. */
+const MAX_PER_RECIPIENT = 10_000;
+/** By how much inner sequences jump after a rollback, past all that may have been used. */
+const ROLLBACK_JUMP = 1_048_576;
+
+/** What was sent and lacks a receipt, in order per recipient, on disk before anything leaves. */
+export class Outbox {
+  readonly #entries = new Map<string, OutboxEntry[]>();
+  readonly #byOuterId = new Map<string, OutboxEntry>();
+  readonly #next = new Map<string, number>();
+  readonly #routes = new Map<string, Route>();
+
+  private constructor(
+    private readonly commit: GroupCommit,
+    private readonly blobs: KvBlobs,
+    private readonly host: Host,
+    readonly events: OutboxEvents,
+  ) {}
+
+  static async open(
+    kv: Deno.Kv,
+    commit: GroupCommit,
+    blobs: KvBlobs,
+    host: Host,
+    events: OutboxEvents,
+  ): Promise<Outbox> {
+    const outbox = new Outbox(commit, blobs, host, events);
+    const wires = new Map<string, Wire>();
+    for await (const { key, value } of kv.list<Wire>({ prefix: ["wire"] })) {
+      wires.set(`${String(key[1])} ${String(key[2])}`, value);
+    }
+    for await (const { key, value } of kv.list<StoredEntry>({ prefix: ["outbox"] })) {
+      const recipient = PeerId.parse(String(key[1]));
+      if (!recipient) continue;
+      const sequence = Number(key[2]);
+      const wire = wires.get(`${String(key[1])} ${String(key[2])}`);
+      wires.delete(`${String(key[1])} ${String(key[2])}`);
+      outbox.#add({ ...value, recipient, sequence, wire });
+    }
+    for (const [name, orphan] of wires) {
+      const [recipient = "", sequence] = name.split(" ");
+      await commit.commit([
+        { type: "delete", key: ["wire", recipient, Number(sequence)] },
+        ...blobs.bodyDeleteOps(orphan.body),
+      ]);
+    }
+    for await (const { key, value } of kv.list<number>({ prefix: ["next"] })) {
+      outbox.#next.set(String(key[1]), value);
+    }
+    for await (const { key, value } of kv.list<Route>({ prefix: ["route"] })) {
+      outbox.#routes.set(`${String(key[1])} ${String(key[2])}`, value);
+    }
+    return outbox;
+  }
+
+  /** Recipients with messages that lack a receipt. */
+  recipients(): PeerId[] {
+    return [...this.#entries.values()].flatMap((entries) => entries[0]?.recipient ?? []);
+  }
+
+  /** Messages to `recipient` without a receipt, in order. */
+  entries(recipient: PeerId): readonly OutboxEntry[] {
+    return this.#entries.get(recipient.toString()) ?? [];
+  }
+
+  byOuterId(outerId: Uint8Array): OutboxEntry | undefined {
+    return this.#byOuterId.get(toHex(outerId));
+  }
+
+  /** The entry is still wanted: neither delivered nor dropped meanwhile. */
+  has(entry: OutboxEntry): boolean {
+    return this.entries(entry.recipient).includes(entry);
+  }
+
+  /** Durably queues a message; resolves to its entry. @throws {CairnError} when it is full. */
+  async enqueue(recipient: PeerId, channel: string, data: Uint8Array): Promise<OutboxEntry> {
+    const text = recipient.toString();
+    if (this.entries(recipient).length >= MAX_PER_RECIPIENT) {
+      throw new CairnError(
+        "refused",
+        `${MAX_PER_RECIPIENT} messages to ${text} still wait to be delivered; try again later`,
+      );
+    }
+    const sequence = this.#next.get(text) ?? 1;
+    this.#next.set(text, sequence + 1);
+    const now = this.host.now();
+    const id = messageId(now, this.host.random(10));
+    const { value: stored, ops: operations } = await this.blobs.storeBody(data);
+    const entry: StoredEntry = { id, channel, sentAt: now, data: stored, failures: 0 };
+    await this.commit.commit([
+      ...operations,
+      { type: "set", key: ["outbox", text, sequence], value: entry },
+      { type: "set", key: ["next", text], value: this.#next.get(text) ?? sequence + 1 },
+    ]);
+    return this.#add({ ...entry, recipient, sequence, wire: undefined });
+  }
+
+  /** The plaintext of a message. */
+  read(entry: OutboxEntry): Promise<Uint8Array> {
+    return this.#readWhole(entry.data);
+  }
+
+  /** The ciphertext of a message that has been encrypted. */
+  readWire(wire: Wire): Promise<Uint8Array> {
+    return this.#readWhole(wire.body);
+  }
+
+  async #readWhole(stored: StoredBody): Promise<Uint8Array> {
+    const bytes = await this.blobs.readBody(stored);
+    if (!bytes) throw new Error("A message in the outbox lacks a part of its body");
+    return bytes;
+  }
+
+  route(server: PeerId, recipient: PeerId): Route | undefined {
+    return this.#routes.get(`${server} ${recipient}`);
+  }
+
+  async setRoute(server: PeerId, recipient: PeerId, route: Route): Promise<void> {
+    await this.commit.commit([
+      { type: "set", key: ["route", server.toString(), recipient.toString()], value: route },
+    ]);
+    this.#routes.set(`${server} ${recipient}`, route);
+  }
+
+  /**
+   * One commit: the ratchet step, the ciphertext, and its number. Only after it may the body leave.
+   */
+  async seal(
+    entry: OutboxEntry,
+    wire: Omit<Wire, "body" | "sequence" | "accepted">,
+    body: Uint8Array,
+    step: StoreStep,
+  ): Promise<Wire> {
+    const { value: stored, ops: operations } = await this.blobs.storeBody(body);
+    const sealed: Wire = { ...wire, body: stored, sequence: 0, accepted: false };
+    return await this.#number(entry, sealed, [...operations, ...step.operations], step.apply);
+  }
+
+  /** Gives an encrypted message its number at a mailbox, durably. */
+  number(entry: OutboxEntry, wire: Wire, storeId: Uint8Array): Promise<Wire> {
+    return this.#number(entry, { ...wire, storeId, accepted: false }, [], () => {});
+  }
+
+  /** True when `wire` must (again) be offered to the mailbox of `server` with this store id. */
+  needsSending(wire: Wire | undefined, server: PeerId, storeId: Uint8Array): boolean {
+    if (!wire || !wire.accepted) return true;
+    return wire.server === server.toString() && !equalBytes(wire.storeId, storeId);
+  }
+
+  async accepted(entry: OutboxEntry, wire: Wire): Promise<void> {
+    if (!this.has(entry) || entry.wire?.outerId !== wire.outerId || entry.wire.accepted) return;
+    await this.#setWire(entry, { ...entry.wire, accepted: true });
+    this.events.accepted(entry);
+  }
+
+  /** The mailbox does not have them any more: what it accepted above `last` is offered again. */
+  unaccept(server: PeerId, recipient: PeerId, last: number): void {
+    for (const entry of this.entries(recipient)) {
+      const { wire } = entry;
+      if (wire?.accepted && wire.server === server.toString() && wire.sequence > last) {
+        entry.wire = { ...wire, accepted: false };
+      }
+    }
+  }
+
+  /** Takes their numbers from messages that the mailbox has not accepted. */
+  unnumber(recipient: PeerId): void {
+    for (const entry of this.entries(recipient)) {
+      if (entry.wire && !entry.wire.accepted) entry.wire = { ...entry.wire, sequence: 0 };
+    }
+  }
+
+  /** The recipient has it: forgets the message. */
+  async delivered(entry: OutboxEntry): Promise<void> {
+    await this.#remove(entry);
+    this.events.delivered(entry);
+  }
+
+  /** Gives a message up for good. */
+  async drop(entry: OutboxEntry, error: CairnError): Promise<void> {
+    await this.#remove(entry);
+    this.events.refused(entry, error, true);
+  }
+
+  /** The recipient could not open it: the ciphertext is thrown away, the message stays. */
+  async reopen(entry: OutboxEntry): Promise<void> {
+    const { wire } = entry;
+    if (!wire) return;
+    const { recipient, sequence, id, channel, sentAt, data } = entry;
+    const failures = entry.failures + 1;
+    const stored: StoredEntry = { id, channel, sentAt, data, failures };
+    await this.commit.commit([
+      { type: "set", key: ["outbox", recipient.toString(), sequence], value: stored },
+      ...this.#wireRemoval(entry),
+    ]);
+    this.#byOuterId.delete(toHex(wire.outerId));
+    entry.failures = failures;
+    entry.wire = undefined;
+  }
+
+  /** After a rollback: no inner sequence that may have been used is used again. */
+  async jump(lastAccepted: number): Promise<void> {
+    const operations: KvOperation[] = [];
+    for (const [recipient, next] of this.#next) {
+      const jumped = Math.max(next, lastAccepted) + ROLLBACK_JUMP;
+      this.#next.set(recipient, jumped);
+      operations.push({ type: "set", key: ["next", recipient], value: jumped });
+    }
+    for (let start = 0; start < operations.length; start += 500) {
+      await this.commit.commit(operations.slice(start, start + 500));
+    }
+  }
+
+  #add(entry: OutboxEntry): OutboxEntry {
+    const text = entry.recipient.toString();
+    const entries = this.#entries.get(text);
+    if (!entries) this.#entries.set(text, [entry]);
+    else {
+      const after = entries.findLastIndex((other) => other.sequence < entry.sequence);
+      entries.splice(after + 1, 0, entry);
+    }
+    if (entry.wire) this.#byOuterId.set(toHex(entry.wire.outerId), entry);
+    return entry;
+  }
+
+  async #number(
+    entry: OutboxEntry,
+    wire: Wire,
+    operations: KvOperation[],
+    applied: () => void,
+  ): Promise<Wire> {
+    const recipient = entry.recipient.toString();
+    const key = `${wire.server} ${recipient}`;
+    const highest = (this.#routes.get(key)?.highest ?? 0) + 1;
+    const route: Route = { storeId: wire.storeId, highest };
+    const numbered: Wire = { ...wire, sequence: highest };
+    await this.commit.commit([
+      ...operations,
+      { type: "set", key: ["wire", recipient, entry.sequence], value: numbered },
+      { type: "set", key: ["route", wire.server, recipient], value: route },
+    ]);
+    applied();
+    this.#routes.set(key, route);
+    this.#byOuterId.set(toHex(numbered.outerId), entry);
+    entry.wire = numbered;
+    return numbered;
+  }
+
+  async #setWire(entry: OutboxEntry, wire: Wire): Promise<void> {
+    await this.commit.commit([
+      { type: "set", key: ["wire", entry.recipient.toString(), entry.sequence], value: wire },
+    ]);
+    entry.wire = wire;
+  }
+
+  async #remove(entry: OutboxEntry): Promise<void> {
+    const text = entry.recipient.toString();
+    await this.commit.commit([
+      { type: "delete", key: ["outbox", text, entry.sequence] },
+      ...this.blobs.bodyDeleteOps(entry.data),
+      ...this.#wireRemoval(entry),
+    ]);
+    const entries = this.#entries.get(text) ?? [];
+    const index = entries.indexOf(entry);
+    if (index >= 0) entries.splice(index, 1);
+    if (entries.length === 0) this.#entries.delete(text);
+    if (entry.wire) this.#byOuterId.delete(toHex(entry.wire.outerId));
+  }
+
+  #wireRemoval(entry: OutboxEntry): KvOperation[] {
+    if (!entry.wire) return [];
+    return [
+      { type: "delete", key: ["wire", entry.recipient.toString(), entry.sequence] },
+      ...this.blobs.bodyDeleteOps(entry.wire.body),
+    ];
+  }
+}
+
+type StoredEntry = Pick<OutboxEntry, "id" | "channel" | "sentAt" | "data" | "failures">;

@@ -1,0 +1,47 @@
+import type { CairnError } from "../../base/errors.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { StoredBody } from "../kv_blobs.ts";
+
+/** A message as it goes to one mailbox: the bytes that are sent again, never made again. */
+export interface Wire {
+  readonly server: string;
+  /** Outer id, 16 bytes. */
+  readonly outerId: Uint8Array;
+  /** Number in this pair's sequence at that mailbox; 0 until it is given one. */
+  readonly sequence: number;
+  /** Store id of the mailbox for which the number is valid. */
+  readonly storeId: Uint8Array;
+  /** True once that store has it on disk. */
+  readonly accepted: boolean;
+  readonly sessionId: Uint8Array;
+  readonly body: StoredBody;
+}
+
+/** One message on its way; kept until the recipient's receipt came. */
+export interface OutboxEntry {
+  readonly recipient: PeerId;
+  /** Inner sequence and id: the same however often it is encrypted. */
+  readonly sequence: number;
+  readonly id: Uint8Array;
+  readonly channel: string;
+  readonly sentAt: number;
+  readonly data: StoredBody;
+  /** How often the recipient could not open it. */
+  failures: number;
+  wire: Wire | undefined;
+}
+
+/** Where the numbering of one pair at one mailbox stands. */
+export interface Route {
+  readonly storeId: Uint8Array;
+  /** Highest number ever given to a message, durable before the message leaves. */
+  readonly highest: number;
+}
+
+/** Called with the message's id when its fate at the mailbox is known. */
+export interface OutboxEvents {
+  accepted(entry: OutboxEntry): void;
+  delivered(entry: OutboxEntry): void;
+  /** `dropped` says whether the message left the outbox for good. */
+  refused(entry: OutboxEntry, error: CairnError, dropped: boolean): void;
+}

@@ -1,0 +1,40 @@
+import { CairnError } from "../../base/errors.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+
+/** Whether offering the same message again cannot help. */
+export function isPermanent(reason: string | null): boolean {
+  return reason !== null &&
+    (reason.includes("is not a paired peer") || reason.startsWith("message too large") ||
+      reason.includes("forwarding is switched off"));
+}
+
+/** What a sender is told of a refusal that ends the message. */
+export function refusalError(recipient: PeerId, reason: string | null): CairnError {
+  if (reason?.startsWith("recipient is not")) {
+    return new CairnError(
+      "refused",
+      `The server does not know ${recipient}; pair that peer with the server, then send again`,
+    );
+  }
+  if (reason?.startsWith("sender is not")) {
+    return new CairnError(
+      "not-paired",
+      "The server does not know this peer any more; pair with it again (cairn peer pair)",
+    );
+  }
+  return new CairnError("refused", `The server refused the message: ${reason}`);
+}
+
+/** What a sender is told of a refusal that may pass. */
+export function laterError(recipient: PeerId, reason: string): CairnError {
+  return new CairnError(
+    "refused",
+    `The server cannot take messages to ${recipient} now (${reason}); the message waits in the ` +
+      "outbox and is offered again while this peer runs",
+  );
+}
+
+/** What a sender is told of an accepted message that did not arrive. */
+export function undeliverableError(recipient: PeerId, reason: string): CairnError {
+  return new CairnError("refused", `The message did not reach ${recipient}: ${reason}`);
+}

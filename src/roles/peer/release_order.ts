@@ -1,0 +1,142 @@
+import type { GroupCommit, KvOperation } from "../group_commit.ts";
+
+const RELEASES_PER_COMMIT = 200;
+
+/** Order of one sender's messages. */
+interface SenderState {
+  /** The inner sequence that is released next. */
+  expected: number;
+  /** Until then (Unix milliseconds) a gap is kept for a message that is being sent again. */
+  resendUntil: number;
+  /** Names of stored messages beyond a gap, by inner sequence. */
+  readonly held: Map<number, string>;
+}
+
+type StoredState = Omit<SenderState, "held">;
+
+/**
+ * Decides when a stored message is released to the application: per sender in the inner sequence,
+ * across senders in the order of arrival. Its changes ride in the commit that stores the message.
+ */
+export class ReleaseOrder {
+  /** Called when messages were released. */
+  onRelease: (count: number) => void = () => {};
+  readonly #senders = new Map<string, SenderState>();
+  #nextArrival = 1;
+
+  private constructor(private readonly commit: GroupCommit) {}
+
+  static async open(kv: Deno.Kv, commit: GroupCommit): Promise<ReleaseOrder> {
+    const order = new ReleaseOrder(commit);
+    for await (const { key, value } of kv.list<StoredState>({ prefix: ["sender"] })) {
+      Object.assign(order.#sender(String(key[1])), value);
+    }
+    for await (const { key, value } of kv.list<string>({ prefix: ["held"] })) {
+      order.#sender(String(key[1])).held.set(Number(key[2]), value);
+    }
+    for await (const { key } of kv.list({ prefix: ["inbox"] }, { reverse: true, limit: 1 })) {
+      order.#nextArrival = Number(key[1]) + 1;
+    }
+    return order;
+  }
+
+  /** Messages that wait beyond gaps. */
+  get heldCount(): number {
+    return [...this.#senders.values()].reduce((sum, { held }) => sum + held.size, 0);
+  }
+
+  /** Commits `operations` together with the place of a new message: released, or held. */
+  async place(
+    sender: string,
+    sequence: number,
+    name: string,
+    operations: readonly KvOperation[],
+  ): Promise<void> {
+    const state = this.#sender(sender);
+    if (sequence > state.expected && !state.held.has(sequence)) {
+      const held: KvOperation = { type: "set", key: ["held", sender, sequence], value: name };
+      await this.commit.commit([...operations, held]);
+      state.held.set(sequence, name);
+      return;
+    }
+    // Behind its turn, or second under its number: better late than never.
+    const expected = sequence === state.expected ? sequence + 1 : state.expected;
+    const arrival: KvOperation = { type: "set", key: ["inbox", this.#nextArrival++], value: name };
+    const resendUntil = state.held.size > 0 ? state.resendUntil : 0;
+    const next = { expected, resendUntil };
+    await this.commit.commit([...operations, arrival, stateOperation(sender, next)]);
+    Object.assign(state, next);
+    this.onRelease(1);
+    while (state.held.has(state.expected)) {
+      let end = state.expected;
+      while (state.held.has(end) && end - state.expected < RELEASES_PER_COMMIT) end++;
+      const run = Array.from(
+        { length: end - state.expected },
+        (_, index) => state.expected + index,
+      );
+      await this.#release(sender, state, run);
+    }
+  }
+
+  /** The operation by which gaps of `sender` stay open until `until`; call `apply` once durable. */
+  keepGap(sender: string, until: number): { operation: KvOperation; apply: () => void } {
+    const state = this.#sender(sender);
+    return {
+      operation: stateOperation(sender, { expected: state.expected, resendUntil: until }),
+      apply: () => void (state.resendUntil = until),
+    };
+  }
+
+  /** Senders with messages beyond a gap, and until when the gap is kept open. */
+  gaps(): { readonly sender: string; readonly keptUntil: number }[] {
+    return [...this.#senders]
+      .filter(([, { held }]) => held.size > 0)
+      .map(([sender, { resendUntil }]) => ({ sender, keptUntil: resendUntil }));
+  }
+
+  /** Nothing can fill the gaps of `sender` any more: releases what is beyond them, in order. */
+  async closeGaps(sender: string): Promise<void> {
+    const state = this.#sender(sender);
+    while (state.held.size > 0) {
+      const sequences = [...state.held.keys()].sort((a, b) => a - b);
+      await this.#release(sender, state, sequences.slice(0, RELEASES_PER_COMMIT));
+    }
+  }
+
+  async #release(
+    sender: string,
+    state: SenderState,
+    sequences: readonly number[],
+  ): Promise<void> {
+    const operations: KvOperation[] = [];
+    for (const sequence of sequences) {
+      const name = state.held.get(sequence);
+      if (name === undefined) continue;
+      operations.push(
+        { type: "delete", key: ["held", sender, sequence] },
+        { type: "set", key: ["inbox", this.#nextArrival++], value: name },
+      );
+    }
+    const expected = Math.max(state.expected, (sequences.at(-1) ?? 0) + 1);
+    const resendUntil = state.held.size > sequences.length ? state.resendUntil : 0;
+    const next = { expected, resendUntil };
+    await this.commit.commit([...operations, stateOperation(sender, next)]);
+    for (const sequence of sequences) state.held.delete(sequence);
+    Object.assign(state, next);
+    this.onRelease(sequences.length);
+  }
+
+  #sender(text: string): SenderState {
+    let state = this.#senders.get(text);
+    if (!state) {
+      state = { expected: 1, resendUntil: 0, held: new Map() };
+      this.#senders.set(text, state);
+    }
+    return state;
+  }
+}
+
+function stateOperation(sender: string, state: StoredState): KvOperation {
+  const { expected, resendUntil } = state;
+  return { type: "set", key: ["sender", sender], value: { expected, resendUntil } };
+}

@@ -1,0 +1,240 @@
+import { getLogger } from "@logtape/logtape";
+import { backoffDelay } from "../../base/backoff.ts";
+import { CairnError, ProtocolError } from "../../base/errors.ts";
+import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
+import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
+import type { PeerBook } from "../peer_book.ts";
+import { SealedRendezvous } from "../sealed_rendezvous.ts";
+import { connectWebSocket } from "../web_socket.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { SignalClient } from "../signal_client.ts";
+
+const log = getLogger(["cairn", "peer"]);
+
+const DIAL_TIMEOUT = 10_000;
+/** One attempt: known addresses at once, and those that the peer answers with by signaling. */
+const ATTEMPT_TIMEOUT = 15_000;
+const OFFER_INTERVAL = 3_000;
+const MAX_DIALS = 16;
+const LINK_PROTOCOL = "cairn.link.v1";
+
+/** What keeping a link to one paired server needs. */
+export interface ServerLinkOptions {
+  readonly remote: PeerId;
+  readonly book: PeerBook;
+  readonly clients: readonly SignalClient[];
+  readonly context: LinkContext;
+  /** An address given by the user, tried beside all others. */
+  readonly serverUrl: string | undefined;
+  readonly onLink: (link: LinkConnection) => void;
+  /** The link that {@linkcode onLink} was told of has ended. */
+  readonly onEnd: (link: LinkConnection, reason: string) => void;
+  readonly onFailure: (error: Error) => void;
+}
+
+/** Finds a paired server and keeps one link to it, again and again, until closed. */
+export class ServerLink {
+  readonly #options: ServerLinkOptions;
+  readonly #closing = new AbortController();
+  readonly #done: Promise<void>;
+  #link: LinkConnection | undefined;
+  #wake: () => void = () => {};
+
+  constructor(options: ServerLinkOptions) {
+    this.#options = options;
+    this.#done = this.#run();
+  }
+
+  get link(): LinkConnection | undefined {
+    return this.#link;
+  }
+
+  /** Cuts a pause between two attempts short. */
+  hurry(): void {
+    this.#wake();
+  }
+
+  /** Ends the link and the search. */
+  async close(reason = "going-away"): Promise<void> {
+    this.#closing.abort();
+    this.#wake();
+    this.#link?.close(reason);
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        const link = await this.#find();
+        attempt = -1;
+        await this.#hold(link);
+      } catch (error) {
+        if (signal.aborted) break;
+        if (!(error instanceof Error)) throw error;
+        log.debug("No link to the server yet: {message}", { message: error.message });
+        this.#options.onFailure(error);
+      }
+      if (!signal.aborted) {
+        await this.#pause(
+          backoffDelay(attempt + 1, this.#options.context.host.random(1)[0]! / 256),
+        );
+      }
+    }
+  }
+
+  async #find(): Promise<LinkConnection> {
+    const { remote, book, clients, serverUrl, context } = this.#options;
+    const pairing = book.get(remote);
+    if (!pairing) throw new CairnError("not-paired", `Not paired with ${remote}`);
+    const attempt = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(ATTEMPT_TIMEOUT)]);
+    const dialing = new AbortController();
+    const secrets = [pairing.secret, ...(pairing.previousSecret ? [pairing.previousSecret] : [])];
+    return await new Promise<LinkConnection>((resolve, reject) => {
+      const dialed = new Set<string>();
+      let lastError: Error | undefined;
+      let settled = false;
+      let secretUsed = false;
+      const dial = (url: string) => {
+        if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
+        dialed.add(url);
+        let nominated = false;
+        const nominate = () => !settled && (nominated = settled = true);
+        const { context } = this.#options;
+        dialLink(url, remote, context, { signal: dialing.signal, nominate }).then((link) => {
+          finish();
+          book.seen(remote, context.host.now(), url, secretUsed).catch((error) => {
+            log.warn("The server's address could not be recorded: {error}", { error });
+          });
+          resolve(link);
+        }, (error) => {
+          if (nominated) settled = false;
+          lastError = error instanceof Error ? error : new Error(String(error));
+        });
+      };
+      const rendezvous = clients.length === 0 ? undefined : new SealedRendezvous({
+        self: context.identity.peerId,
+        meeting: { remote, secrets },
+        clients,
+        host: context.host,
+        onMessage: (message, secretIndex) => {
+          if (message.kind !== "answer") return;
+          secretUsed ||= secretIndex === 0;
+          for (const candidate of message.candidates) {
+            if (isDialable(candidate)) dial(candidate.value);
+          }
+        },
+      });
+      const id = context.host.random(16);
+      const offer = () => rendezvous?.send({ id, kind: "offer", candidates: [] });
+      const timer = setInterval(() => {
+        id.set(context.host.random(16));
+        offer();
+      }, OFFER_INTERVAL);
+      const finish = () => {
+        settled = true;
+        clearInterval(timer);
+        rendezvous?.close();
+        attempt.removeEventListener("abort", giveUp);
+        dialing.abort();
+      };
+      const giveUp = () => {
+        if (settled) return;
+        finish();
+        reject(lastError ?? this.#unreachable());
+      };
+      attempt.addEventListener("abort", giveUp);
+      if (attempt.aborted) return giveUp();
+      offer();
+      if (serverUrl !== undefined) dial(serverUrl);
+      for (const url of pairing.urls) dial(url);
+    });
+  }
+
+  #unreachable(): CairnError {
+    const { clients, serverUrl, remote } = this.#options;
+    const refused = clients.map((client) => client.lastError).find((error) => error !== undefined);
+    if (refused) return refused;
+    if (clients.length === 0 && serverUrl === undefined) {
+      return new CairnError(
+        "unreachable",
+        `No way to find the server ${remote}; name a signaling server (--signal) or the server's ` +
+          "address (--server-url)",
+      );
+    }
+    return new CairnError(
+      "unreachable",
+      `The server ${remote} did not answer; check that it runs and uses the same signaling server`,
+    );
+  }
+
+  #hold(link: LinkConnection): Promise<void> {
+    return new Promise((resolve) => {
+      this.#link = link;
+      link.trustRemote();
+      const ended = (reason: string) => {
+        this.#link = undefined;
+        this.#options.onEnd(link, reason);
+        resolve();
+      };
+      if (link.closed || this.#closing.signal.aborted) {
+        link.close("going-away");
+        this.#link = undefined;
+        return resolve();
+      }
+      link.onClose = ended;
+      this.#options.onLink(link);
+    });
+  }
+
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}
+
+/** Dials a WebSocket URL and runs the handshake with the peer that must answer there. */
+export async function dialLink(
+  url: string,
+  expectedPeer: PeerId,
+  context: LinkContext,
+  options: { signal: AbortSignal; nominate?: () => boolean },
+): Promise<LinkConnection> {
+  const deadline = AbortSignal.any([options.signal, AbortSignal.timeout(DIAL_TIMEOUT)]);
+  const socket = await connectWebSocket(linkUrl(url), {
+    protocols: [LINK_PROTOCOL],
+    signal: deadline,
+  });
+  try {
+    return await initiateLink(socket, context, { ...options, expectedPeer, signal: deadline });
+  } catch (error) {
+    if (error instanceof ProtocolError && error.code === "wrong-peer") {
+      throw new CairnError(
+        "refused",
+        `Another peer than ${expectedPeer} answers at ${url}; check the address and the Peer ID`,
+        { cause: error },
+      );
+    }
+    throw error;
+  }
+}
+
+/** `ws://host:port` means the link path of that host. @throws {CairnError} `invalid-option`. */
+export function linkUrl(text: string): string {
+  const url = URL.parse(text);
+  if (!url || (url.protocol !== "ws:" && url.protocol !== "wss:")) {
+    throw new CairnError("invalid-option", `Not a WebSocket URL (ws:// or wss://): ${text}`);
+  }
+  if (url.pathname === "/") url.pathname = "/link";
+  return url.href;
+}
+
+function isDialable({ type, value }: Candidate): boolean {
+  const url = URL.parse(value);
+  return type === "ws" && (url?.protocol === "ws:" || url?.protocol === "wss:");
+}

@@ -1,0 +1,92 @@
+import { PeerId } from "../protocol/crypto/peer_id.ts";
+import type { PairingMechanism } from "../protocol/pairing/pairing.ts";
+import type { GroupCommit } from "./group_commit.ts";
+
+const PREFIX = "pairing";
+const MAX_URLS = 16;
+
+/** What one peer durably knows of a peer that it is paired with. */
+export interface Pairing {
+  readonly peerId: PeerId;
+  readonly mechanism: PairingMechanism;
+  /** Unix milliseconds. */
+  readonly pairedAt: number;
+  /** 32 bytes known to both; rendezvous topics and sealed messages follow from it. */
+  readonly secret: Uint8Array;
+  /** The secret before a re-pairing, kept until the new one was used. */
+  readonly previousSecret: Uint8Array | undefined;
+  /** WebSocket URLs at which the peer was reached, the latest first. */
+  readonly urls: readonly string[];
+  /** Unix milliseconds, or 0. */
+  readonly lastSeen: number;
+}
+
+/** The durable list of paired peers; reads are from memory. */
+export class PeerBook {
+  readonly #pairings = new Map<string, Pairing>();
+  /** Called after a pairing was added, its secrets changed, or it was removed. */
+  onChange: (peerId: PeerId) => void = () => {};
+
+  private constructor(private readonly commit: GroupCommit) {}
+
+  static async open(kv: Deno.Kv, commit: GroupCommit): Promise<PeerBook> {
+    const book = new PeerBook(commit);
+    for await (const { key, value } of kv.list<StoredPairing>({ prefix: [PREFIX] })) {
+      const peerId = PeerId.parse(String(key[1]));
+      if (peerId) book.#pairings.set(peerId.toString(), { ...value, peerId });
+    }
+    return book;
+  }
+
+  get(peerId: PeerId): Pairing | undefined {
+    return this.#pairings.get(peerId.toString());
+  }
+
+  has(peerId: PeerId): boolean {
+    return this.#pairings.has(peerId.toString());
+  }
+
+  list(): Pairing[] {
+    return [...this.#pairings.values()];
+  }
+
+  /** Durably records a pairing; a secret that it replaces is kept until the new one was used. */
+  async pair(pairing: Omit<Pairing, "previousSecret" | "urls" | "lastSeen">): Promise<void> {
+    const known = this.get(pairing.peerId);
+    await this.#save({
+      ...pairing,
+      previousSecret: known?.secret,
+      urls: known?.urls ?? [],
+      lastSeen: known?.lastSeen ?? 0,
+    });
+    this.onChange(pairing.peerId);
+  }
+
+  /** Records that the peer was seen, where, and that its current secret is in use. */
+  async seen(peerId: PeerId, now: number, url?: string, secretUsed = false): Promise<void> {
+    const known = this.get(peerId);
+    if (!known) return;
+    const urls = url === undefined
+      ? known.urls
+      : [url, ...known.urls.filter((other) => other !== url)].slice(0, MAX_URLS);
+    const previousSecret = secretUsed ? undefined : known.previousSecret;
+    await this.#save({ ...known, previousSecret, urls, lastSeen: now });
+    if (previousSecret !== known.previousSecret) this.onChange(peerId);
+  }
+
+  async remove(peerId: PeerId): Promise<void> {
+    await this.commit.commit([{ type: "delete", key: [PREFIX, peerId.toString()] }]);
+    this.#pairings.delete(peerId.toString());
+    this.onChange(peerId);
+  }
+
+  async #save(pairing: Pairing): Promise<void> {
+    const { peerId, ...stored } = pairing;
+    await this.commit.commit([
+      { type: "set", key: [PREFIX, peerId.toString()], value: stored satisfies StoredPairing },
+    ]);
+    this.#pairings.set(peerId.toString(), pairing);
+  }
+}
+
+type StoredPairing = Omit<Pairing, "peerId">;

@@ -1,0 +1,100 @@
+import type { Host } from "../base/host.ts";
+import type { PeerId } from "../protocol/crypto/peer_id.ts";
+import {
+  type Candidate,
+  openSealedMessage,
+  type SealedMessage,
+  sealMessage,
+  SeenMessages,
+} from "../protocol/rendezvous/sealed_message.ts";
+import { rendezvousTopics } from "../protocol/rendezvous/topics.ts";
+import type { SignalClient } from "./signal_client.ts";
+
+/** How often the topics are worked out again; epochs overlap by far more than this. */
+const RENEW_INTERVAL = 60_000;
+
+/** The secrets that a pair of peers may be meeting under: the current one first. */
+export interface MeetingSecrets {
+  readonly remote: PeerId;
+  readonly secrets: readonly Uint8Array[];
+}
+
+/**
+ * Meets one paired peer on its rendezvous topics, on every signaling server given, and hands over
+ * what it sealed. Topics follow the clock.
+ */
+export class SealedRendezvous {
+  readonly #timer: ReturnType<typeof setInterval>;
+  readonly #seen = new SeenMessages();
+  readonly #subscriptions = new Map<string, () => void>();
+  #closed = false;
+
+  constructor(
+    private readonly options: {
+      self: PeerId;
+      meeting: MeetingSecrets;
+      clients: readonly SignalClient[];
+      host: Host;
+      /** `secretIndex` is 0 when the remote used the current secret. */
+      onMessage: (message: SealedMessage, secretIndex: number) => void;
+    },
+  ) {
+    this.#renew();
+    this.#timer = setInterval(() => this.#renew(), RENEW_INTERVAL);
+  }
+
+  /** Sends one sealed message on the current topic of each secret, through every server. */
+  send(message: Pick<SealedMessage, "id" | "kind"> & { candidates: readonly Candidate[] }): void {
+    const { self, meeting, clients, host } = this.options;
+    const time = Math.floor(host.now() / 1000);
+    for (const secret of meeting.secrets) {
+      const topic = rendezvousTopics(secret, time)[0];
+      if (topic === undefined) continue;
+      const payload = sealMessage(
+        { secret, sender: self, topic, nonce: host.random(24) },
+        { ...message, time },
+      );
+      for (const client of clients) client.relay(topic, payload);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    for (const unsubscribe of this.#subscriptions.values()) unsubscribe();
+    this.#subscriptions.clear();
+  }
+
+  #renew(): void {
+    const { meeting, clients, host } = this.options;
+    const wanted = new Map<string, { topic: string; secret: Uint8Array; index: number }>();
+    meeting.secrets.forEach((secret, index) => {
+      for (const topic of rendezvousTopics(secret, host.now() / 1000)) {
+        wanted.set(topic, { topic, secret, index });
+      }
+    });
+    for (const [topic, unsubscribe] of this.#subscriptions) {
+      if (wanted.has(topic)) continue;
+      unsubscribe();
+      this.#subscriptions.delete(topic);
+    }
+    for (const { topic, secret, index } of wanted.values()) {
+      if (this.#subscriptions.has(topic)) continue;
+      const unsubscribes = clients.map((client) =>
+        client.subscribe(topic, (payload) => this.#receive(topic, secret, index, payload))
+      );
+      this.#subscriptions.set(topic, () => unsubscribes.forEach((unsubscribe) => unsubscribe()));
+    }
+  }
+
+  #receive(topic: string, secret: Uint8Array, index: number, payload: Uint8Array): void {
+    if (this.#closed) return;
+    const message = openSealedMessage({
+      secret,
+      sender: this.options.meeting.remote,
+      topic,
+      now: this.options.host.now() / 1000,
+    }, payload);
+    if (message && this.#seen.isNew(message)) this.options.onMessage(message, index);
+  }
+}

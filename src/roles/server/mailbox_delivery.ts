@@ -1,0 +1,222 @@
+import { getLogger } from "@logtape/logtape";
+import { toHex } from "../../base/bytes.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
+import { DeliveryQueue, DeliveryWindow } from "../../protocol/mailbox/delivery_queue.ts";
+import type { KvMailboxStore } from "./kv_mailbox_store.ts";
+import type { MailboxMessage, Outcome } from "./mailbox_records.ts";
+
+const log = getLogger(["cairn", "server", "mailbox"]);
+
+/** Bodies are read this many, and about this many bytes, at a time. */
+const READ_MESSAGES = 16;
+const READ_BYTES = 256 * 1024;
+
+/** The link of a recipient. */
+export interface RecipientSink {
+  deliver(message: ForwardDeliver): void;
+  /** Nothing waits for this recipient. */
+  drained(): void;
+  /** While true nothing more is delivered; call {@linkcode Attachment.resume} when it ends. */
+  readonly congested: boolean;
+}
+
+/** A recipient's link at its mailbox. A newer attachment of the same recipient takes its place. */
+export interface Attachment {
+  /**
+   * Ends what the recipient has stored, and what it could not open, as far as it was sent on this
+   * attachment; it also counts after a newer attachment took over. Resolves when that is durable.
+   */
+  purge(msgIds: readonly Uint8Array[], failed: readonly Uint8Array[]): Promise<void>;
+  resume(): void;
+  detach(): void;
+}
+
+interface Recipient {
+  readonly peer: PeerId;
+  readonly queue: DeliveryQueue<MailboxMessage>;
+  link: Link | undefined;
+}
+
+interface Link {
+  readonly sink: RecipientSink;
+  readonly window: DeliveryWindow<MailboxMessage>;
+  /** Whether bodies are being read for this link. */
+  pumping: boolean;
+}
+
+/** What waits for whom, and the links it goes out on. */
+export class MailboxDelivery {
+  readonly #store: KvMailboxStore;
+  readonly #end: (message: MailboxMessage, outcome: Outcome) => Promise<void>;
+  readonly #recipients = new Map<string, Recipient>();
+  readonly #pumps = new Set<Promise<void>>();
+
+  /** @param end makes the end of a message durable; resolves after `ended` was called. */
+  constructor(
+    store: KvMailboxStore,
+    end: (message: MailboxMessage, outcome: Outcome) => Promise<void>,
+  ) {
+    this.#store = store;
+    this.#end = end;
+  }
+
+  /** A durable message starts to wait. */
+  add(message: MailboxMessage): void {
+    const recipient = this.#recipient(message.to);
+    recipient.queue.add(message);
+    this.#pump(recipient);
+  }
+
+  /** A message ended durably. */
+  ended(message: MailboxMessage): void {
+    const recipient = this.#recipient(message.to);
+    recipient.queue.remove(message);
+    recipient.link?.window.release(message);
+    if (recipient.queue.size === 0) recipient.link?.sink.drained();
+    else this.#pump(recipient);
+    this.#forgetIfIdle(recipient);
+  }
+
+  /** The end of a message could not be made durable: it waits again. */
+  retained(message: MailboxMessage): void {
+    this.#pump(this.#recipient(message.to));
+  }
+
+  attach(peer: PeerId, sink: RecipientSink): Attachment {
+    const recipient = this.#recipient(peer);
+    const link: Link = { sink, window: new DeliveryWindow(), pumping: false };
+    recipient.link = link;
+    queueMicrotask(() => {
+      if (recipient.link !== link) return;
+      if (recipient.queue.size === 0) sink.drained();
+      else this.#pump(recipient);
+    });
+    return {
+      purge: (msgIds, failed) => this.#purge(link, msgIds, failed),
+      resume: () => {
+        if (recipient.link === link) this.#pump(recipient);
+      },
+      detach: () => {
+        if (recipient.link !== link) return;
+        recipient.link = undefined;
+        this.#forgetIfIdle(recipient);
+      },
+    };
+  }
+
+  /** The queues in which something waits. */
+  queues(): { readonly peer: PeerId; readonly queue: DeliveryQueue<MailboxMessage> }[] {
+    return [...this.#recipients.values()].filter(({ queue }) => queue.size > 0);
+  }
+
+  /** All messages that wait for `peer` now. */
+  waitingFor(peer: PeerId): MailboxMessage[] {
+    return [...this.#recipients.get(peer.toString())?.queue.messages() ?? []];
+  }
+
+  /** Detaches everyone; resolves when no body is being read any more. */
+  async close(): Promise<void> {
+    for (const recipient of this.#recipients.values()) recipient.link = undefined;
+    await Promise.all(this.#pumps);
+  }
+
+  #recipient(peer: PeerId): Recipient {
+    const key = peer.toString();
+    let recipient = this.#recipients.get(key);
+    if (recipient === undefined) {
+      recipient = { peer, queue: new DeliveryQueue(), link: undefined };
+      this.#recipients.set(key, recipient);
+    }
+    return recipient;
+  }
+
+  #forgetIfIdle(recipient: Recipient): void {
+    const idle = recipient.queue.size === 0 && recipient.link === undefined;
+    if (idle) this.#recipients.delete(recipient.peer.toString());
+  }
+
+  async #purge(
+    link: Link,
+    msgIds: readonly Uint8Array[],
+    failed: readonly Uint8Array[],
+  ): Promise<void> {
+    const endings = [
+      ...this.#endings(link, msgIds, { delivered: true }),
+      ...this.#endings(link, failed, { delivered: false, reason: "cannot be opened" }),
+    ];
+    const results = await Promise.allSettled(endings);
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  #endings(link: Link, msgIds: readonly Uint8Array[], outcome: Outcome): Promise<void>[] {
+    return msgIds
+      .map((msgId) => link.window.sentAs(toHex(msgId)))
+      .filter((message) => message !== undefined)
+      .map((message) => this.#end(message, outcome));
+  }
+
+  #pump(recipient: Recipient): void {
+    const { link } = recipient;
+    if (link === undefined || link.pumping) return;
+    const pump = this.#deliver(recipient, link).catch((error) => {
+      log.error("Delivery stopped until the next event: {error}", { error });
+    }).finally(() => {
+      this.#pumps.delete(pump);
+    });
+    this.#pumps.add(pump);
+  }
+
+  /** Delivers until the link is gone or congested, its window is full, or nothing is left. */
+  async #deliver(recipient: Recipient, link: Link): Promise<void> {
+    link.pumping = true;
+    try {
+      while (recipient.link === link && !link.sink.congested) {
+        const messages = takeSome(recipient.queue, link.window);
+        if (messages.length === 0) return;
+        try {
+          const bodies = await Promise.all(messages.map((next) => this.#store.readBody(next)));
+          for (const [index, message] of messages.entries()) {
+            const stopped = recipient.link !== link || link.sink.congested;
+            if (stopped || message.ending) break;
+            await this.#hand(link, message, bodies[index]);
+          }
+        } finally {
+          for (const message of messages) link.window.releaseUnsent(message);
+        }
+      }
+    } finally {
+      link.pumping = false;
+    }
+  }
+
+  async #hand({ sink, window }: Link, message: MailboxMessage, body?: Uint8Array): Promise<void> {
+    if (body === undefined) {
+      log.error("A stored message is damaged; its sender is told");
+      return await this.#end(message, { delivered: false, reason: "damaged in the mailbox" });
+    }
+    window.markSent(message);
+    sink.deliver({
+      msgId: message.msgId,
+      sender: message.from,
+      encryptedPayload: body,
+      sequenceNumber: message.sequence,
+    });
+  }
+}
+
+/** Takes a few messages at once, so that their bodies are read together. */
+function takeSome(
+  queue: DeliveryQueue<MailboxMessage>,
+  window: DeliveryWindow<MailboxMessage>,
+): MailboxMessage[] {
+  const messages: MailboxMessage[] = [];
+  let bytes = 0;
+  while (messages.length < READ_MESSAGES && bytes < READ_BYTES) {
+    const message = queue.next(window);
+    if (message === undefined) break;
+    messages.push(message);
+    bytes += message.size;
+  }
+  return messages;
+}

@@ -1,0 +1,280 @@
+import { hash } from "node:crypto";
+import { getLogger } from "@logtape/logtape";
+import { equalBytes, toHex } from "../../base/bytes.ts";
+import { CairnError } from "../../base/errors.ts";
+import type { Host } from "../../base/host.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { ForwardAck, ForwardRequest } from "../../protocol/forward_messages.ts";
+import { admit } from "../../protocol/mailbox/admission.ts";
+import type { Capacity } from "../../protocol/mailbox/capacity.ts";
+import {
+  DISK_FULL,
+  NOT_STORED,
+  RECIPIENT_NOT_PAIRED,
+  SENDER_NOT_PAIRED,
+  waitingFor,
+} from "../../protocol/mailbox/refusal.ts";
+import type { GroupCommit, KvOperation } from "../group_commit.ts";
+import type { StoredBody } from "../kv_blobs.ts";
+import type { KvMailboxStore } from "./kv_mailbox_store.ts";
+import {
+  type MailboxPairs,
+  newTicket,
+  type Pair,
+  type Sender,
+  type Ticket,
+} from "./mailbox_pairs.ts";
+import type { MailboxMessage } from "./mailbox_records.ts";
+
+const log = getLogger(["cairn", "server", "mailbox"]);
+
+/** What the intake needs from the desk around it. */
+export interface IntakeSurroundings {
+  readonly store: KvMailboxStore;
+  readonly commit: GroupCommit;
+  readonly capacity: Capacity;
+  readonly host: Host;
+  isPaired(peer: PeerId): boolean;
+  /** Whether the disk takes `size` bytes and keeps its floor. */
+  diskHasRoom(size: number): Promise<boolean>;
+  /** Ends what has expired of what waits for `recipient`. */
+  dropExpired(recipient: PeerId): Promise<void>;
+  /** A message became durable. */
+  accepted(message: MailboxMessage): void;
+}
+
+interface Arrival {
+  readonly request: ForwardRequest;
+  readonly id: string;
+  readonly hash: Uint8Array;
+  /** Another body is being stored under the same id. */
+  readonly clash: boolean;
+}
+
+/** What admission decided. */
+type Verdict =
+  | { readonly kind: "answered"; readonly ack: ForwardAck }
+  | { readonly kind: "store"; readonly ticket: Ticket }
+  | { readonly kind: "advance"; readonly ticket: Ticket; readonly ack: ForwardAck };
+
+/** Takes messages in: decides in order, answers when they are durable. */
+export class MailboxIntake {
+  readonly #around: IntakeSurroundings;
+  readonly #pairs: MailboxPairs;
+
+  constructor(surroundings: IntakeSurroundings, pairs: MailboxPairs) {
+    this.#around = surroundings;
+    this.#pairs = pairs;
+  }
+
+  /** Resolves when the message is durable or refused. Never rejects. */
+  forward(from: PeerId, request: ForwardRequest): Promise<ForwardAck> {
+    const { isPaired } = this.#around;
+    if (!isPaired(from)) return Promise.resolve(refused(request, SENDER_NOT_PAIRED));
+    const sender = this.#pairs.sender(from);
+    const pair = this.#pairs.pair(sender, request.recipient, isPaired(request.recipient));
+    if (pair === undefined) return Promise.resolve(refused(request, RECIPIENT_NOT_PAIRED));
+
+    const id = toHex(request.msgId);
+    const bodyHash = hash("sha256", request.encryptedPayload, "buffer");
+    const first = pair.unanswered.get(id);
+    if (first !== undefined && equalBytes(first.hash, bodyHash)) return first.answer;
+
+    const size = request.encryptedPayload.length;
+    sender.bytes += size;
+    const arrival: Arrival = {
+      request: { ...request, msgId: request.msgId.slice() },
+      id,
+      // A node Buffer may lie in a pool, which would be stored whole with it.
+      hash: new Uint8Array(bodyHash),
+      clash: first !== undefined,
+    };
+    const answer = this.#answer(sender, pair, arrival).finally(() => {
+      sender.bytes -= size;
+      if (pair.unanswered.get(id)?.answer === answer) pair.unanswered.delete(id);
+    });
+    if (first === undefined) pair.unanswered.set(id, { hash: arrival.hash, answer });
+    return answer;
+  }
+
+  async #answer(sender: Sender, pair: Pair, arrival: Arrival): Promise<ForwardAck> {
+    const { request } = arrival;
+    const lookup = this.#around.store.findId(pair.from, pair.to, request.msgId);
+    // Awaited in its turn; until then a failure must not count as unhandled.
+    lookup.catch(() => {});
+    const turn = sender.admission.then(() => this.#admit(pair, arrival, lookup));
+    sender.admission = turn.catch(() => {});
+    let verdict: Verdict;
+    try {
+      verdict = await turn;
+    } catch (error) {
+      log.error("A message could not be looked up: {error}", { error });
+      pair.sequence.refuse(request.sequenceNumber);
+      return refused(request, NOT_STORED, pair);
+    }
+    switch (verdict.kind) {
+      case "answered":
+        return verdict.ack;
+      case "store":
+        return await this.#store(pair, arrival, verdict.ticket);
+      case "advance":
+        return await this.#advance(pair, request, verdict);
+    }
+  }
+
+  async #admit(
+    pair: Pair,
+    { request, hash, clash }: Arrival,
+    lookup: ReturnType<KvMailboxStore["findId"]>,
+  ): Promise<Verdict> {
+    const { capacity, isPaired, diskHasRoom, dropExpired } = this.#around;
+    const { sequenceNumber: sequence, encryptedPayload: body } = request;
+    const record = await lookup;
+    const other = clash || (record !== null && !equalBytes(record.hash, hash));
+    const known = other ? "other body" : record === null ? "no" : "same body";
+    const recipient = pair.to.toString();
+    const full = (capacity.overQuota(body.length) ?? capacity.overCount(recipient)) !== undefined;
+    if (known === "no" && full) await dropExpired(pair.to);
+    const diskFree = known !== "no" || await diskHasRoom(body.length);
+
+    const admission = admit(
+      {
+        senderPaired: isPaired(pair.from),
+        recipientPaired: isPaired(pair.to),
+        recipient,
+        size: body.length,
+        sequence,
+        known,
+        diskHasRoom: diskFree,
+      },
+      pair.sequence,
+      capacity,
+    );
+    switch (admission.kind) {
+      case "refuse":
+        return { kind: "answered", ack: refused(request, admission.reason, pair) };
+      case "store":
+        return { kind: "store", ticket: newTicket(pair, sequence) };
+      case "repeat": {
+        const ack: ForwardAck = {
+          ...accepted(request, pair),
+          // The receipt may be gone already; a sender that asks again has not seen it.
+          ...(record?.end && {
+            delivered: record.end.delivered,
+            rejectionReason: record.end.delivered ? null : record.end.reason,
+          }),
+        };
+        if (!admission.advance) return { kind: "answered", ack };
+        return { kind: "advance", ticket: newTicket(pair, sequence), ack };
+      }
+    }
+  }
+
+  async #store(pair: Pair, arrival: Arrival, ticket: Ticket): Promise<ForwardAck> {
+    const { store, capacity, host } = this.#around;
+    const { request, id, hash } = arrival;
+    const { msgId, encryptedPayload: bytes, sequenceNumber: sequence } = request;
+    let body: { value: StoredBody; ops: KvOperation[] } | undefined;
+    let message: MailboxMessage | undefined;
+    const failure = await this.#commitInTurn(pair, ticket, async () => {
+      body = await store.storeBody(bytes);
+      const stored = body;
+      return () => {
+        message = {
+          order: store.nextOrder(),
+          id,
+          sender: pair.from.toString(),
+          size: bytes.length,
+          acceptedAt: host.now(),
+          ending: false,
+          msgId,
+          from: pair.from,
+          to: pair.to,
+          sequence,
+          hash,
+          blob: stored.value instanceof Uint8Array ? null : stored.value,
+        };
+        return store.addOps(message, stored);
+      };
+    });
+    if (failure === undefined && message !== undefined) {
+      this.#around.accepted(message);
+      return accepted(request, pair);
+    }
+    capacity.give(pair.to.toString(), bytes.length);
+    if (body !== undefined) await store.abandonBody(body.value);
+    return refused(request, failure ?? NOT_STORED, pair);
+  }
+
+  /** The same message under a new number: nothing to store but the number. */
+  async #advance(
+    pair: Pair,
+    request: ForwardRequest,
+    { ticket, ack }: Verdict & { kind: "advance" },
+  ): Promise<ForwardAck> {
+    const { store, host } = this.#around;
+    const { from, to } = pair;
+    const failure = await this.#commitInTurn(
+      pair,
+      ticket,
+      () =>
+        Promise.resolve(() => [
+          store.pairOp({ from, to, lastAccepted: ticket.sequence, at: host.now() }),
+        ]),
+    );
+    if (failure !== undefined) return refused(request, failure, pair);
+    return { ...ack, lastSequence: pair.sequence.lastAccepted };
+  }
+
+  /**
+   * Commits what `prepare` yields once every earlier ticket of the pair has been handed in. When
+   * one fails, those behind it fail too. Returns the reason of a failure.
+   */
+  async #commitInTurn(
+    pair: Pair,
+    ticket: Ticket,
+    prepare: () => Promise<() => KvOperation[]>,
+  ): Promise<string | undefined> {
+    const { commit, host } = this.#around;
+    try {
+      const operations = await prepare();
+      await ticket.after;
+      if (ticket.givenUp) return behindFailure(pair);
+      const durable = commit.commit(operations(), { lane: pair });
+      ticket.done();
+      await durable;
+      pair.sequence.committed(ticket.sequence);
+      pair.at = host.now();
+      return undefined;
+    } catch (error) {
+      if (ticket.givenUp) return behindFailure(pair);
+      pair.sequence.failed(ticket.sequence);
+      for (const other of pair.tickets) {
+        if (other.sequence > ticket.sequence) other.givenUp = true;
+      }
+      if (error instanceof CairnError && error.code === "disk-full") return DISK_FULL;
+      log.error("A message could not be stored: {error}", { error });
+      return NOT_STORED;
+    } finally {
+      ticket.done();
+      pair.tickets.delete(ticket);
+    }
+  }
+}
+
+function behindFailure({ sequence }: Pair): string {
+  return waitingFor(sequence.awaited ?? sequence.lastReserved + 1);
+}
+
+function accepted({ msgId }: ForwardRequest, { sequence }: Pair): ForwardAck {
+  return { msgId, accepted: true, rejectionReason: null, lastSequence: sequence.lastAccepted };
+}
+
+function refused({ msgId }: ForwardRequest, reason: string, pair?: Pair): ForwardAck {
+  return {
+    msgId,
+    accepted: false,
+    rejectionReason: reason,
+    ...(pair && { lastSequence: pair.sequence.lastAccepted }),
+  };
+}

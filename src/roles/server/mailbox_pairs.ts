@@ -1,0 +1,146 @@
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { ForwardAck } from "../../protocol/forward_messages.ts";
+import { PairSequence } from "../../protocol/mailbox/pair_sequence.ts";
+import type { PairRecord } from "./mailbox_records.ts";
+
+/** A sender may ask for this many recipients that are not paired before they are not noted. */
+const MAX_PAIRS_OF_STRANGERS = 1024;
+
+/** One sender, as the intake knows it. */
+export interface Sender {
+  readonly peer: PeerId;
+  /** Admissions are decided one after the other, in the order of the calls. */
+  admission: Promise<unknown>;
+  readonly pairs: Map<string, Pair>;
+  /** Bytes of bodies between the call and the answer. */
+  bytes: number;
+}
+
+/** What one sender sends to one recipient. */
+export interface Pair {
+  readonly from: PeerId;
+  readonly to: PeerId;
+  readonly sequence: PairSequence;
+  /** Wall clock of the last acceptance. */
+  at: number;
+  /** Every request that has no answer yet, by message id. */
+  readonly unanswered: Map<string, { hash: Uint8Array; answer: Promise<ForwardAck> }>;
+  /** Admitted and not durable yet, in order. */
+  readonly tickets: Set<Ticket>;
+  /** Resolves when the last ticket's commit has been handed in, or never will be. */
+  handedIn: Promise<void>;
+}
+
+/** A place in the order of a pair's commits. */
+export interface Ticket {
+  readonly sequence: number;
+  readonly after: Promise<void>;
+  readonly done: () => void;
+  /** An earlier one of its pair failed. */
+  givenUp: boolean;
+}
+
+/** Who sends to whom: the order, and what has no answer yet. */
+export class MailboxPairs {
+  readonly #senders = new Map<string, Sender>();
+
+  constructor(records: readonly PairRecord[]) {
+    for (const { from, to, lastAccepted, at } of records) {
+      this.sender(from).pairs.set(to.toString(), newPair(from, to, lastAccepted, at));
+    }
+  }
+
+  /** A new link of `from`: what was refused on the last one no longer holds others back. */
+  linkUp(from: PeerId): void {
+    const sender = this.#senders.get(from.toString());
+    if (sender === undefined) return;
+    for (const [key, pair] of sender.pairs) {
+      pair.sequence.forgetRefusal();
+      if (pair.sequence.lastAccepted === 0 && pair.unanswered.size === 0) sender.pairs.delete(key);
+    }
+  }
+
+  lastAccepted(from: PeerId, to: PeerId): number {
+    const pair = this.#senders.get(from.toString())?.pairs.get(to.toString());
+    return pair?.sequence.lastAccepted ?? 0;
+  }
+
+  /** Bytes of bodies from `from` that have no answer yet. */
+  unansweredBytes(from: PeerId): number {
+    return this.#senders.get(from.toString())?.bytes ?? 0;
+  }
+
+  /** Resolves when every request for `to` (or all, when left out) has been answered. */
+  async settled(to?: PeerId): Promise<void> {
+    const answers: Promise<ForwardAck>[] = [];
+    for (const { pairs } of this.#senders.values()) {
+      for (const pair of pairs.values()) {
+        if (to !== undefined && !pair.to.equals(to)) continue;
+        for (const { answer } of pair.unanswered.values()) answers.push(answer);
+      }
+    }
+    await Promise.all(answers);
+  }
+
+  /** Pairs that accepted nothing since `before`. */
+  idle(before: number): { from: PeerId; to: PeerId }[] {
+    const idle: { from: PeerId; to: PeerId }[] = [];
+    for (const { pairs } of this.#senders.values()) {
+      for (const { from, to, sequence, at, unanswered } of pairs.values()) {
+        const durable = sequence.lastAccepted > 0;
+        if (durable && at < before && unanswered.size === 0) idle.push({ from, to });
+      }
+    }
+    return idle;
+  }
+
+  forget(from: PeerId, to: PeerId): void {
+    const sender = this.#senders.get(from.toString());
+    sender?.pairs.delete(to.toString());
+    if (sender?.pairs.size === 0) this.#senders.delete(from.toString());
+  }
+
+  sender(peer: PeerId): Sender {
+    const key = peer.toString();
+    let sender = this.#senders.get(key);
+    if (sender === undefined) {
+      sender = { peer, admission: Promise.resolve(), pairs: new Map(), bytes: 0 };
+      this.#senders.set(key, sender);
+    }
+    return sender;
+  }
+
+  /** `undefined` for one more recipient that is not paired than are noted. */
+  pair(sender: Sender, to: PeerId, paired: boolean): Pair | undefined {
+    const key = to.toString();
+    let pair = sender.pairs.get(key);
+    if (pair === undefined) {
+      const noted = sender.pairs.size < MAX_PAIRS_OF_STRANGERS || paired;
+      if (!noted) return undefined;
+      pair = newPair(sender.peer, to, 0, 0);
+      sender.pairs.set(key, pair);
+    }
+    return pair;
+  }
+}
+
+function newPair(from: PeerId, to: PeerId, lastAccepted: number, at: number): Pair {
+  return {
+    from,
+    to,
+    sequence: new PairSequence(lastAccepted),
+    at,
+    unanswered: new Map(),
+    tickets: new Set(),
+    handedIn: Promise.resolve(),
+  };
+}
+
+/** Takes the next place in the order of the pair. */
+export function newTicket(pair: Pair, sequence: number): Ticket {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const ticket: Ticket = { sequence, after: pair.handedIn, done: resolve, givenUp: false };
+  pair.handedIn = promise;
+  pair.tickets.add(ticket);
+  return ticket;
+}

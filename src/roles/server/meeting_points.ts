@@ -1,0 +1,71 @@
+import type { Host } from "../../base/host.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
+import { contactTopic } from "../../protocol/rendezvous/topics.ts";
+import type { SignalClient } from "../signal_client.ts";
+import type { PeerBook } from "../peer_book.ts";
+import { SealedRendezvous } from "../sealed_rendezvous.ts";
+import { acceptOnTopic } from "../topic_carrier.ts";
+import type { FrameSocket } from "../web_socket.ts";
+
+/** What a server needs to be found through signaling. */
+export interface MeetingPointsOptions {
+  readonly self: PeerId;
+  readonly book: PeerBook;
+  readonly clients: readonly SignalClient[];
+  readonly host: Host;
+  /** Where the server can be reached right now. */
+  readonly candidates: () => readonly Candidate[];
+  /** A link attempt that came over the contact topic. */
+  readonly onSocket: (socket: FrameSocket) => void;
+}
+
+/**
+ * Waits on every signaling server: on the contact topic for strangers that want to pair, and on
+ * the rendezvous topics of each paired peer to answer its offers with this server's addresses.
+ */
+export class MeetingPoints {
+  readonly #options: MeetingPointsOptions;
+  readonly #meetings = new Map<string, SealedRendezvous>();
+  readonly #stopAccepting: (() => void)[];
+
+  constructor(options: MeetingPointsOptions) {
+    this.#options = options;
+    const topic = contactTopic(options.self);
+    this.#stopAccepting = options.clients.map((client) =>
+      acceptOnTopic(client, topic, options.onSocket)
+    );
+    for (const { peerId } of options.book.list()) this.renew(peerId);
+  }
+
+  /** Follows a pairing that was added, replaced or removed. */
+  renew(peerId: PeerId): void {
+    const { self, book, clients, host, candidates } = this.#options;
+    const text = peerId.toString();
+    this.#meetings.get(text)?.close();
+    this.#meetings.delete(text);
+    const pairing = book.get(peerId);
+    if (!pairing || clients.length === 0) return;
+    const { secret, previousSecret } = pairing;
+    const meeting = new SealedRendezvous({
+      self,
+      meeting: { remote: peerId, secrets: previousSecret ? [secret, previousSecret] : [secret] },
+      clients,
+      host,
+      onMessage: ({ kind, id }, secretIndex) => {
+        if (kind !== "offer") return;
+        meeting.send({ id, kind: "answer", candidates: candidates() });
+        if (secretIndex === 0 && previousSecret) {
+          void book.seen(peerId, host.now(), undefined, true);
+        }
+      },
+    });
+    this.#meetings.set(text, meeting);
+  }
+
+  close(): void {
+    for (const stop of this.#stopAccepting) stop();
+    for (const meeting of this.#meetings.values()) meeting.close();
+    this.#meetings.clear();
+  }
+}

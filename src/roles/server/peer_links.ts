@@ -1,0 +1,283 @@
+import { getLogger } from "@logtape/logtape";
+import { ProtocolError } from "../../base/errors.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { Envelope } from "../../protocol/envelope.ts";
+import {
+  decodeForwardPurge,
+  decodeForwardRequest,
+  decodeReceiptAck,
+  decodeSequenceQuery,
+  encodeForwardAck,
+  encodeForwardDeliver,
+  encodeMailboxStatus,
+  encodeSequenceReport,
+} from "../../protocol/forward_messages.ts";
+import { MessageType } from "../../protocol/message_types.ts";
+import { decodePairRevoke } from "../../protocol/pairing_messages.ts";
+import {
+  decodePrekeyFetch,
+  decodePrekeyPublish,
+  encodePrekeyBundle,
+} from "../../protocol/prekey_messages.ts";
+import { acceptLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
+import type { PeerBook } from "../peer_book.ts";
+import type { FrameSocket } from "../web_socket.ts";
+import type { MailboxDesk } from "./mailbox_desk.ts";
+import type { PairingDesk } from "./pairing_desk.ts";
+import type { PrekeyShelf } from "./prekey_shelf.ts";
+
+const log = getLogger(["cairn", "server"]);
+
+const MAX_HANDSHAKES = 256;
+const MAX_LINKS_PER_PEER = 4;
+/** Requests of one link that may be under way; our own peers have far fewer. */
+const MAX_UNDER_WAY = 256;
+const NOTHING = new Uint8Array(0);
+
+/** What the links of a server's peers are served with. */
+export interface PeerLinksOptions {
+  readonly context: LinkContext;
+  readonly book: PeerBook;
+  /** Absent when store-and-forward is switched off. */
+  readonly desk: MailboxDesk | undefined;
+  readonly shelf: PrekeyShelf;
+  readonly pairing: PairingDesk;
+  readonly storeId: Uint8Array;
+  readonly largestBody: number;
+  readonly retentionSeconds: number;
+}
+
+/** Accepts links and serves those of paired peers; all others go to the pairing desk. */
+export class PeerLinks {
+  readonly #options: PeerLinksOptions;
+  readonly #links = new Map<string, ServedLink[]>();
+  readonly #stopping = new AbortController();
+  #handshakes = 0;
+
+  constructor(options: PeerLinksOptions) {
+    this.#options = options;
+  }
+
+  /** Runs the handshake on a new carrier. `source` names where it came from, for limits. */
+  async accept(socket: FrameSocket, source: string): Promise<void> {
+    if (this.#handshakes >= MAX_HANDSHAKES) return socket.destroy();
+    this.#handshakes++;
+    try {
+      const link = await acceptLink(socket, this.#options.context, {
+        signal: this.#stopping.signal,
+      });
+      if (this.#options.book.has(link.remote)) this.#serve(link, source);
+      else this.#options.pairing.welcome(link, source);
+    } catch (error) {
+      log.debug("A handshake failed: {message}", {
+        message: error instanceof Error ? error.message : String(error),
+      });
+    } finally {
+      this.#handshakes--;
+    }
+  }
+
+  isConnected(peerId: PeerId): boolean {
+    return this.#links.has(peerId.toString());
+  }
+
+  /** Ends every link of a peer. */
+  disconnect(peerId: PeerId, reason: string): void {
+    for (const { link } of [...this.#links.get(peerId.toString()) ?? []]) link.close(reason);
+  }
+
+  /** Ends all links and waits for what they had under way. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    const all = [...this.#links.values()].flat();
+    for (const { link } of all) link.close("going-away");
+    await Promise.all(all.map((served) => served.idle()));
+  }
+
+  #serve(link: LinkConnection, source: string): void {
+    const { book, context } = this.#options;
+    const text = link.remote.toString();
+    const older = this.#links.get(text) ?? [];
+    const served = new ServedLink(link, this.#options, source, () => this.#unpair(link.remote));
+    this.#links.set(text, [...older, served]);
+    for (const [index, other] of older.entries()) {
+      if (link.capabilities.has("receive")) other.stopDeliveries();
+      // The lower Peer ID nominates the link that survives; it ends the others once they are idle.
+      const nominates = context.identity.peerId.toString() < text;
+      if (nominates || index < older.length + 1 - MAX_LINKS_PER_PEER) {
+        void other.idle().then(() => other.link.close("replaced"));
+      }
+    }
+    link.onClose = (reason) => {
+      log.debug("A peer's link ended: {reason}", { reason });
+      served.stop();
+      const left = (this.#links.get(text) ?? []).filter((other) => other !== served);
+      if (left.length > 0) this.#links.set(text, left);
+      else this.#links.delete(text);
+      left.findLast((other) => other.link.capabilities.has("receive"))?.startDeliveries();
+      void book.seen(link.remote, context.host.now());
+    };
+    served.start();
+    void book.seen(link.remote, context.host.now());
+  }
+
+  async #unpair(peerId: PeerId): Promise<void> {
+    await this.#options.book.remove(peerId);
+    await this.#options.desk?.removePeer(peerId);
+    await this.#options.shelf.remove(peerId);
+    this.disconnect(peerId, "unpaired");
+    log.info("{peer} ended its pairing", { peer: peerId.toString() });
+  }
+}
+
+/** One link of a paired peer. */
+class ServedLink {
+  readonly link: LinkConnection;
+  readonly #options: PeerLinksOptions;
+  readonly #pairing: (envelope: Envelope) => boolean;
+  readonly #unpair: () => Promise<void>;
+  readonly #underWay = new Set<Promise<void>>();
+  #deliveries: ReturnType<MailboxDesk["attach"]> | undefined;
+  #receipts: ReturnType<MailboxDesk["attachSender"]> | undefined;
+
+  constructor(
+    link: LinkConnection,
+    options: PeerLinksOptions,
+    source: string,
+    unpair: () => Promise<void>,
+  ) {
+    this.link = link;
+    this.#options = options;
+    this.#pairing = options.pairing.conversation(link, source);
+    this.#unpair = unpair;
+  }
+
+  start(): void {
+    const { link } = this;
+    const { desk } = this.#options;
+    link.trustRemote();
+    this.#sendStatus();
+    desk?.linkUp(link.remote);
+    this.#receipts = desk?.attachSender(link.remote, {
+      receipt: (ack) => link.send(MessageType.ForwardAck, encodeForwardAck(ack)),
+    });
+    if (link.capabilities.has("receive")) this.startDeliveries();
+    link.onEnvelope = (envelope) => this.#receive(envelope);
+  }
+
+  /** Brings what waits for this peer over this link, if it does not already. */
+  startDeliveries(): void {
+    const { link } = this;
+    this.#deliveries ??= this.#options.desk?.attach(link.remote, {
+      deliver: (delivery) => link.send(MessageType.ForwardDeliver, encodeForwardDeliver(delivery)),
+      drained: () => link.send(MessageType.MailboxDrained, NOTHING),
+      get congested() {
+        return link.congested;
+      },
+    });
+  }
+
+  stopDeliveries(): void {
+    this.#deliveries?.detach();
+    this.#deliveries = undefined;
+  }
+
+  stop(): void {
+    this.stopDeliveries();
+    this.#receipts?.detach();
+    this.#receipts = undefined;
+  }
+
+  /** Resolves when nothing that was asked on this link awaits its answer. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+  }
+
+  #receive(envelope: Envelope): void {
+    if (this.#underWay.size >= MAX_UNDER_WAY) return this.link.close("protocol-error");
+    if (this.#pairing(envelope)) return;
+    const step = this.#handle(envelope).catch((error) => {
+      if (error instanceof ProtocolError) {
+        log.debug("A peer broke the protocol: {message}", { message: error.message });
+        return this.link.close("protocol-error");
+      }
+      log.error("A request could not be served: {message}", {
+        message: error instanceof Error ? error.message : String(error),
+        error,
+      });
+      this.link.close("going-away");
+    }).finally(() => this.#underWay.delete(step));
+    this.#underWay.add(step);
+  }
+
+  async #handle({ type, payload }: Envelope): Promise<void> {
+    const { link } = this;
+    const { desk, shelf, book } = this.#options;
+    const { remote } = link;
+    switch (type) {
+      case MessageType.ForwardRequest: {
+        const request = decodeForwardRequest(payload);
+        const ack = desk ? await desk.forward(remote, request) : {
+          msgId: request.msgId,
+          accepted: false,
+          rejectionReason: "forwarding is switched off",
+        };
+        return link.send(MessageType.ForwardAck, encodeForwardAck(ack));
+      }
+      case MessageType.ForwardPurge: {
+        const { msgIds, failed } = decodeForwardPurge(payload);
+        const deliveries = this.#deliveries;
+        await deliveries?.purge(msgIds, failed);
+        return deliveries?.resume();
+      }
+      case MessageType.ReceiptAck:
+        return await this.#receipts?.acknowledge(decodeReceiptAck(payload).msgIds);
+      case MessageType.SequenceQuery: {
+        const { recipient } = decodeSequenceQuery(payload);
+        const lastSequence = desk?.lastAccepted(remote, recipient) ?? 0;
+        return link.send(
+          MessageType.SequenceReport,
+          encodeSequenceReport({ recipient, lastSequence }),
+        );
+      }
+      case MessageType.PrekeyPublish:
+        await shelf.publish(remote, decodePrekeyPublish(payload));
+        return this.#sendStatus();
+      case MessageType.PrekeyFetch: {
+        const { peerId } = decodePrekeyFetch(payload);
+        const bundle = book.has(peerId)
+          ? await shelf.fetch(remote, peerId)
+          : noBundle(peerId, "recipient is not a paired peer");
+        return link.send(MessageType.PrekeyBundle, encodePrekeyBundle(bundle));
+      }
+      case MessageType.PairRevoke: {
+        const { peerId } = decodePairRevoke(payload);
+        if (!peerId.equals(remote)) {
+          throw new ProtocolError("wrong-peer", "A peer can only revoke its own pairing");
+        }
+        return await this.#unpair();
+      }
+      default:
+        log.debug("Message of type {type} is not for a server", { type });
+    }
+  }
+
+  #sendStatus(): void {
+    const { shelf, storeId, largestBody, retentionSeconds } = this.#options;
+    const { oneTimeLeft, signedPrekeyId } = shelf.status(this.link.remote);
+    this.link.send(
+      MessageType.MailboxStatus,
+      encodeMailboxStatus({
+        storeId,
+        oneTimePrekeysLeft: oneTimeLeft,
+        signedPrekeyId,
+        largestBody,
+        retentionSeconds,
+      }),
+    );
+  }
+}
+
+function noBundle(peerId: PeerId, reason: string) {
+  return { peerId, signedPart: null, signature: null, oneTimePrekey: null, reason };
+}

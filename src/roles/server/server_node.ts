@@ -1,0 +1,53 @@
+import { CairnError } from "../../base/errors.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { startServer } from "./run_server.ts";
+import type { RunningServer, ServerOptions } from "./server_options.ts";
+
+/** An always-on server for use in a program of one's own. */
+export interface ServerNode {
+  /** This server's id. @throws {CairnError} `closed` before {@linkcode ServerNode.start}. */
+  readonly peerId: PeerId;
+  /** Where it listens. */
+  readonly addresses: RunningServer["addresses"];
+  /** Brings it up. @throws {CairnError} as the program `cairn server` reports it. */
+  start(): Promise<void>;
+  /** Ends it and leaves nothing behind; a second call does nothing. */
+  close(): Promise<void>;
+}
+
+/**
+ * Makes a server that {@linkcode ServerNode.start} brings up.
+ *
+ * @example
+ * ```ts no-eval
+ * const server = createServer({ storagePath: "./server", psk: "correct horse battery staple" });
+ * await server.start();
+ * console.log(`Server Peer ID: ${server.peerId}`);
+ * ```
+ */
+export function createServer(options: ServerOptions): ServerNode {
+  let running: Promise<RunningServer> | undefined;
+  let started: RunningServer | undefined;
+  const current = () => {
+    if (started) return started;
+    throw new CairnError("closed", "The server does not run; start it first");
+  };
+  return {
+    get peerId() {
+      return current().peerId;
+    },
+    get addresses() {
+      return current().addresses;
+    },
+    async start() {
+      running ??= startServer(options);
+      started = await running;
+    },
+    async close() {
+      const server = await running?.catch(() => undefined);
+      running = undefined;
+      started = undefined;
+      await server?.close();
+    },
+  };
+}

@@ -1,0 +1,246 @@
+import { DatabaseSync } from "node:sqlite";
+import { equalBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
+import { CairnError } from "../base/errors.ts";
+import type { Host } from "../base/host.ts";
+import { isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
+
+/** Which program keeps its data in a folder. */
+export type DataFolderKind = "server" | "peer";
+
+const FORMAT_VERSION = 1;
+const META_KEY = ["cairn", "meta"];
+const STORE_FILE = "cairn.kv";
+const MARKER_FILE = "store.json";
+/** Above this size the check of the whole file would delay the start too long. */
+const QUICK_CHECK_BELOW = 64 * 1024 * 1024;
+const SQLITE_HEADER = utf8("SQLite format 3\0");
+
+/** The record inside the store. */
+export interface StoreRecord {
+  readonly kind: DataFolderKind;
+  readonly version: number;
+  /** Stays the same for the life of the folder and of its copies. */
+  readonly folderId: Uint8Array;
+  readonly storeId: Uint8Array;
+  /** Counts openings and closings, here and in the marker: an older store file shows. */
+  readonly generation: number;
+  /** What file this was when last opened; a copy is another file. */
+  readonly file: string | null;
+}
+
+/** The record beside the store, which tells an emptied store from a new one. */
+interface Marker {
+  readonly kind: DataFolderKind;
+  readonly folderId: string;
+  readonly generation: number;
+}
+
+export async function readMarker(path: string): Promise<Marker | undefined> {
+  const file = `${path}/${MARKER_FILE}`;
+  let text: string;
+  try {
+    text = await Deno.readTextFile(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw unusable(path, `${MARKER_FILE} cannot be read`, error);
+  }
+  try {
+    const value: Partial<Marker> = JSON.parse(text);
+    const { kind, folderId, generation } = value;
+    if (
+      (kind === "server" || kind === "peer") && typeof folderId === "string" &&
+      fromHex(folderId).length === 16 && typeof generation === "number"
+    ) return { kind, folderId, generation };
+  } catch {
+    // Falls through: whatever cannot be read as a marker is damaged.
+  }
+  throw corrupt(file, "it is damaged");
+}
+
+/** Looks at the store without opening it for writing, since opening an empty file fills it. */
+export async function checkStoreFile(path: string, marker: Marker | undefined): Promise<void> {
+  const file = `${path}/${STORE_FILE}`;
+  const stat = await statOf(file);
+  if (stat === undefined || stat.size === 0) {
+    if (marker !== undefined) {
+      throw corrupt(file, stat === undefined ? "it is missing" : "it is empty");
+    }
+    return;
+  }
+  if (!stat.isFile) throw unusable(path, `${STORE_FILE} is not a file`);
+  const header = new Uint8Array(SQLITE_HEADER.length);
+  using handle = await Deno.open(file);
+  await handle.read(header);
+  if (!equalBytes(header, SQLITE_HEADER)) throw corrupt(file, "it is not a store");
+  if (stat.size > QUICK_CHECK_BELOW) return;
+  let finding: unknown;
+  try {
+    const database = new DatabaseSync(file, { readOnly: true });
+    try {
+      finding = database.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    throw corrupt(file, "it is damaged", error);
+  }
+  if (finding !== "ok") throw corrupt(file, "it is damaged");
+}
+
+export async function openStoreFile(path: string): Promise<Deno.Kv> {
+  const file = `${path}/${STORE_FILE}`;
+  try {
+    // SQLite gives its side files the mode of the main file, so that is set before it is opened.
+    (await Deno.open(file, { create: true, write: true, mode: 0o600 })).close();
+    return await Deno.openKv(file);
+  } catch (error) {
+    const explained = explainStoreFailure(path, error);
+    if (explained instanceof CairnError) throw explained;
+    throw unusable(path, `${STORE_FILE} cannot be opened for writing`, error);
+  }
+}
+
+/** Reads the store's record, or writes the first; settles whether the store was restored. */
+export async function adoptStore(
+  kv: Deno.Kv,
+  { path, kind, host, marker }: {
+    path: string;
+    kind: DataFolderKind;
+    host: Host;
+    marker: Marker | undefined;
+  },
+): Promise<{ record: StoreRecord; restored: boolean }> {
+  const file = `${path}/${STORE_FILE}`;
+  const identity = await fileIdentity(file);
+  let found: StoreRecord | null;
+  let empty: boolean;
+  try {
+    found = (await kv.get<StoreRecord>(META_KEY)).value;
+    empty = (await kv.list({ prefix: [] }, { limit: 1 }).next()).done === true;
+  } catch (error) {
+    throw explainStoreFailure(path, error);
+  }
+
+  if (found === null) {
+    if (marker !== undefined) throw corrupt(file, "it has lost its contents");
+    if (!empty) throw unusable(path, `${STORE_FILE} holds the data of another program`);
+    const record: StoreRecord = {
+      kind,
+      version: FORMAT_VERSION,
+      folderId: host.random(16),
+      storeId: host.random(16),
+      generation: 1,
+      file: identity,
+    };
+    // The store first: a marker without a store would read as a loss.
+    await kv.set(META_KEY, record);
+    await writeMarker(path, record);
+    return { record, restored: false };
+  }
+
+  if (found.version > FORMAT_VERSION) {
+    throw unusable(path, "a newer version of cairn wrote it; update this one");
+  }
+  if (found.kind !== kind) {
+    throw unusable(path, `it belongs to a cairn ${found.kind}; name another folder`);
+  }
+  if (marker !== undefined && marker.folderId !== toHex(found.folderId)) {
+    throw corrupt(file, `it belongs to another folder than ${MARKER_FILE} beside it`);
+  }
+  const otherFile = found.file !== null && identity !== null && found.file !== identity;
+  const older = marker !== undefined && marker.generation !== found.generation;
+  const restored = otherFile || older;
+  const record: StoreRecord = {
+    ...found,
+    storeId: restored ? host.random(16) : found.storeId,
+    generation: Math.max(found.generation, marker?.generation ?? 0) + 1,
+    file: identity,
+  };
+  try {
+    await writeStoreRecord(kv, path, record);
+  } catch (error) {
+    if (!isDiskFull(error) || !(await new ReserveFile(path).release())) throw error;
+    await writeStoreRecord(kv, path, record);
+  }
+  return { record, restored };
+}
+
+/** A crash between the two writes shows at the next opening as a restored store, which is safe. */
+export async function writeStoreRecord(
+  kv: Deno.Kv,
+  path: string,
+  record: StoreRecord,
+): Promise<void> {
+  await kv.set(META_KEY, record);
+  await writeMarker(path, record);
+}
+
+async function writeMarker(path: string, record: StoreRecord): Promise<void> {
+  const marker: Marker = {
+    kind: record.kind,
+    folderId: toHex(record.folderId),
+    generation: record.generation,
+  };
+  const temporary = `${path}/${MARKER_FILE}.new`;
+  const file = await Deno.open(temporary, {
+    create: true,
+    write: true,
+    truncate: true,
+    mode: 0o600,
+  });
+  try {
+    await file.write(new TextEncoder().encode(JSON.stringify(marker) + "\n"));
+    await file.sync();
+  } finally {
+    file.close();
+  }
+  await Deno.rename(temporary, `${path}/${MARKER_FILE}`);
+}
+
+/**
+ * Names the file itself, not its path. The time of birth tells a copy that happens to get the same
+ * inode number on a fresh disk; device numbers may change with a reboot, so they only stand in.
+ */
+async function fileIdentity(file: string): Promise<string | null> {
+  const { ino, dev, birthtime } = await Deno.stat(file);
+  if (ino === null) return null;
+  return birthtime === null ? `${ino}@${dev}` : `${ino}+${birthtime.getTime()}`;
+}
+
+async function statOf(file: string): Promise<Deno.FileInfo | undefined> {
+  try {
+    return await Deno.stat(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof Error &&
+    /malformed|not a database/.test(error.message);
+}
+
+/** Says what to do about an error of the store; errors of other kinds unchanged. */
+export function explainStoreFailure(path: string, error: unknown): unknown {
+  return isDamage(error)
+    ? corrupt(`${path}/${STORE_FILE}`, "it is damaged", error)
+    : mapDiskFull(error);
+}
+
+export function unusable(path: string, why: string, cause?: unknown): CairnError {
+  return new CairnError(
+    "data-folder-unusable",
+    `The data folder ${path} cannot be used: ${why}`,
+    { cause },
+  );
+}
+
+function corrupt(file: string, why: string, cause?: unknown): CairnError {
+  return new CairnError(
+    "data-folder-corrupt",
+    `Cannot open ${file}: ${why}. Nothing was changed. ` +
+      "Restore the folder from a backup, or move it away to start with an empty one",
+    { cause },
+  );
+}

@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+// @ts-types="@types/ws"
+import { type ClientOptions, WebSocket } from "ws";
+import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
+import type { CloseInfo } from "../../src/roles/web_socket.ts";
+
+export type { ClientOptions };
+
+/**
+ * A WebSocket client that is none of ours. It keeps what it receives until a test asks for it, and
+ * can tell, by a ping, when the server has handled what it was sent.
+ */
+export class ForeignClient {
+  readonly socket: WebSocket;
+  readonly closed: Promise<CloseInfo>;
+  readonly #received: Uint8Array[] = [];
+  #wake = () => {};
+
+  private constructor(socket: WebSocket) {
+    this.socket = socket;
+    this.closed = new Promise((resolve) => {
+      socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
+    });
+    socket.on("message", (data, isBinary) => {
+      assert.ok(isBinary && data instanceof Uint8Array);
+      this.#received.push(new Uint8Array(data));
+      this.#wake();
+    });
+  }
+
+  static open(url: string, options: ClientOptions): Promise<ForeignClient> {
+    const socket = new WebSocket(url, { ...options, perMessageDeflate: false });
+    const client = new ForeignClient(socket);
+    return new Promise((resolve, reject) => {
+      socket.once("open", () => resolve(client));
+      socket.on("error", reject);
+    });
+  }
+
+  send(frame: Uint8Array): void {
+    this.socket.send(frame);
+  }
+
+  get hasFrames(): boolean {
+    return this.#received.length > 0;
+  }
+
+  async next(): Promise<Uint8Array> {
+    for (;;) {
+      const frame = this.#received.shift();
+      if (frame) return frame;
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+  }
+
+  async subscribe(topic: string): Promise<void> {
+    this.send(encodeSignalFrame({ kind: "Subscribe", topic }));
+    await this.settled();
+  }
+
+  /** Resolves when the server has handled what was sent, and all that it sent has arrived. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.socket.once("pong", () => resolve());
+      this.socket.ping();
+    });
+  }
+
+  async hasNothing(): Promise<void> {
+    await this.settled();
+    assert.ok(!this.hasFrames);
+  }
+}
