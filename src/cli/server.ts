@@ -1,0 +1,49 @@
+/** `cairn server`: the always-on server. */
+
+import { startServer } from "../roles/server/run_server.ts";
+import type { ServerOptions } from "../roles/server/server_options.ts";
+import { makeServerDataDir } from "./data_dir.ts";
+import { OPTIONS } from "./options.ts";
+import { giveUp, ProcessLife } from "./process_life.ts";
+import type { Settings } from "./settings.ts";
+import { tlsFiles } from "./tls_files.ts";
+
+export async function runServer(settings: Settings): Promise<number> {
+  const life = new ProcessLife();
+  const options = serverOptions(settings);
+  giveUp("run", "ffi");
+  return await life.run(() => startServer(options));
+}
+
+/** What the role is started with. */
+export function serverOptions(settings: Settings): ServerOptions {
+  const publicUrl = settings.value(OPTIONS.serverPublicUrl);
+  const token = settings.value(OPTIONS.mgmtToken);
+  const psk = settings.value(OPTIONS.psk);
+  const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
+  const tls = tlsFiles(settings, OPTIONS.serverTlsCert, OPTIONS.serverTlsKey);
+  return {
+    storagePath: makeServerDataDir(settings),
+    listenAddr: settings.value(OPTIONS.serverListenAddr),
+    ...(publicUrl !== undefined && { publicUrl }),
+    management: {
+      enabled: settings.value(OPTIONS.mgmtEnabled),
+      bind: settings.value(OPTIONS.mgmtBind),
+      port: settings.value(OPTIONS.mgmtPort),
+      hosts: settings.value(OPTIONS.mgmtHosts) ?? [],
+      ...(token !== undefined && { token }),
+    },
+    ...(psk !== undefined && { psk }),
+    approvedPeers: settings.value(OPTIONS.approvedPeers) ?? [],
+    forward: {
+      enabled: settings.value(OPTIONS.forwardEnabled),
+      maxPerPeer: settings.value(OPTIONS.forwardMaxPerPeer),
+      maxAgeMs: settings.value(OPTIONS.forwardMaxAge),
+      maxTotalBytes: settings.value(OPTIONS.forwardMaxTotal),
+    },
+    signalServers: settings.value(OPTIONS.signalServers) ?? [],
+    ...(signalAuthToken !== undefined && { signalAuthToken }),
+    turnServers: settings.value(OPTIONS.turnServers) ?? [],
+    ...(tls && { tls }),
+  };
+}

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { VERSION } from "../../src/version.ts";
+
+const BUILD = new URL("../../tasks/build.ts", import.meta.url);
+
+Deno.test("deno task build makes a cairn that runs, and says which of the two it made", async () => {
+  await withBuilt([], async (cairn, said) => {
+    assert.match(said, /: a program that needs nothing installed|: a portable file that runs with/);
+    await itRuns(cairn);
+  });
+});
+
+Deno.test("The portable cairn runs with Deno on the path", async () => {
+  await withBuilt(["--portable"], async (cairn, said) => {
+    assert.match(said, /: a portable file that runs with Deno, or with Node and npm/);
+    await itRuns(cairn);
+  });
+});
+
+Deno.test("The portable cairn asks npm for Deno where there is none, or one that is too old", async () => {
+  await withBuilt(["--portable"], async (cairn, _said, folder) => {
+    const bin = `${folder}/bin`;
+    await Deno.mkdir(bin);
+    const askedFile = `${folder}/asked`;
+    await program(`${bin}/npx`, `echo "$@" > ${askedFile}\necho ${Deno.execPath()}`);
+    const onlyNpm = { PATH: bin, HOME: folder };
+    assert.equal(await versionOf(cairn, onlyNpm), `cairn ${VERSION}\n`);
+    assert.match(await Deno.readTextFile(askedFile), /^-y deno@2\.9\.6 eval /);
+
+    await Deno.remove(askedFile);
+    await program(`${bin}/deno`, "echo deno 2.8.4");
+    assert.equal(await versionOf(cairn, onlyNpm), `cairn ${VERSION}\n`);
+    await Deno.stat(askedFile);
+  });
+});
+
+Deno.test("The portable cairn says what it needs where there is neither Deno nor npm", async () => {
+  await withBuilt(["--portable"], async (cairn, _said, folder) => {
+    const { code, stderr } = await new Deno.Command(cairn, {
+      args: ["--version"],
+      clearEnv: true,
+      env: { PATH: folder },
+      stdin: "null",
+    }).output();
+    assert.equal(code, 1);
+    assert.match(new TextDecoder().decode(stderr), /cairn needs Deno 2\.9\.6 or newer, or Node/);
+  });
+});
+
+async function withBuilt(
+  args: readonly string[],
+  use: (cairn: string, said: string, folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "cairn-build-test-" });
+  try {
+    const cairn = `${folder}/cairn`;
+    const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", BUILD.href, "--output", cairn, ...args],
+      stdin: "null",
+    }).output();
+    assert.ok(success, new TextDecoder().decode(stderr));
+    await use(cairn, new TextDecoder().decode(stdout), folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+/** It prints its version, and a role starts and ends in order. */
+async function itRuns(cairn: string): Promise<void> {
+  assert.equal(await versionOf(cairn, {}), `cairn ${VERSION}\n`);
+  const child = new Deno.Command(cairn, {
+    args: ["signal", "--listen-addr", "127.0.0.1:0"],
+    env: { RUST_LOG: "info", CAIRN_LOG_FORMAT: "json" },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const log = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+  const first = (await log.read()).value ?? "";
+  child.kill("SIGTERM");
+  let rest = "";
+  for (let part = await log.read(); !part.done; part = await log.read()) rest += part.value;
+  assert.equal((await child.status).code, 0, first + rest);
+}
+
+async function versionOf(cairn: string, env: Record<string, string>): Promise<string> {
+  const { stdout, stderr } = await new Deno.Command(cairn, {
+    args: ["--version"],
+    clearEnv: env.PATH !== undefined,
+    env,
+    stdin: "null",
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assert.notEqual(text, "", new TextDecoder().decode(stderr));
+  return text;
+}
+
+async function program(path: string, text: string): Promise<void> {
+  await Deno.writeTextFile(path, `#!/bin/sh\n${text}\n`);
+  await Deno.chmod(path, 0o755);
+}

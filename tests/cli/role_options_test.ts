@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { serverOptions } from "../../src/cli/server.ts";
+import { type CommandName, Settings } from "../../src/cli/settings.ts";
+import { signalOptions } from "../../src/cli/signal.ts";
+import { CairnError } from "../../src/base/errors.ts";
+import { cairnCommand } from "./run_cairn.ts";
+
+const PEER = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
+
+Deno.test("serverOptions() takes every documented variable", () => {
+  const { approvedPeers, ...options } = serverOptions(settings("server", {
+    CAIRN_DATA_DIR: "/srv/cairn",
+    CAIRN_MGMT_ENABLED: "no",
+    CAIRN_MGMT_TOKEN: "your-secret-token",
+    CAIRN_MGMT_BIND: "::",
+    CAIRN_MGMT_PORT: "9191",
+    CAIRN_MGMT_HOSTS: "cairn.example.com, home",
+    CAIRN_PSK: "my-shared-key",
+    CAIRN_APPROVED_PEERS: PEER,
+    CAIRN_FORWARD_ENABLED: "0",
+    CAIRN_FORWARD_MAX_PER_PEER: "5",
+    CAIRN_FORWARD_MAX_AGE: "12h",
+    CAIRN_FORWARD_MAX_TOTAL: "512MB",
+    CAIRN_SIGNAL_SERVERS: "ws://signaling:8443,wss://b",
+    CAIRN_SIGNAL_AUTH_TOKEN: "first,second",
+    CAIRN_TURN_SERVERS: "turn:relay:3478",
+    CAIRN_SERVER_LISTEN_ADDR: "127.0.0.1:9",
+    CAIRN_SERVER_PUBLIC_URL: "wss://cairn.example.com",
+    CAIRN_SERVER_TLS_CERT: "/c.pem",
+    CAIRN_SERVER_TLS_KEY: "/k.pem",
+  }));
+  assert.deepEqual(options, {
+    storagePath: "/srv/cairn",
+    listenAddr: "127.0.0.1:9",
+    publicUrl: "wss://cairn.example.com",
+    management: {
+      enabled: false,
+      bind: "::",
+      port: 9191,
+      token: "your-secret-token",
+      hosts: ["cairn.example.com", "home"],
+    },
+    psk: "my-shared-key",
+    forward: {
+      enabled: false,
+      maxPerPeer: 5,
+      maxAgeMs: 43_200_000,
+      maxTotalBytes: 512 * 2 ** 20,
+    },
+    signalServers: ["ws://signaling:8443", "wss://b"],
+    signalAuthToken: "first",
+    turnServers: ["turn:relay:3478"],
+    tls: { certPath: "/c.pem", keyPath: "/k.pem" },
+  });
+  assert.deepEqual(approvedPeers?.map(String), [PEER]);
+});
+
+Deno.test("signalOptions() takes every documented variable, for signal and for up", () => {
+  const env = {
+    CAIRN_SIGNAL_LISTEN_ADDR: "0.0.0.0:8080",
+    CAIRN_SIGNAL_TLS_CERT: "/certs/cert.pem",
+    CAIRN_SIGNAL_TLS_KEY: "/certs/key.pem",
+    CAIRN_SIGNAL_AUTH_TOKEN: "your-secret-token,another",
+  };
+  for (const command of ["signal", "up"] as const) {
+    assert.deepEqual(signalOptions(settings(command, env)), {
+      listenAddr: "0.0.0.0:8080",
+      tls: { certPath: "/certs/cert.pem", keyPath: "/certs/key.pem" },
+      authTokens: ["your-secret-token", "another"],
+    });
+  }
+  assert.deepEqual(signalOptions(settings("signal", {})), {
+    listenAddr: "0.0.0.0:443",
+    authTokens: [],
+  });
+});
+
+Deno.test("A certificate without its key is refused, and the other way round", () => {
+  const onlyKey = settings("signal", { CAIRN_SIGNAL_TLS_KEY: "/k.pem" });
+  assert.throws(() => signalOptions(onlyKey), (error) => {
+    return error instanceof CairnError && error.code === "invalid-option" &&
+      /CAIRN_SIGNAL_TLS_KEY is set without --tls-cert or CAIRN_SIGNAL_TLS_CERT/.test(error.message);
+  });
+});
+
+Deno.test("cairn up runs signal and server in one process, says that the relay is missing, and ends", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "cairn-up-" });
+  try {
+    const child = cairnCommand(["up", "--signal-listen-addr", "127.0.0.1:0"], {
+      env: {
+        CAIRN_DATA_DIR: `${folder}/server`,
+        CAIRN_SERVER_LISTEN_ADDR: "127.0.0.1:0",
+        CAIRN_MGMT_PORT: "0",
+        CAIRN_SIGNAL_AUTH_TOKEN: "canary-token",
+        CAIRN_PSK: "canary-key-0123",
+        RUST_LOG: "trace",
+      },
+    }, { stdout: "null" }).spawn();
+    const log = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    const seen = () =>
+      [/Signaling server listens/, /Server Qm\w+ accepts links/].every((line) => line.test(text));
+    while (!seen()) text += (await log.read()).value ?? assert.fail(text);
+    child.kill("SIGTERM");
+    for (let part = await log.read(); !part.done; part = await log.read()) text += part.value;
+    assert.equal((await child.status).code, 0, text);
+    assert.match(text, /The relay is not built yet: ports 3478 and 5349 stay closed/);
+    assert.doesNotMatch(text, /canary/, "no secret in the log, even at trace");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+function settings(command: CommandName, env: Readonly<Record<string, string>>): Settings {
+  return new Settings(command, new Map(), {
+    env: (name) => env[name],
+    readTextFile: (path) => assert.fail(`nothing reads ${path}`),
+  });
+}
