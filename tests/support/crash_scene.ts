@@ -5,7 +5,11 @@ import { fromBase64, fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import { systemHost } from "../../src/base/host.ts";
 import { Node, type PeerId } from "../../src/mod.ts";
 import { Identity } from "../../src/protocol/crypto/identity.ts";
-import { decodeForwardRequest, type ForwardRequest } from "../../src/protocol/forward_messages.ts";
+import {
+  decodeForwardPurge,
+  decodeForwardRequest,
+  type ForwardRequest,
+} from "../../src/protocol/forward_messages.ts";
 import { MessageType } from "../../src/protocol/message_types.ts";
 import { openDataFolder } from "../../src/roles/data_folder.ts";
 import { loadIdentity } from "../../src/roles/identity_store.ts";
@@ -61,10 +65,13 @@ export class CrashScene implements AsyncDisposable {
 
   /**
    * The end of every story: what was sent has come, once and in order per sender, and no ratchet
-   * key has met two plaintexts.
+   * key has met two plaintexts. `unopened` is how many deliveries could not be opened.
    */
-  async assertAllArrived(): Promise<void> {
+  async assertAllArrived({ unopened = 0 } = {}): Promise<void> {
     for (const peer of this.#peers) await peer.assertAllArrived();
+    const failed = this.#peers.flatMap(({ proxy }) => proxy.all("up", MessageType.ForwardPurge))
+      .flatMap(({ payload }) => decodeForwardPurge(payload).failed);
+    equal(failed.length, unopened, "deliveries that could not be opened");
     assertNoKeyUsedTwice(this.#peers.flatMap((peer) => peer.requests()));
   }
 
@@ -146,6 +153,13 @@ export class ServerActor implements AsyncDisposable {
     const { queues }: { queues: { peer_id: string; pending_messages: number }[] } = await response
       .json();
     return Object.fromEntries(queues.map((queue) => [queue.peer_id, queue.pending_messages]));
+  }
+
+  /** Keys of the parts of large bodies in its store, staged or not. It must not run. */
+  async bodyParts(): Promise<Deno.KvKey[]> {
+    using kv = await Deno.openKv(`${this.folder}/cairn.kv`);
+    const keys = (await Array.fromAsync(kv.list({ prefix: [] }))).map(({ key }) => key);
+    return keys.filter((key) => key.includes("blob"));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -230,6 +244,19 @@ export class PeerActor {
     const status = await sending.exit();
     equal(status, 0, sending.log.all.join("\n"));
     return sending.output.all[0] ?? "";
+  }
+
+  /** A message that its sender lost with its folder: it need not arrive any more. */
+  forgo(text: string): void {
+    this.#expected.splice(this.#expected.findIndex((expected) => expected.text === text), 1);
+  }
+
+  /** One message there and one back, each read: both now write in a session that exists. */
+  async converse(other: PeerActor, topic: string): Promise<void> {
+    await this.sendAccepted(other, `${topic}: question`);
+    await other.readAll();
+    await other.sendAccepted(this, `${topic}: answer`);
+    await this.readAll();
   }
 
   /** Hands messages to this peer's `cairn peer listen`, as `cairn peer send` does beside it. */

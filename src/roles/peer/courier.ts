@@ -20,6 +20,7 @@ import { linkEnded, Questions } from "./questions.ts";
 import { isPermanent, laterError, refusalError, undeliverableError } from "./refusals.ts";
 import { Retries } from "./retries.ts";
 import { NoPrekeys, Sealer } from "./sealer.ts";
+import { SendWindow } from "./send_window.ts";
 import type { SessionStore } from "./session_store.ts";
 
 const log = getLogger(["cairn", "peer"]);
@@ -56,6 +57,7 @@ export class Courier {
   /** Recipients whose numbering was just corrected. */
   readonly #corrected = new Set<string>();
   readonly #retries = new Retries();
+  readonly #window = new SendWindow();
   readonly #sealer: Sealer;
   #closed = false;
 
@@ -127,6 +129,7 @@ export class Courier {
   close(): void {
     this.#closed = true;
     this.#retries.close();
+    this.#window.close();
     for (const questions of [this.#acks, this.#bundles, this.#reports]) questions.close();
   }
 
@@ -144,17 +147,20 @@ export class Courier {
           !offered.has(candidate) &&
           outbox.needsSending(candidate.wire, this.server, this.#status.storeId)
         );
-      const mayAdd = inFlight.size === 0 || (inFlight.size < WINDOW && !this.#link.congested);
-      if (entry && mayAdd) {
+      if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
         const wire = await this.#sealer.prepare(entry);
         // Read before the next one is prepared: they must leave in the order of their numbers.
         const body = await outbox.readWire(wire);
+        await this.#window.enter(body.length);
         const ack = this.#offer(entry, wire, body).then(async (answer) => {
           if (answer.accepted) await outbox.accepted(entry, wire);
           // The first refusal is the cause; those behind it only wait for that number.
           else refusal ??= { entry, ack: answer };
-        }).finally(() => inFlight.delete(ack));
+        }).finally(() => {
+          this.#window.leave(body.length);
+          inFlight.delete(ack);
+        });
         ack.catch(() => {});
         inFlight.add(ack);
       } else if (inFlight.size > 0) {

@@ -39,8 +39,25 @@ export class Handover {
     this.#cleanUp = cleanUp;
   }
 
-  /** Listens for the commands of other processes on behalf of `node`. */
+  /**
+   * Listens for the commands of other processes on behalf of `node`.
+   *
+   * @throws {CairnError} `data-folder-unusable` when no socket can be made.
+   */
   static async open(storagePath: string, node: Node): Promise<Handover> {
+    try {
+      return await Handover.#listen(storagePath, node);
+    } catch (cause) {
+      throw new CairnError(
+        "data-folder-unusable",
+        `Cannot make a socket for other commands in "${storagePath}": ` +
+          (cause instanceof Error ? cause.message : String(cause)),
+        { cause },
+      );
+    }
+  }
+
+  static async #listen(storagePath: string, node: Node): Promise<Handover> {
     const { path, folder } = await chooseSocketPath(storagePath);
     await remove(path);
     const listener = Deno.listen({ transport: "unix", path });

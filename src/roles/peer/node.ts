@@ -89,7 +89,8 @@ export class Node {
 
   /** Why the latest attempt to reach a server failed, if it did. */
   get lastFailure(): Error | undefined {
-    return this.#lastFailure;
+    const signaling = this.#clients.map(({ lastError }) => lastError).find((error) => error);
+    return signaling ?? this.#lastFailure;
   }
 
   /** Begins to look for the paired servers and to keep links to them. */
@@ -306,7 +307,7 @@ export class Node {
       timeout,
       subscribe: (look) => [this.on("state", look), this.on("peerFound", look)],
       timeoutError: () =>
-        this.#lastFailure instanceof CairnError ? this.#lastFailure : new CairnError(
+        this.lastFailure instanceof CairnError ? this.lastFailure : new CairnError(
           "unreachable",
           "No server could be reached; check that it runs and how it can be found",
         ),

@@ -30,8 +30,9 @@ const log = getLogger(["cairn", "server"]);
 
 const MAX_HANDSHAKES = 256;
 const MAX_LINKS_PER_PEER = 4;
-/** Requests of one link that may be under way; our own peers have far fewer. */
-const MAX_UNDER_WAY = 256;
+/** Requests of one link, and bytes of one sender, under way; our own peers stay well below. */
+const MAX_UNDER_WAY = 512;
+const MAX_UNDER_WAY_BYTES = 32 * 1_048_576;
 const NOTHING = new Uint8Array(0);
 
 /** What the links of a server's peers are served with. */
@@ -194,7 +195,10 @@ class ServedLink {
   }
 
   #receive(envelope: Envelope): void {
-    if (this.#underWay.size >= MAX_UNDER_WAY) return this.link.close("protocol-error");
+    const bytes = this.#options.desk?.unansweredBytes(this.link.remote) ?? 0;
+    if (this.#underWay.size >= MAX_UNDER_WAY || bytes > MAX_UNDER_WAY_BYTES) {
+      return this.link.close("protocol-error");
+    }
     if (this.#pairing(envelope)) return;
     const step = this.#handle(envelope).catch((error) => {
       if (error instanceof ProtocolError) {

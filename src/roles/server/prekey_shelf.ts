@@ -146,6 +146,25 @@ export class PrekeyShelf {
     });
   }
 
+  /**
+   * Throws all one-time keys away, after the store was restored: some of them were given out in
+   * the meantime. The peers publish new ones when they see that none are left.
+   */
+  async dropOneTimeKeys(): Promise<void> {
+    for (const [text, shelf] of this.#shelves) {
+      const peer = PeerId.parse(text);
+      if (!peer) continue;
+      await this.#inTurn(peer, async () => {
+        const ids = [...shelf.oneTime.keys()];
+        await this.#commit.commit(
+          ids.map((id) => ({ type: "delete", key: oneTimeKey(peer, id) })),
+          { freesSpace: true },
+        );
+        for (const id of ids) shelf.oneTime.delete(id);
+      });
+    }
+  }
+
   async #takeOneTime(
     requester: PeerId,
     peer: PeerId,

@@ -72,6 +72,10 @@ async function assemble(
   const self = identity.peerId;
   const book = await PeerBook.open(kv, commit);
   const shelf = await PrekeyShelf.open({ kv, commit, host });
+  if (folder.restored) {
+    log.warn("The data folder was copied or restored: senders will offer their messages again");
+    await shelf.dropOneTimeKeys();
+  }
   const retention = retentionOf(options);
   const largestBody = MAX_ENVELOPE_LENGTH - ENVELOPE_OVERHEAD;
   const desk = options.forward?.enabled === false ? undefined : await MailboxDesk.open({
@@ -177,7 +181,6 @@ async function assemble(
     peer: self.toString(),
     port: linkListener.address.port,
   });
-  if (folder.restored) log.warn("The data folder was copied or restored: senders will send again");
   return {
     peerId: self,
     addresses: { links: linkListener.address, management: management?.address },
@@ -216,6 +219,7 @@ async function listenForManagement(
     onRequest: getRequestListener(api.fetch),
     prepare: (server) => acceptLinks(server, links),
   });
+  log.info("The management API answers on port {port}", { port: listener.address.port });
   if (!isLoopback(bind) && !options.tls) {
     log.warn("The management API is reachable from other machines without TLS");
   }

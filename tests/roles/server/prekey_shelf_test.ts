@@ -131,6 +131,15 @@ shelfTest("gives no key out when its removal cannot be stored", async ({ kv, hos
   await failing.close();
 });
 
+shelfTest("throws its one-time keys away when the store was restored", async (shop) => {
+  await shop.shelf.publish(bob, publication(shop.host, keys(1, 5)));
+  await shop.shelf.dropOneTimeKeys();
+  deepStrictEqual(shop.shelf.status(bob), { oneTimeLeft: 0, signedPrekeyId: 7 });
+  const later = await shop.reopen();
+  deepStrictEqual(later.status(bob), { oneTimeLeft: 0, signedPrekeyId: 7 });
+  strictEqual((await later.fetch(alice, bob)).oneTimePrekey, null);
+});
+
 shelfTest("forgets a peer", async (shop) => {
   await shop.shelf.publish(bob, publication(shop.host, keys(1, 5)));
   await shop.shelf.fetch(alice, bob);
