@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import { CairnError, ProtocolError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
 import type { Identity } from "../protocol/crypto/identity.ts";
@@ -10,6 +11,8 @@ import { decodeSessionClose, encodeSessionClose } from "../protocol/session_mess
 import { messageId } from "../protocol/uuid.ts";
 import type { LinkKeys } from "./link_keys.ts";
 import type { FrameSocket } from "./web_socket.ts";
+
+const log = getLogger(["cairn", "link"]);
 
 const HANDSHAKE_TIMEOUT = 10_000;
 const SILENT_INTERVALS = 3;
@@ -181,8 +184,12 @@ export class LinkConnection {
       this.#lastHeard = this.#host.monotonic();
       if (bytes) this.#dispatch(decodeEnvelope(bytes));
     } catch (error) {
-      if (!(error instanceof ProtocolError)) throw error;
-      this.close(error.code === "too-large" ? "too-large" : "protocol-error");
+      if (error instanceof ProtocolError) {
+        return this.close(error.code === "too-large" ? "too-large" : "protocol-error");
+      }
+      // Whatever else a remote's bytes set off must end with its link.
+      log.error("A link had to be closed: {error}", { error });
+      this.close("going-away");
     }
   }
 

@@ -1,6 +1,9 @@
+import { getLogger } from "@logtape/logtape";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
 import type { PairingMechanism } from "../protocol/pairing/pairing.ts";
 import type { GroupCommit } from "./group_commit.ts";
+
+const log = getLogger(["cairn", "pairings"]);
 
 const PREFIX = "pairing";
 const MAX_URLS = 16;
@@ -62,8 +65,24 @@ export class PeerBook {
     this.onChange(pairing.peerId);
   }
 
-  /** Records that the peer was seen, where, and that its current secret is in use. */
+  /**
+   * Records that the peer was seen, where, and that its current secret is in use. Never rejects:
+   * not being able to note it must not end a link.
+   */
   async seen(peerId: PeerId, now: number, url?: string, secretUsed = false): Promise<void> {
+    try {
+      await this.#seen(peerId, now, url, secretUsed);
+    } catch (error) {
+      log.debug("Could not note that a peer was seen: {error}", { error });
+    }
+  }
+
+  async #seen(
+    peerId: PeerId,
+    now: number,
+    url: string | undefined,
+    secretUsed: boolean,
+  ): Promise<void> {
     const known = this.get(peerId);
     if (!known) return;
     const urls = url === undefined

@@ -44,6 +44,13 @@ export class PeerId {
     }
   }
 
+  /** Takes either form. @throws {TypeError} when a text is not a Peer ID. */
+  static from(value: PeerId | string): PeerId {
+    const peerId = typeof value === "string" ? PeerId.parse(value) : value;
+    if (!peerId) throw new TypeError(`Not a Peer ID: "${value}"`);
+    return peerId;
+  }
+
   /** Whether both name the same peer. */
   equals(other: PeerId): boolean {
     return this.#text === other.#text;

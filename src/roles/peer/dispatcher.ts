@@ -1,7 +1,10 @@
+import { getLogger } from "@logtape/logtape";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { Inbox } from "./inbox.ts";
 import type { Listeners } from "./listeners.ts";
 import type { NodeEvents } from "./node_api.ts";
+
+const log = getLogger(["cairn", "peer"]);
 
 /**
  * Hands what the inbox has released to the application's handlers, one message at a time, in order,
@@ -27,7 +30,9 @@ export class Dispatcher {
   wake(): void {
     this.#woken = true;
     if (this.#closed) return;
-    this.#running ??= this.#run().finally(() => {
+    this.#running ??= this.#run().catch((error) => {
+      log.error("Messages could not be handed over: {error}", { error });
+    }).finally(() => {
       this.#running = undefined;
       if (this.#woken) this.wake();
     });

@@ -1,9 +1,9 @@
 import { getLogger } from "@logtape/logtape";
-import { fromBase64, fromUtf8, toBase64, utf8 } from "../../base/bytes.ts";
+import { fromBase64, toBase64 } from "../../base/bytes.ts";
 import { CairnError, type CairnErrorCode } from "../../base/errors.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
-import type { Node } from "./node.ts";
-import { MAX_DATA_LENGTH } from "./node.ts";
+import { LineReader, writeLine } from "./json_lines.ts";
+import { MAX_DATA_LENGTH, type Node } from "./node.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -93,7 +93,7 @@ export class Handover {
   }
 
   async #serve(connection: Deno.UnixConn, node: Node): Promise<void> {
-    const lines = new LineReader(connection);
+    const lines = new LineReader(connection, MAX_LINE);
     try {
       for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
         for await (const answer of answers(node, JSON.parse(line))) {
@@ -165,7 +165,7 @@ export class RemoteNode {
     } catch {
       return undefined;
     }
-    const lines = new LineReader(connection);
+    const lines = new LineReader(connection, MAX_LINE);
     await writeLine(connection, { do: "id" } satisfies Request);
     const peerId = PeerId.parse(String(await answer(lines)));
     if (!peerId) {
@@ -232,45 +232,6 @@ async function answer(lines: LineReader): Promise<unknown> {
   if (result.ok) return result.value;
   if (result.code === "unexpected") throw new Error(result.message);
   throw new CairnError(result.code, result.message);
-}
-
-/** Splits a stream into lines of bounded length. */
-class LineReader {
-  readonly #connection: Deno.UnixConn;
-  #rest = new Uint8Array(0);
-
-  constructor(connection: Deno.UnixConn) {
-    this.#connection = connection;
-  }
-
-  async next(): Promise<string | undefined> {
-    const parts: Uint8Array[] = [this.#rest];
-    let length = this.#rest.length;
-    let end = this.#rest.indexOf(10);
-    while (end < 0) {
-      const chunk = new Uint8Array(65_536);
-      const read = await this.#connection.read(chunk);
-      if (read === null) return undefined;
-      const found = chunk.subarray(0, read).indexOf(10);
-      if (found >= 0) end = length + found;
-      parts.push(chunk.subarray(0, read));
-      length += read;
-      if (length > MAX_LINE) throw new RangeError("A handed-over line is too long");
-    }
-    const joined = new Uint8Array(length);
-    let offset = 0;
-    for (const part of parts) {
-      joined.set(part, offset);
-      offset += part.length;
-    }
-    this.#rest = joined.slice(end + 1);
-    return fromUtf8(joined.subarray(0, end));
-  }
-}
-
-async function writeLine(connection: Deno.UnixConn, value: Request | Answer): Promise<void> {
-  const bytes = utf8(`${JSON.stringify(value)}\n`);
-  for (let sent = 0; sent < bytes.length;) sent += await connection.write(bytes.subarray(sent));
 }
 
 async function chooseSocketPath(storagePath: string): Promise<{ path: string; folder?: string }> {

@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import { toHex } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
@@ -12,9 +13,8 @@ import type { Prekeys } from "./prekeys.ts";
 import { ReleaseOrder } from "./release_order.ts";
 import type { SessionStore } from "./session_store.ts";
 
-const DAY = 86_400_000;
-/** How long ids of messages and sessions are remembered: well over twice a server's retention. */
-const SEEN_FOR = 45 * DAY;
+const log = getLogger(["cairn", "peer"]);
+
 /** How long a gap stays open for a message that its sender was asked to encrypt again. */
 const RESEND_GRACE = 600_000;
 /** Messages waiting for the application beyond which deliveries are left with the server. */
@@ -107,14 +107,14 @@ export class Inbox {
   async next(arrival: number): Promise<InboxMessage | undefined> {
     const { kv, blobs } = this.parts;
     const selector = { prefix: ["inbox"], start: ["inbox", arrival + 1] };
-    for await (const { key, value: name } of kv.list<string>(selector, { limit: 1 })) {
+    for await (const { key, value: name } of kv.list<string>(selector, { batchSize: 1 })) {
       const stored = await this.#stored(name);
       const from = PeerId.parse(name.slice(0, name.indexOf(" ")));
-      if (!stored || !from) throw new Error(`Inbox entry ${Number(key[1])} has no message`);
-      const { data: value, ...rest } = stored;
-      const data = await blobs.readBody(value);
-      if (!data) throw new Error(`Inbox entry ${Number(key[1])} lacks a part of its body`);
-      return { arrival: Number(key[1]), from, message: { ...rest, data } };
+      const data = stored ? await blobs.readBody(stored.data) : undefined;
+      if (stored && from && data) {
+        return { arrival: Number(key[1]), from, message: { ...stored, data } };
+      }
+      log.error("A message in the inbox is damaged and cannot be shown; restore a backup");
     }
     return undefined;
   }
@@ -140,7 +140,7 @@ export class Inbox {
 
   /** Forgets ids that were remembered long enough. */
   async sweep(): Promise<void> {
-    const before = this.parts.host.now() - SEEN_FOR;
+    const before = this.parts.host.now() - this.parts.prekeys.seenFor;
     const stale: KvOperation[] = [];
     for await (const { key, value } of this.parts.kv.list<SeenOuter>({ prefix: ["seen"] })) {
       if (value.at < before) stale.push({ type: "delete", key });

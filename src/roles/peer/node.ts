@@ -1,10 +1,12 @@
+import { getLogger } from "@logtape/logtape";
 import { utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
-import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
+import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkConnection } from "../link_connection.ts";
@@ -19,12 +21,14 @@ import { linkUrl, ServerLink } from "./server_link.ts";
 import { until } from "./until.ts";
 import { SignalClient } from "../signal_client.ts";
 
+const log = getLogger(["cairn", "peer"]);
+
 /** Most bytes that one message may carry: what fits an envelope with everything around it. */
 export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
 const HEARTBEAT = 30_000;
 const PAIRING_TIMEOUT = 30_000;
 const PUBLISH_TIMEOUT = 15_000;
-const SWEEP_INTERVAL = 6 * 3_600_000;
+const SWEEP_INTERVAL = 600_000;
 
 /**
  * A peer: pairs with servers, writes to peers that may be away, and receives from them.
@@ -94,7 +98,7 @@ export class Node {
   }
 
   /** Begins to look for the paired servers and to keep links to them. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
     const { signalServer, signalServers = [], signalAuthToken } = this.#options;
     for (const url of new Set([...(signalServer ? [signalServer] : []), ...signalServers])) {
       const client = new SignalClient({
@@ -106,8 +110,11 @@ export class Node {
       client.start();
     }
     for (const { peerId } of this.#store.book.list()) this.#keepLink(peerId);
-    await this.#store.inbox.sweep();
-    this.#sweeper = setInterval(() => void this.#store.inbox.sweep(), SWEEP_INTERVAL);
+    const clock = new ExpiryClock(this.#host.now(), this.#host.monotonic());
+    this.#sweeper = setInterval(() => {
+      if (clock.observe(this.#host.now(), this.#host.monotonic())) void this.#sweep();
+    }, SWEEP_INTERVAL);
+    return Promise.resolve();
   }
 
   /** Registers a handler; returns what removes it. Message handlers are awaited one by one. */
@@ -126,23 +133,24 @@ export class Node {
    *
    * @throws {CairnError} `pairing-failed`, `unreachable`, `invalid-option`.
    */
-  async pairWithPsk(psk: string, server: PeerId): Promise<PeerId> {
+  async pairWithPsk(psk: string, server: PeerId | string): Promise<PeerId> {
     if (judgePsk(psk) === "refused") {
       throw new CairnError(
         "invalid-option",
         `The pre-shared key is too short: at least ${MIN_PSK_LENGTH} bytes, better 16 or more`,
       );
     }
-    return await this.#pair(server, { mechanism: "psk", credential: utf8(psk) });
+    return await this.#pair(PeerId.from(server), { mechanism: "psk", credential: utf8(psk) });
   }
 
   /** Pairs with a server on whose list of approved peers this peer is. */
-  pairApproved(server: PeerId): Promise<PeerId> {
-    return this.#pair(server, { mechanism: "approved" });
+  async pairApproved(server: PeerId | string): Promise<PeerId> {
+    return await this.#pair(PeerId.from(server), { mechanism: "approved" });
   }
 
   /** Ends a pairing: tells the server if it can be told, and forgets its keys. */
-  async unpair(server: PeerId): Promise<void> {
+  async unpair(peer: PeerId | string): Promise<void> {
+    const server = PeerId.from(peer);
     if (!this.#store.book.has(server)) {
       throw new CairnError("not-paired", `Not paired with ${server}`);
     }
@@ -166,7 +174,8 @@ export class Node {
    *
    * @throws {CairnError} `not-paired`, or `unreachable` after `timeout` milliseconds.
    */
-  async connect(peerId: PeerId, timeout = 30_000): Promise<PeerSession> {
+  async connect(peer: PeerId | string, timeout = 30_000): Promise<PeerSession> {
+    const peerId = PeerId.from(peer);
     this.#requirePairing();
     const isReady = () => [...this.#conversations.values()].some(({ ready }) => ready);
     await this.#until(isReady, timeout);
@@ -182,7 +191,12 @@ export class Node {
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait.
    */
-  async send(recipient: PeerId, channel: string, data: Uint8Array): Promise<SentMessage> {
+  async send(
+    peer: PeerId | string,
+    channel: string,
+    data: Uint8Array,
+  ): Promise<SentMessage> {
+    const recipient = PeerId.from(peer);
     if (data.length > MAX_DATA_LENGTH) {
       throw new CairnError(
         "too-large",
@@ -272,7 +286,11 @@ export class Node {
       host: this.#host,
       rolledBack: (lastAccepted) => this.#store.startAfresh(lastAccepted),
       onReady: () => this.#listeners.emit("peerFound", { peerId }),
-      onRevoked: (server) => void this.#forget(server, "unpaired"),
+      onRevoked: (server) => {
+        this.#forget(server, "unpaired").catch((error) => {
+          log.error("The end of a pairing could not be recorded: {error}", { error });
+        });
+      },
     });
     this.#conversations.set(link, conversation);
     this.#listeners.emit("state", { peerId, state: "connected", reason: "" });
@@ -284,6 +302,14 @@ export class Node {
     void conversation?.close().finally(() => this.#conversations.delete(link));
     this.#listeners.emit("state", { peerId, state: "disconnected", reason });
     this.#listeners.emit("peerLost", { peerId });
+  }
+
+  async #sweep(): Promise<void> {
+    try {
+      await this.#store.inbox.sweep();
+    } catch (error) {
+      log.warn("Old message ids could not be forgotten: {error}", { error });
+    }
   }
 
   async #forget(server: PeerId, reason: string): Promise<void> {

@@ -11,12 +11,14 @@ const DAY = 86_400_000;
 /** Life of a signed prekey, and how long before its end the next one is made. */
 const SIGNED_LIFETIME = 30 * DAY;
 const SIGNED_RENEWAL = 10 * DAY;
-/** How long past its expiry a signed private key still opens what waited in a mailbox. */
-const SIGNED_GRACE = 14 * DAY;
+const DEFAULT_RETENTION = 7 * DAY;
+const LONGEST_RETENTION = 90 * DAY;
 const ONE_TIME_TARGET = 100;
 const ONE_TIME_LOW = 25;
 /** Private one-time keys kept; older ones were handed out by a server and never used. */
 const ONE_TIME_KEPT = 2_000;
+
+const RETENTION = ["prekey", "retention"];
 
 interface StoredSigned {
   readonly secret: Uint8Array;
@@ -29,6 +31,8 @@ export class Prekeys {
   readonly #signed = new Map<number, { pair: KeyPair; expiry: number }>();
   readonly #oneTime = new Map<number, KeyPair>();
   #nextId = 1;
+  /** Longest time, in milliseconds, that a mailbox of this peer keeps messages. */
+  #retention = DEFAULT_RETENTION;
 
   private constructor(
     private readonly own: OwnIdentity,
@@ -52,8 +56,19 @@ export class Prekeys {
     for await (const { key, value } of kv.list<Uint8Array>({ prefix: ["prekey", "one-time"] })) {
       prekeys.#oneTime.set(Number(key[2]), x25519KeyPair(value));
     }
+    prekeys.#retention = (await kv.get<number>(RETENTION)).value ?? DEFAULT_RETENTION;
     prekeys.#nextId = (await kv.get<number>(["prekey", "next"])).value ?? 1;
     return prekeys;
+  }
+
+  /** How long ids of messages and sessions must be remembered: until no key opens a repeat. */
+  get seenFor(): number {
+    return SIGNED_LIFETIME + this.#grace + DAY;
+  }
+
+  /** How long past its expiry a signed private key still opens what waited in a mailbox. */
+  get #grace(): number {
+    return 2 * this.#retention;
   }
 
   /** The private half of a signed prekey, while it may still be needed. */
@@ -81,6 +96,11 @@ export class Prekeys {
    * halves are durable before this returns.
    */
   async publication(status: MailboxStatus): Promise<PrekeyPublish | undefined> {
+    const retention = Math.min(status.retentionSeconds * 1000, LONGEST_RETENTION);
+    if (retention > this.#retention) {
+      await this.commit.commit([{ type: "set", key: RETENTION, value: retention }]);
+      this.#retention = retention;
+    }
     const current = await this.#currentSigned();
     const replaceAll = status.signedPrekeyId === null ||
       (status.signedPrekeyId !== current.id && !this.#signed.has(status.signedPrekeyId));
@@ -134,7 +154,7 @@ export class Prekeys {
       expiry: now + SIGNED_LIFETIME,
     };
     const outdated = [...this.#signed]
-      .filter(([, { expiry }]) => expiry + SIGNED_GRACE < now).map(([old]) => old);
+      .filter(([, { expiry }]) => expiry + this.#grace < now).map(([old]) => old);
     await this.commit.commit([
       {
         type: "set",

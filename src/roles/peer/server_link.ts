@@ -103,9 +103,7 @@ export class ServerLink {
         const { context } = this.#options;
         dialLink(url, remote, context, { signal: dialing.signal, nominate }).then((link) => {
           finish();
-          book.seen(remote, context.host.now(), url, secretUsed).catch((error) => {
-            log.warn("The server's address could not be recorded: {error}", { error });
-          });
+          void book.seen(remote, context.host.now(), url, secretUsed);
           resolve(link);
         }, (error) => {
           if (nominated) settled = false;
