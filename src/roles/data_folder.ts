@@ -8,6 +8,7 @@ import {
   type DataFolderKind,
   openStoreFile,
   readMarker,
+  ROOM_TO_OPEN,
   type StoreRecord,
   unusable,
   writeStoreRecord,
@@ -47,11 +48,13 @@ export async function openDataFolder(
   const lock = await takeLock(path);
   let kv: Deno.Kv | undefined;
   try {
+    const reserve = new ReserveFile(path);
+    // Looking at a store takes room, too, and without any a sound one seems damaged.
+    if (await freeBytes(path) < ROOM_TO_OPEN) await reserve.release();
     const marker = await readMarker(path);
     await checkStoreFile(path, marker);
     kv = await openStoreFile(path);
     const { record, restored } = await adoptStore(kv, { path, kind, host, marker });
-    const reserve = new ReserveFile(path);
     await reserve.refill();
     if (restored) {
       log.warn("The store in {path} was restored or copied; it continues under a new store id", {

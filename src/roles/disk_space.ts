@@ -26,11 +26,15 @@ export function mapDiskFull(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof CairnError) return error;
   const full = error.message.includes("database or disk is full") ||
     ("code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT"));
-  if (!full) return error;
+  return full ? diskFull(error) : error;
+}
+
+/** What a user is told of a full disk. */
+export function diskFull(cause: unknown): CairnError {
   return new CairnError(
     "disk-full",
     "The disk that holds the data folder is full: free some space and try again",
-    { cause: error },
+    { cause },
   );
 }
 

@@ -1,7 +1,8 @@
+import { equalBytes } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
 import { certifyX3dhKey, Identity } from "../protocol/crypto/identity.ts";
-import { x25519KeyPair } from "../protocol/crypto/primitives.ts";
+import { sha256, x25519KeyPair } from "../protocol/crypto/primitives.ts";
 import type { SessionIdentity } from "../protocol/session/session.ts";
 
 const KEY = ["identity"];
@@ -10,6 +11,8 @@ const KEY = ["identity"];
 interface StoredIdentity {
   readonly seed: Uint8Array;
   readonly x3dhSecret: Uint8Array;
+  /** SHA-256 of both: a damaged key would work as the key of another peer. */
+  readonly check: Uint8Array;
 }
 
 /** A peer's long-term keys. */
@@ -22,10 +25,14 @@ export interface OwnIdentity {
 export async function loadIdentity(kv: Deno.Kv, host: Host): Promise<OwnIdentity> {
   let stored = (await kv.get<StoredIdentity>(KEY)).value;
   if (!stored) {
-    stored = { seed: host.random(32), x3dhSecret: host.random(32) };
+    const [seed, x3dhSecret] = [host.random(32), host.random(32)];
+    stored = { seed, x3dhSecret, check: sha256(seed, x3dhSecret) };
     const result = await kv.atomic()
       .check({ key: KEY, versionstamp: null }).set(KEY, stored).commit();
     if (!result.ok) throw new CairnError("data-folder-in-use", "Another process made an identity");
+  }
+  if (!equalBytes(sha256(stored.seed, stored.x3dhSecret), stored.check)) {
+    throw new Error("The identity is damaged");
   }
   const identity = Identity.fromSeed(stored.seed);
   const x3dhPair = x25519KeyPair(stored.x3dhSecret);

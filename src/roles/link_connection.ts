@@ -109,13 +109,12 @@ export class LinkConnection {
   readonly capabilities: ReadonlySet<string>;
   readonly handshakeHash: Uint8Array;
   readonly identityKey: Uint8Array;
-  /** Called once, with the reason, when the link has ended from either side. */
-  onClose: (reason: string) => void = () => {};
   readonly #socket: FrameSocket;
   readonly #link: Link;
   readonly #host: Host;
   readonly #heartbeat: number;
   #early: Envelope[] = [];
+  #onClose: (reason: string) => void = () => {};
   #onEnvelope: ((envelope: Envelope) => void) | undefined;
   #lastHeard: number;
   #lastSent: number;
@@ -144,6 +143,13 @@ export class LinkConnection {
   /** True while so much waits in the carrier that deliveries should pause. */
   get congested(): boolean {
     return this.#socket.bufferedBytes > CONGESTED_BYTES;
+  }
+
+  /** Called with the reason when the link has ended from either side, or if it already had. */
+  set onClose(handler: (reason: string) => void) {
+    this.#onClose = handler;
+    const reason = this.#closed;
+    if (reason !== undefined) queueMicrotask(() => handler(reason));
   }
 
   /** Receives every envelope but heartbeats; what came earlier is handed over at once. */
@@ -213,8 +219,8 @@ export class LinkConnection {
   #beat(): void {
     const now = this.#host.monotonic();
     if (now - this.#lastHeard > SILENT_INTERVALS * this.#heartbeat) {
-      this.#socket.destroy();
-      return this.#ended("timeout");
+      this.#ended("timeout");
+      return this.#socket.destroy();
     }
     if (now - this.#lastSent >= this.#heartbeat) {
       this.send(MessageType.Heartbeat, new Uint8Array(0));
@@ -225,6 +231,6 @@ export class LinkConnection {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     clearInterval(this.#timer);
-    this.onClose(reason);
+    this.#onClose(reason);
   }
 }

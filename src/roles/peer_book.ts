@@ -27,6 +27,7 @@ export interface Pairing {
 /** The durable list of paired peers; reads are from memory. */
 export class PeerBook {
   readonly #pairings = new Map<string, Pairing>();
+  #turn: Promise<void> = Promise.resolve();
   /** Called after a pairing was added, its secrets changed, or it was removed. */
   onChange: (peerId: PeerId) => void = () => {};
 
@@ -55,12 +56,14 @@ export class PeerBook {
 
   /** Durably records a pairing; a secret that it replaces is kept until the new one was used. */
   async pair(pairing: Omit<Pairing, "previousSecret" | "urls" | "lastSeen">): Promise<void> {
-    const known = this.get(pairing.peerId);
-    await this.#save({
-      ...pairing,
-      previousSecret: known?.secret,
-      urls: known?.urls ?? [],
-      lastSeen: known?.lastSeen ?? 0,
+    await this.#inTurn(async () => {
+      const known = this.get(pairing.peerId);
+      await this.#save({
+        ...pairing,
+        previousSecret: known?.secret,
+        urls: known?.urls ?? [],
+        lastSeen: known?.lastSeen ?? 0,
+      });
     });
     this.onChange(pairing.peerId);
   }
@@ -71,32 +74,38 @@ export class PeerBook {
    */
   async seen(peerId: PeerId, now: number, url?: string, secretUsed = false): Promise<void> {
     try {
-      await this.#seen(peerId, now, url, secretUsed);
+      const changed = await this.#inTurn(() => this.#seen(peerId, now, url, secretUsed));
+      if (changed) this.onChange(peerId);
     } catch (error) {
       log.debug("Could not note that a peer was seen: {error}", { error });
     }
   }
 
+  async remove(peerId: PeerId): Promise<void> {
+    await this.#inTurn(async () => {
+      await this.commit.commit([{ type: "delete", key: [PREFIX, peerId.toString()] }], {
+        freesSpace: true,
+      });
+      this.#pairings.delete(peerId.toString());
+    });
+    this.onChange(peerId);
+  }
+
+  /** Returns whether the secrets changed. */
   async #seen(
     peerId: PeerId,
     now: number,
     url: string | undefined,
     secretUsed: boolean,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const known = this.get(peerId);
-    if (!known) return;
+    if (!known) return false;
     const urls = url === undefined
       ? known.urls
       : [url, ...known.urls.filter((other) => other !== url)].slice(0, MAX_URLS);
     const previousSecret = secretUsed ? undefined : known.previousSecret;
     await this.#save({ ...known, previousSecret, urls, lastSeen: now });
-    if (previousSecret !== known.previousSecret) this.onChange(peerId);
-  }
-
-  async remove(peerId: PeerId): Promise<void> {
-    await this.commit.commit([{ type: "delete", key: [PREFIX, peerId.toString()] }]);
-    this.#pairings.delete(peerId.toString());
-    this.onChange(peerId);
+    return previousSecret !== known.previousSecret;
   }
 
   async #save(pairing: Pairing): Promise<void> {
@@ -105,6 +114,13 @@ export class PeerBook {
       { type: "set", key: [PREFIX, peerId.toString()], value: stored satisfies StoredPairing },
     ]);
     this.#pairings.set(peerId.toString(), pairing);
+  }
+
+  /** One change after the other: each sees what the one before it left. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(change);
+    this.#turn = result.then(() => {}, () => {});
+    return result;
   }
 }
 

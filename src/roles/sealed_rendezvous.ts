@@ -8,7 +8,7 @@ import {
   SeenMessages,
 } from "../protocol/rendezvous/sealed_message.ts";
 import { rendezvousTopics } from "../protocol/rendezvous/topics.ts";
-import type { SignalClient } from "./signal_client.ts";
+import type { TopicAccess } from "./signal_client.ts";
 
 /** How often the topics are worked out again; epochs overlap by far more than this. */
 const RENEW_INTERVAL = 60_000;
@@ -33,7 +33,7 @@ export class SealedRendezvous {
     private readonly options: {
       self: PeerId;
       meeting: MeetingSecrets;
-      clients: readonly SignalClient[];
+      clients: readonly TopicAccess[];
       host: Host;
       /** `secretIndex` is 0 when the remote used the current secret. */
       onMessage: (message: SealedMessage, secretIndex: number) => void;

@@ -30,6 +30,9 @@ export interface SignalClientOptions {
 
 type Listener = (payload: Uint8Array) => void;
 
+/** Listening and speaking on the topics of one signaling server. */
+export type TopicAccess = Pick<SignalClient, "subscribe" | "relay">;
+
 /**
  * A lasting presence on one signaling server: it reconnects until closed, and subscribes again to
  * everything that is listened to.

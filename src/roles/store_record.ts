@@ -1,8 +1,8 @@
 import { DatabaseSync } from "node:sqlite";
 import { equalBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
-import { CairnError } from "../base/errors.ts";
+import { CairnError, ProtocolError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
-import { isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
+import { diskFull, freeBytes, isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
 
 /** Which program keeps its data in a folder. */
 export type DataFolderKind = "server" | "peer";
@@ -12,7 +12,12 @@ const META_KEY = ["cairn", "meta"];
 const STORE_FILE = "cairn.kv";
 const MARKER_FILE = "store.json";
 /** Above this size the check of the whole file would delay the start too long. */
-const QUICK_CHECK_BELOW = 64 * 1024 * 1024;
+const CHECK_BELOW = 64 * 1024 * 1024;
+/** What opening a store takes at least, its side files included. */
+export const ROOM_TO_OPEN = 128 * 1024;
+/** Deno KV ends the whole process on an integer that has not 8 bytes; cairn stores none. */
+const MISENCODED_VALUE = "SELECT 1 FROM kv WHERE v_encoding NOT IN (1, 2, 3) " +
+  "OR (v_encoding = 2 AND length(v) <> 8) LIMIT 1";
 const SQLITE_HEADER = utf8("SQLite format 3\0");
 
 /** The record inside the store. */
@@ -72,16 +77,19 @@ export async function checkStoreFile(path: string, marker: Marker | undefined): 
   using handle = await Deno.open(file);
   await handle.read(header);
   if (!equalBytes(header, SQLITE_HEADER)) throw corrupt(file, "it is not a store");
-  if (stat.size > QUICK_CHECK_BELOW) return;
+  if (stat.size > CHECK_BELOW) return;
   let finding: unknown;
   try {
     const database = new DatabaseSync(file, { readOnly: true });
     try {
-      finding = database.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
+      finding = database.prepare("PRAGMA integrity_check(1)").get()?.["integrity_check"];
+      const hasValues = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'kv'").get();
+      if (hasValues && database.prepare(MISENCODED_VALUE).get()) finding = "a value is misencoded";
     } finally {
       database.close();
     }
   } catch (error) {
+    if (await freeBytes(path) < ROOM_TO_OPEN) throw diskFull(error);
     throw corrupt(file, "it is damaged", error);
   }
   if (finding !== "ok") throw corrupt(file, "it is damaged");
@@ -96,6 +104,8 @@ export async function openStoreFile(path: string): Promise<Deno.Kv> {
   } catch (error) {
     const explained = explainStoreFailure(path, error);
     if (explained instanceof CairnError) throw explained;
+    // SQLite calls it an I/O error when the file that it maps into memory finds no room.
+    if (await freeBytes(path) < ROOM_TO_OPEN) throw diskFull(error);
     throw unusable(path, `${STORE_FILE} cannot be opened for writing`, error);
   }
 }
@@ -132,9 +142,7 @@ export async function adoptStore(
       generation: 1,
       file: identity,
     };
-    // The store first: a marker without a store would read as a loss.
-    await kv.set(META_KEY, record);
-    await writeMarker(path, record);
+    await writeStoreRecord(kv, path, record);
     return { record, restored: false };
   }
 
@@ -165,14 +173,20 @@ export async function adoptStore(
   return { record, restored };
 }
 
-/** A crash between the two writes shows at the next opening as a restored store, which is safe. */
+/**
+ * Writes the record and the marker beside it, or neither when the disk is full. The record comes
+ * first, since a marker without a store would read as a loss; a crash between the two shows at the
+ * next opening as a restored store, which is safe.
+ */
 export async function writeStoreRecord(
   kv: Deno.Kv,
   path: string,
   record: StoreRecord,
 ): Promise<void> {
+  const markerFile = `${path}/${MARKER_FILE}`;
+  await writeMarker(`${markerFile}.new`, record);
   await kv.set(META_KEY, record);
-  await writeMarker(path, record);
+  await Deno.rename(`${markerFile}.new`, markerFile);
 }
 
 async function writeMarker(path: string, record: StoreRecord): Promise<void> {
@@ -181,8 +195,7 @@ async function writeMarker(path: string, record: StoreRecord): Promise<void> {
     folderId: toHex(record.folderId),
     generation: record.generation,
   };
-  const temporary = `${path}/${MARKER_FILE}.new`;
-  const file = await Deno.open(temporary, {
+  const file = await Deno.open(path, {
     create: true,
     write: true,
     truncate: true,
@@ -194,7 +207,6 @@ async function writeMarker(path: string, record: StoreRecord): Promise<void> {
   } finally {
     file.close();
   }
-  await Deno.rename(temporary, `${path}/${MARKER_FILE}`);
 }
 
 /**
@@ -216,9 +228,11 @@ async function statOf(file: string): Promise<Deno.FileInfo | undefined> {
   }
 }
 
-function isDamage(error: unknown): boolean {
-  return error instanceof Error &&
-    /malformed|not a database/.test(error.message);
+/** SQLite's words, Deno KV's, and those of our own records and their codecs. */
+export function isDamage(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof CairnError) return false;
+  return error instanceof ProtocolError ||
+    /malformed|not a database|could not deserialize|is damaged/.test(error.message);
 }
 
 /** Says what to do about an error of the store; errors of other kinds unchanged. */

@@ -1,5 +1,5 @@
 import { concatBytes, toHex } from "../base/bytes.ts";
-import type { SignalClient } from "./signal_client.ts";
+import type { TopicAccess } from "./signal_client.ts";
 import type { FrameSocket } from "./web_socket.ts";
 
 const ATTEMPT_LENGTH = 16;
@@ -9,13 +9,15 @@ const FROM_ACCEPTOR = 1;
 const INITIATOR_ENDS = 2;
 const ACCEPTOR_ENDS = 3;
 const MAX_EARLY_FRAMES = 8;
+/** RFC 6455, section 7.4.1. */
+const TOO_LARGE = 1009;
 
 /**
  * Carries the Noise messages of one pairing link over `Relay` payloads on a contact topic, for
  * peers that have no address of one another yet: attempt id ‖ direction ‖ Noise message.
  */
 export function initiateOnTopic(
-  client: SignalClient,
+  client: TopicAccess,
   topic: string,
   attempt: Uint8Array,
 ): FrameSocket {
@@ -37,7 +39,7 @@ export function initiateOnTopic(
  * time: a stranger can fill them, but each ends with its handshake's deadline.
  */
 export function acceptOnTopic(
-  client: SignalClient,
+  client: TopicAccess,
   topic: string,
   accept: (socket: FrameSocket) => void,
   limit = 64,
@@ -92,14 +94,18 @@ class TopicSocket implements FrameSocket {
 
   set onFrame(handler: (frame: Uint8Array) => void) {
     this.#onFrame = handler;
-    for (const frame of this.#early.splice(0)) handler(frame);
+    // The handler may put another one in its place, which then takes the rest.
+    for (let frame = this.#early.shift(); frame; frame = this.#early.shift()) this.#onFrame(frame);
   }
 
+  /** Ends the attempt when a frame is too long for it: what was encrypted cannot be left out. */
   send(frame: Uint8Array): void {
+    if (!this.#open) return;
     if (frame.length > MAX_NOISE_MESSAGE) {
-      throw new RangeError(`Cannot send ${frame.length} bytes over a contact topic`);
+      this.close();
+      return this.onClose({ code: TOO_LARGE, reason: "too-large" });
     }
-    if (this.#open) this.relay(concatBytes(this.attempt, Uint8Array.of(this.direction), frame));
+    this.relay(concatBytes(this.attempt, Uint8Array.of(this.direction), frame));
   }
 
   take(

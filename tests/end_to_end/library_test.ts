@@ -1,6 +1,12 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
-import { CairnError, createServer, Node, type ReceivedMessage } from "../../src/mod.ts";
+import {
+  CairnError,
+  createServer,
+  Node,
+  type PeerId,
+  type ReceivedMessage,
+} from "../../src/mod.ts";
 import { startSignal } from "../../src/roles/signal/run_signal.ts";
 
 const PSK = "correct horse battery staple";
@@ -115,6 +121,74 @@ Deno.test("Links are accepted on the management port too", async () => {
   await alice.pairWithPsk(PSK, home.server.peerId);
 });
 
+Deno.test("Messages keep the order in which they were sent, also when none is awaited", async () => {
+  await using home = await Home.open();
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  await alice.pairWithPsk(PSK, home.server.peerId);
+  await bob.pairWithPsk(PSK, home.server.peerId);
+  const received = receive(bob, 3);
+  const sizes = [900_000, 10, 11];
+  await Promise.all(sizes.map((size) => alice.send(bob.peerId, "", new Uint8Array(size))));
+  deepEqual((await received).map(({ data }) => data.length), sizes);
+});
+
+Deno.test("A server that does not know the recipient leaves the message to one that does", async () => {
+  await using here = await Home.open();
+  await using there = await Home.open();
+  const signalServers = [here.signalUrl, there.signalUrl];
+  const alice = await here.peer("alice", { signalServers });
+  const bob = await there.peer("bob");
+  await alice.pairWithPsk(PSK, here.server.peerId);
+  await alice.pairWithPsk(PSK, there.server.peerId);
+  await bob.pairWithPsk(PSK, there.server.peerId);
+  const received = receive(bob, 10);
+  const sent = await Promise.all(
+    Array.from({ length: 10 }, (_, index) => alice.send(bob.peerId, "", numbered(index, false))),
+  );
+  await Promise.all(sent.map(({ accepted }) => accepted));
+  deepEqual((await received).map(({ id }) => id), sent.map(({ id }) => id));
+});
+
+Deno.test("A node can be closed by the handler of a message, which is not shown again", async () => {
+  await using home = await Home.open();
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  await alice.pairWithPsk(PSK, home.server.peerId);
+  await bob.pairWithPsk(PSK, home.server.peerId);
+  const closed = new Promise<void>((resolve) => {
+    bob.on("message", () => bob.close().then(resolve));
+  });
+  await (await alice.send(bob.peerId, "", utf8("the last one"))).accepted;
+  await closed;
+  await bob.close();
+  const back = await home.peer("bob");
+  const received = receive(back, 1);
+  await alice.send(bob.peerId, "", utf8("one more"));
+  equal(fromUtf8((await received)[0]?.data ?? new Uint8Array(0)), "one more");
+});
+
+Deno.test("Starting twice is starting once, and what waits ends when the node is closed", async () => {
+  await using home = await Home.open();
+  const alice = await home.peer("alice");
+  await alice.start();
+  await alice.pairWithPsk(PSK, home.server.peerId);
+  await home.server.close();
+  const waiting = rejects(alice.send(alice.peerId, "", utf8("x")), hasCode("refused"));
+  await alice.close();
+  await waiting;
+  await rejects(alice.connect(home.serverId), hasCode("closed"));
+});
+
+Deno.test("A peer whose server has forgotten it is told to pair again", async () => {
+  await using home = await Home.open();
+  const alice = await home.peer("alice");
+  await alice.pairWithPsk(PSK, home.server.peerId);
+  await alice.close();
+  await home.forgetPeers();
+  const serverUrl = `ws://127.0.0.1:${home.server.addresses.links.port}`;
+  const back = await home.peer("alice", { serverUrl });
+  await rejects(back.connect(home.serverId, 3_000), hasCode("not-paired"));
+});
+
 Deno.test("Two processes do not share a data folder", async () => {
   await using home = await Home.open();
   await home.peer("alice");
@@ -129,6 +203,7 @@ class Home implements AsyncDisposable {
     readonly folder: string,
     readonly signalUrl: string,
     readonly server: ReturnType<typeof createServer>,
+    readonly serverId: PeerId,
   ) {}
 
   static async open(
@@ -146,7 +221,7 @@ class Home implements AsyncDisposable {
       ...(options.approvedPeers && { approvedPeers: options.approvedPeers }),
     });
     await server.start();
-    const home = new Home(folder, signalUrl, server);
+    const home = new Home(folder, signalUrl, server, server.peerId);
     home.#closers.push(() => signal.close(), () => server.close());
     return home;
   }
@@ -163,6 +238,15 @@ class Home implements AsyncDisposable {
     this.#closers.push(() => node.close());
     await node.start();
     return node;
+  }
+
+  /** Restarts the server without its pairings. */
+  async forgetPeers(): Promise<void> {
+    await this.server.close();
+    const kv = await Deno.openKv(`${this.folder}/server/cairn.kv`);
+    for await (const { key } of kv.list({ prefix: ["pairing"] })) await kv.delete(key);
+    kv.close();
+    await this.server.start();
   }
 
   async close(options: { keepFolder?: boolean } = {}): Promise<void> {

@@ -1,6 +1,7 @@
 /**
  * The one seam to algorithms. Everything here is synchronous, deterministic and portable to a
- * browser. A wrong length of a local value is a `RangeError`; what a remote party can cause is a
+ * browser; a role may bring what its platform does faster, see {@linkcode installPrimitives}. A
+ * wrong length of a local value is a `RangeError`; what a remote party can cause is a
  * {@linkcode ProtocolError} or a `false`.
  */
 
@@ -22,6 +23,31 @@ export const SIGNATURE_LENGTH = 64;
 
 /** 2^255 - 19, the field of both curves. */
 const FIELD_PRIME = 2n ** 255n - 19n;
+
+/**
+ * A platform's own implementation of what messages and handshakes spend their time on. Its outputs
+ * are those of the functions of the same names here, which have checked lengths before.
+ */
+export interface NativePrimitives {
+  readonly chacha20Poly1305: Aead;
+  readonly aes256Gcm: Aead;
+  x25519PublicKey(secret: Uint8Array): Uint8Array;
+  /** @throws {Error} on a public key of small order. */
+  x25519(secret: Uint8Array, publicKey: Uint8Array): Uint8Array;
+  /**
+   * Accepts only what RFC 8032 section 5.1.7 accepts without the cofactor, with S below the group
+   * order and R in its one encoding. It may be laxer about the public key, see
+   * {@linkcode ed25519Verify}.
+   */
+  ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean;
+}
+
+let native: NativePrimitives | undefined;
+
+/** Takes `primitives` from here on; without an argument, the portable ones again. */
+export function installPrimitives(primitives?: NativePrimitives): void {
+  native = primitives;
+}
 
 /** SHA-256 over the concatenation of `parts`, 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
@@ -54,13 +80,17 @@ export interface Aead {
 }
 
 /** ChaCha20-Poly1305 (RFC 8439), nonce 12 bytes. */
-export const chacha20Poly1305: Aead = aead(chacha20poly1305, 12);
+export const chacha20Poly1305: Aead = aead(
+  chacha20poly1305,
+  12,
+  () => native?.chacha20Poly1305,
+);
 
 /** XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), nonce 24 bytes. */
 export const xchacha20Poly1305: Aead = aead(xchacha20poly1305, 24);
 
 /** AES-256-GCM (NIST SP 800-38D), nonce 12 bytes. */
-export const aes256Gcm: Aead = aead(gcm, 12);
+export const aes256Gcm: Aead = aead(gcm, 12, () => native?.aes256Gcm);
 
 /** An X25519 key pair, 32 bytes each. */
 export interface KeyPair {
@@ -76,7 +106,7 @@ export function x25519KeyPair(secret: Uint8Array): KeyPair {
 /** The X25519 public key of `secret` (RFC 7748; the scalar is clamped). */
 export function x25519PublicKey(secret: Uint8Array): Uint8Array {
   requireLength(secret, KEY_LENGTH, "X25519 secret");
-  return curve25519.getPublicKey(secret);
+  return native?.x25519PublicKey(secret) ?? curve25519.getPublicKey(secret);
 }
 
 /**
@@ -91,7 +121,7 @@ export function x25519(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
     throw new ProtocolError("malformed", "X25519 public key is not 32 bytes long");
   }
   try {
-    return curve25519.getSharedSecret(secret, publicKey);
+    return sharedSecret(secret, publicKey);
   } catch (cause) {
     // With both lengths checked, a low-order public key is the only refusal left.
     throw new ProtocolError("weak-key", "X25519 public key has a small order", { cause });
@@ -109,7 +139,7 @@ export function isUsableX25519Key(publicKey: Uint8Array): boolean {
   if (u >= FIELD_PRIME) return false;
   try {
     // Any clamped scalar is a multiple of the cofactor and takes small orders to zero.
-    curve25519.getSharedSecret(curve25519.GuBytes, publicKey);
+    sharedSecret(curve25519.GuBytes, publicKey);
     return true;
   } catch {
     return false;
@@ -138,6 +168,9 @@ export function ed25519Verify(
   signature: Uint8Array,
 ): boolean {
   if (publicKey.length !== KEY_LENGTH || signature.length !== SIGNATURE_LENGTH) return false;
+  // Native verifiers take keys of small order and second encodings of keys; with those ruled out,
+  // what they accept noble accepts. What they refuse it may yet accept: it counts the cofactor in.
+  if (native?.ed25519Verify(publicKey, message, signature)) return isStrictEd25519Key(publicKey);
   return ed25519.verify(signature, message, publicKey, { zip215: false });
 }
 
@@ -155,23 +188,43 @@ export function isUsableEd25519Key(publicKey: Uint8Array): boolean {
   }
 }
 
+function sharedSecret(secret: Uint8Array, publicKey: Uint8Array): Uint8Array {
+  return native?.x25519(secret, publicKey) ?? curve25519.getSharedSecret(secret, publicKey);
+}
+
+function isStrictEd25519Key(publicKey: Uint8Array): boolean {
+  try {
+    return !ed25519.Point.fromBytes(publicKey, false).isSmallOrder();
+  } catch {
+    return false;
+  }
+}
+
 type NobleAead = (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array) => {
   encrypt(plaintext: Uint8Array): Uint8Array;
   decrypt(ciphertext: Uint8Array): Uint8Array;
 };
 
-function aead(algorithm: NobleAead, nonceLength: number): Aead {
-  const create = (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array) => {
+function aead(
+  algorithm: NobleAead,
+  nonceLength: number,
+  nativeAead: () => Aead | undefined = () => undefined,
+): Aead {
+  const requireLengths = (key: Uint8Array, nonce: Uint8Array) => {
     requireLength(key, KEY_LENGTH, "AEAD key");
     requireLength(nonce, nonceLength, "AEAD nonce");
-    return algorithm(key, nonce, aad);
   };
   return {
-    seal: (key, nonce, aad, plaintext) => create(key, nonce, aad).encrypt(plaintext),
+    seal(key, nonce, aad, plaintext) {
+      requireLengths(key, nonce);
+      return nativeAead()?.seal(key, nonce, aad, plaintext) ??
+        algorithm(key, nonce, aad).encrypt(plaintext);
+    },
     open(key, nonce, aad, ciphertext) {
-      const cipher = create(key, nonce, aad);
+      requireLengths(key, nonce);
       try {
-        return cipher.decrypt(ciphertext);
+        return nativeAead()?.open(key, nonce, aad, ciphertext) ??
+          algorithm(key, nonce, aad).decrypt(ciphertext);
       } catch (cause) {
         throw new ProtocolError("decryption-failed", "Ciphertext does not authenticate", { cause });
       }

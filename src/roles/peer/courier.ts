@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { equalBytes, toHex } from "../../base/bytes.ts";
+import { toHex } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import {
@@ -12,12 +12,15 @@ import {
 } from "../../protocol/forward_messages.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePrekeyFetch, type PrekeyBundle } from "../../protocol/prekey_messages.ts";
+import { isDiskFull } from "../disk_space.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { LinkConnection } from "../link_connection.ts";
+import { MailboxCount } from "./mailbox_count.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OutboxEntry, Wire } from "./outbox_entry.ts";
 import { linkEnded, Questions } from "./questions.ts";
-import { isPermanent, laterError, refusalError, undeliverableError } from "./refusals.ts";
+import { isPermanent, laterError, noRoomError, refusalError } from "./refusals.ts";
+import { takeReceipt } from "./receipts.ts";
 import { Retries } from "./retries.ts";
 import { NoPrekeys, Sealer } from "./sealer.ts";
 import { SendWindow } from "./send_window.ts";
@@ -27,8 +30,6 @@ const log = getLogger(["cairn", "peer"]);
 
 /** Requests to one recipient that may wait for their acknowledgement at a time. */
 const WINDOW = 32;
-/** After so many failures of the recipient to open a message it is given up. */
-const MAX_FAILURES = 5;
 
 /** What the couriers of one peer share. */
 export interface CourierParts {
@@ -37,7 +38,9 @@ export interface CourierParts {
   readonly own: OwnIdentity;
   readonly host: Host;
   /** Called when a mailbox knows of more messages than this peer: its state was rolled back. */
-  readonly rolledBack: (lastAccepted: number) => Promise<void>;
+  readonly rolledBack: () => Promise<void>;
+  /** The servers that this peer is paired with. */
+  readonly servers: () => readonly string[];
 }
 
 /**
@@ -53,7 +56,7 @@ export class Courier {
   readonly #acks = new Questions<ForwardAck>();
   readonly #bundles = new Questions<PrekeyBundle>();
   readonly #reports = new Questions<SequenceReport>();
-  readonly #counted = new Set<string>();
+  readonly #count: MailboxCount;
   /** Recipients whose numbering was just corrected. */
   readonly #corrected = new Set<string>();
   readonly #retries = new Retries();
@@ -65,8 +68,20 @@ export class Courier {
     this.#link = link;
     this.#status = status;
     this.#parts = parts;
+    this.#count = new MailboxCount({
+      ...parts,
+      server: link.remote,
+      storeId: status.storeId,
+      ask: async (recipient) => {
+        const report = await this.#reports.ask(recipient.toString(), () => {
+          link.send(MessageType.SequenceQuery, encodeSequenceQuery({ recipient }));
+        });
+        return report.lastSequence;
+      },
+    });
     this.#sealer = new Sealer({
       ...parts,
+      isPaired: this.#isPaired,
       server: link.remote,
       storeId: status.storeId,
       fetchBundle: (peerId) =>
@@ -75,6 +90,8 @@ export class Courier {
         }),
     });
   }
+
+  readonly #isPaired = (server: string): boolean => this.#parts.servers().includes(server);
 
   get server(): PeerId {
     return this.#link.remote;
@@ -95,12 +112,15 @@ export class Courier {
     }
     this.#busy.add(text);
     this.#serve(recipient).catch(async (error) => {
+      if (!(error instanceof NoPrekeys)) throw error;
+      if (!this.#closed) await this.#onNoPrekeys(recipient, error.message);
+    }).catch((error) => {
       if (this.#closed) return;
-      if (error instanceof NoPrekeys) return await this.#onNoPrekeys(recipient, error.message);
       log.warn("Sending stopped and will be tried again: {message}", {
         message: error instanceof Error ? error.message : String(error),
         error,
       });
+      if (isDiskFull(error)) this.#onDiskFull(recipient);
       this.#retryLater(recipient);
     }).finally(() => {
       this.#busy.delete(text);
@@ -134,9 +154,25 @@ export class Courier {
   }
 
   async #serve(recipient: PeerId): Promise<void> {
-    const { outbox } = this.#parts;
-    if (!this.#counted.has(recipient.toString())) await this.#agreeOnCount(recipient);
+    await this.#count.agree(recipient);
     const inFlight = new Set<Promise<void>>();
+    const refusal = await this.#offerAll(recipient, inFlight)
+      // Nothing is offered again while its first offer awaits the answer.
+      .finally(() => Promise.allSettled(inFlight));
+    if (refusal && await this.#onRefusal(refusal.entry, refusal.ack)) {
+      this.#pokedWhileBusy.add(recipient.toString());
+    } else if (!refusal) {
+      this.#corrected.delete(recipient.toString());
+      this.#retries.succeeded(recipient.toString());
+    }
+  }
+
+  /** Offers what waits for `recipient`, in order, and returns the first refusal if there is one. */
+  async #offerAll(
+    recipient: PeerId,
+    inFlight: Set<Promise<void>>,
+  ): Promise<{ entry: OutboxEntry; ack: ForwardAck } | undefined> {
+    const { outbox } = this.#parts;
     const offered = new Set<OutboxEntry>();
     let refusal: { entry: OutboxEntry; ack: ForwardAck } | undefined;
     for (;;) {
@@ -145,11 +181,12 @@ export class Courier {
         ? undefined
         : outbox.entries(recipient).find((candidate) =>
           !offered.has(candidate) &&
-          outbox.needsSending(candidate.wire, this.server, this.#status.storeId)
+          outbox.needsSending(candidate, this.server, this.#status.storeId, this.#isPaired)
         );
       if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
         const wire = await this.#sealer.prepare(entry);
+        if (!wire) continue;
         // Read before the next one is prepared: they must leave in the order of their numbers.
         const body = await outbox.readWire(wire);
         await this.#window.enter(body.length);
@@ -166,57 +203,38 @@ export class Courier {
       } else if (inFlight.size > 0) {
         await Promise.race(inFlight);
       } else {
-        break;
+        return refusal;
       }
     }
-    if (refusal && await this.#onRefusal(refusal.entry, refusal.ack)) {
-      this.#pokedWhileBusy.add(recipient.toString());
-    } else if (!refusal) {
-      this.#corrected.delete(recipient.toString());
-      this.#retries.succeeded(recipient.toString());
-    }
-  }
-
-  /**
-   * Asks how many messages the mailbox has accepted from here for `recipient`, and takes it from
-   * there: a larger number than ours means that this folder was rolled back, a smaller one than
-   * what was acknowledged that the mailbox was.
-   */
-  async #agreeOnCount(recipient: PeerId): Promise<number> {
-    const { outbox, rolledBack } = this.#parts;
-    const { storeId } = this.#status;
-    const { lastSequence } = await this.#reports.ask(recipient.toString(), () => {
-      this.#link.send(MessageType.SequenceQuery, encodeSequenceQuery({ recipient }));
-    });
-    const route = outbox.route(this.server, recipient);
-    if (lastSequence > (route?.highest ?? 0)) {
-      log.warn(
-        "The server has accepted more messages than this data folder knows of: it was restored " +
-          "from an older copy. New sessions and new keys are used from here on.",
-      );
-      await rolledBack(lastSequence);
-      // Only now: a crash in between must find the difference again.
-      await outbox.setRoute(this.server, recipient, { storeId, highest: lastSequence });
-    } else if (!route || !equalBytes(route.storeId, storeId)) {
-      await outbox.setRoute(this.server, recipient, { storeId, highest: lastSequence });
-    } else {
-      outbox.unaccept(this.server, recipient, lastSequence);
-    }
-    this.#counted.add(recipient.toString());
-    return lastSequence;
   }
 
   async #onNoPrekeys(recipient: PeerId, reason: string): Promise<void> {
     const { outbox } = this.#parts;
     const waiting = outbox.entries(recipient).filter(({ wire }) => !wire);
     if (isPermanent(reason)) {
-      for (const entry of waiting) await outbox.drop(entry, refusalError(recipient, reason));
+      for (const entry of waiting) await this.#refuse(entry, reason);
       return;
     }
     for (const entry of waiting) {
       outbox.events.refused(entry, laterError(recipient, reason), false);
     }
     this.#retryLater(recipient);
+  }
+
+  /** This mailbox will never take it: another one may; when none is left it is given up. */
+  async #refuse(entry: OutboxEntry, reason: string | null): Promise<void> {
+    const { outbox, servers } = this.#parts;
+    entry.refusedBy.add(this.server.toString());
+    const isLeft = servers().some((server) => !entry.refusedBy.has(server));
+    const tooLarge = reason?.startsWith("message too large");
+    if (isLeft && !tooLarge) await outbox.unseal(entry);
+    else await outbox.drop(entry, refusalError(entry.recipient, reason));
+  }
+
+  #onDiskFull(recipient: PeerId): void {
+    const { outbox } = this.#parts;
+    const first = outbox.entries(recipient).find(({ wire }) => !wire?.accepted);
+    if (first) outbox.events.refused(first, noRoomError(), false);
   }
 
   #offer(entry: OutboxEntry, wire: Wire, encryptedPayload: Uint8Array): Promise<ForwardAck> {
@@ -239,10 +257,10 @@ export class Courier {
     const reason = ack.rejectionReason;
     const { recipient } = entry;
     const text = recipient.toString();
-    this.#counted.delete(text);
+    this.#count.forget(recipient);
     if (isPermanent(reason)) {
-      await outbox.drop(entry, refusalError(recipient, reason));
-      await this.#renumber(recipient);
+      await this.#refuse(entry, reason);
+      await this.#count.renumber(recipient);
       return true;
     }
     const isMisnumbered = reason?.includes("already used") || reason?.includes("sequence gap");
@@ -251,7 +269,7 @@ export class Courier {
     if ((isMisnumbered || isMistaken) && !this.#corrected.has(text)) {
       this.#corrected.add(text);
       if (isMistaken) await outbox.reopen(entry);
-      else await this.#renumber(recipient);
+      await this.#count.renumber(recipient);
       return true;
     }
     outbox.events.refused(entry, laterError(recipient, reason ?? "no reason given"), false);
@@ -259,32 +277,9 @@ export class Courier {
     return false;
   }
 
-  /** Starts the numbering again right behind what the mailbox has accepted. */
-  async #renumber(recipient: PeerId): Promise<void> {
-    const { outbox } = this.#parts;
-    const highest = await this.#agreeOnCount(recipient);
-    await outbox.setRoute(this.server, recipient, { storeId: this.#status.storeId, highest });
-    outbox.unnumber(recipient);
-  }
-
   async #onReceipt(ack: ForwardAck): Promise<void> {
-    const { outbox, sessions } = this.#parts;
-    const entry = outbox.byOuterId(ack.msgId);
-    if (entry) {
-      await sessions.locked(entry.recipient, async () => {
-        const { wire } = entry;
-        if (!outbox.has(entry) || !wire || !equalBytes(wire.outerId, ack.msgId)) return;
-        await outbox.accepted(entry, wire);
-        if (ack.delivered) return await outbox.delivered(entry);
-        const reason = ack.rejectionReason ?? "no reason given";
-        if (reason === "cannot be opened" && entry.failures < MAX_FAILURES) {
-          await sessions.retire({ remote: entry.recipient, sessionId: wire.sessionId });
-          return await outbox.reopen(entry);
-        }
-        await outbox.drop(entry, undeliverableError(entry.recipient, reason));
-      });
-      this.poke(entry.recipient);
-    }
+    const recipient = await takeReceipt(ack, this.#parts);
+    if (recipient) this.poke(recipient);
     this.#link.send(MessageType.ReceiptAck, encodeReceiptAck({ msgIds: [ack.msgId] }));
   }
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { getLogger } from "@logtape/logtape";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { Inbox } from "./inbox.ts";
@@ -15,6 +16,7 @@ export class Dispatcher {
   readonly #inbox: Inbox;
   readonly #listeners: Listeners<NodeEvents>;
   readonly #onAcknowledged: () => void;
+  readonly #handling = new AsyncLocalStorage<true>();
   #running: Promise<void> | undefined;
   #last = 0;
   #woken = false;
@@ -38,6 +40,11 @@ export class Dispatcher {
     });
   }
 
+  /** Whether the caller is a handler of the message under way. */
+  get isHandling(): boolean {
+    return this.#handling.getStore() === true;
+  }
+
   /** Resolves when the handlers of the message under way have, and it was acknowledged. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -50,10 +57,11 @@ export class Dispatcher {
       const next = await this.#inbox.next(this.#last);
       if (!next) return;
       const { arrival, from, message: { id, channel, data, sentAt } } = next;
-      await this.#listeners.deliver(
-        "message",
-        { id: formatUuid(id), from, channel, data, sentAt },
-        () => this.#inbox.acknowledge(arrival),
+      const message = { id: formatUuid(id), from, channel, data, sentAt };
+      const acknowledge = () => this.#inbox.acknowledge(arrival);
+      await this.#handling.run(
+        true,
+        () => this.#listeners.deliver("message", message, acknowledge),
       );
       this.#last = arrival;
       this.#onAcknowledged();

@@ -70,8 +70,10 @@ export class Inbox {
   }
 
   /** Takes a delivery; when this resolves to `stored` or `failed` that is durable. */
-  take(delivery: ForwardDeliver): Promise<Taken> {
-    return this.parts.sessions.locked(delivery.sender, async () => {
+  async take(delivery: ForwardDeliver): Promise<Taken> {
+    // Nobody says "drained" while deliveries are left behind: gaps must not fill the inbox.
+    if (this.#kept >= MAX_WAITING) await this.#closeAllGaps();
+    return await this.parts.sessions.locked(delivery.sender, async () => {
       const outer = seenKey("outer", delivery.sender, delivery.msgId);
       const seen = (await this.parts.kv.get<SeenOuter>(outer)).value;
       if (seen) return seen.failed ? "failed" : "stored";
@@ -103,6 +105,15 @@ export class Inbox {
     return again;
   }
 
+  async #closeAllGaps(): Promise<void> {
+    for (const { sender } of this.#order.gaps()) {
+      const peerId = PeerId.parse(sender);
+      if (peerId) {
+        await this.parts.sessions.locked(peerId, () => this.#order.closeGaps(sender));
+      }
+    }
+  }
+
   /** The oldest message released after `arrival`, or `undefined`. */
   async next(arrival: number): Promise<InboxMessage | undefined> {
     const { kv, blobs } = this.parts;
@@ -129,7 +140,7 @@ export class Inbox {
       { type: "delete", key: ["inbox", arrival] },
       { type: "delete", key: messageKey(name) },
       ...(stored ? blobs.bodyDeleteOps(stored.data) : []),
-    ]);
+    ], { freesSpace: true });
     this.#kept--;
   }
 
@@ -184,9 +195,18 @@ export class Inbox {
         value: { ...rest, data: stored } satisfies StoredMessage,
       },
     );
-    await this.#order.place(sender.toString(), message.sequence, name, operations);
-    this.#kept++;
-    applied();
+    let isKept = false;
+    const kept = () => {
+      isKept = true;
+      this.#kept++;
+      applied();
+    };
+    try {
+      await this.#order.place(sender.toString(), message.sequence, name, operations, kept);
+    } catch (error) {
+      if (!isKept) await blobs.abandon(stored);
+      throw error;
+    }
   }
 
   async #quarantine(delivery: ForwardDeliver, outer: Deno.KvKey): Promise<void> {
@@ -195,18 +215,25 @@ export class Inbox {
     const sender = delivery.sender.toString();
     const { value: stored, ops: operations } = await blobs.storeBody(delivery.encryptedPayload);
     const gap = this.#order.keepGap(sender, at + RESEND_GRACE);
+    // A server may invent senders: nothing lasting is noted of one that was never heard.
+    const isKnown = this.parts.sessions.list(delivery.sender).length > 0;
     const number = this.#nextQuarantine++;
     operations.push(
       { type: "set", key: ["quarantine", number], value: { sender, at, body: stored } },
       { type: "set", key: outer, value: { at, failed: true } satisfies SeenOuter },
-      gap.operation,
+      ...(isKnown ? [gap.operation] : []),
     );
     const oldest = ["quarantine", number - MAX_QUARANTINED];
     const surplus = (await kv.get<{ body: StoredBody }>(oldest)).value;
     if (surplus) {
       operations.push({ type: "delete", key: oldest }, ...blobs.bodyDeleteOps(surplus.body));
     }
-    await commit.commit(operations);
+    try {
+      await commit.commit(operations);
+    } catch (error) {
+      await blobs.abandon(stored);
+      throw error;
+    }
     gap.apply();
   }
 

@@ -3,6 +3,7 @@ import { utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
@@ -10,6 +11,7 @@ import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkConnection } from "../link_connection.ts";
+import { nativePrimitives } from "../native_primitives.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { Listeners } from "./listeners.ts";
 import { NodeStore } from "./node_store.ts";
@@ -51,6 +53,8 @@ export class Node {
   readonly #conversations = new Map<LinkConnection, ServerConversation>();
   readonly #sending = new Map<OutboxEntry, PromiseWithResolvers<void>>();
   readonly #closing = new AbortController();
+  readonly #ended = Promise.withResolvers<void>();
+  #closed: Promise<void> | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
   #lastFailure: Error | undefined;
@@ -66,6 +70,10 @@ export class Node {
     };
     store.outboxEvents.refused = (entry, error, dropped) => {
       this.#sending.get(entry)?.reject(error);
+      // Messages keep their order: what is behind one that must wait waits with it.
+      for (const [other, fate] of dropped ? [] : this.#sending) {
+        if (other.recipient.equals(entry.recipient)) fate.reject(error);
+      }
       const id = formatUuid(entry.id);
       this.#listeners.emit("refused", { id, to: entry.recipient, error, dropped });
     };
@@ -82,6 +90,7 @@ export class Node {
    */
   static async create(options: NodeOptions): Promise<Node> {
     if (options.serverUrl !== undefined) linkUrl(options.serverUrl);
+    installPrimitives(nativePrimitives);
     const host = options.host ?? systemHost;
     return new Node(options, await NodeStore.open(options.storagePath, host), host);
   }
@@ -99,6 +108,8 @@ export class Node {
 
   /** Begins to look for the paired servers and to keep links to them. */
   start(): Promise<void> {
+    this.#requireOpen();
+    if (this.#sweeper !== undefined) return Promise.resolve();
     const { signalServer, signalServers = [], signalAuthToken } = this.#options;
     for (const url of new Set([...(signalServer ? [signalServer] : []), ...signalServers])) {
       const client = new SignalClient({
@@ -218,17 +229,26 @@ export class Node {
     return { id: formatUuid(entry.id), accepted: fate.promise };
   }
 
-  /** Ends links, timers and storage; messages not yet accepted wait for the next start. */
+  /**
+   * Ends links, timers and storage; messages not yet accepted wait for the next start. Called by a
+   * message handler, it resolves before that handler's message is acknowledged, and the storage is
+   * closed after it.
+   */
   async close(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    this.#closing.abort();
+    this.#closed ??= this.#close();
+    await (this.#dispatcher.isHandling ? this.#ended.promise : this.#closed);
+  }
+
+  async #close(): Promise<void> {
+    this.#closing.abort(new CairnError("closed", "The node was closed"));
     clearInterval(this.#sweeper);
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     await Promise.all(this.#clients.map((client) => client.close()));
-    await this.#dispatcher.close();
     const error = new CairnError("closed", "The node was closed; the message waits in its outbox");
     for (const fate of this.#sending.values()) fate.reject(error);
+    this.#ended.resolve();
+    await this.#dispatcher.close();
     await this.#store.close();
   }
 
@@ -284,8 +304,12 @@ export class Node {
     const conversation = new ServerConversation(link, {
       ...this.#store,
       host: this.#host,
-      rolledBack: (lastAccepted) => this.#store.startAfresh(lastAccepted),
+      rolledBack: () => this.#store.startAfresh(),
+      servers: () => this.#store.book.list().map(({ peerId }) => peerId.toString()),
       onReady: () => this.#listeners.emit("peerFound", { peerId }),
+      onFailure: (error) => {
+        this.#lastFailure = error;
+      },
       onRevoked: (server) => {
         this.#forget(server, "unpaired").catch((error) => {
           log.error("The end of a pairing could not be recorded: {error}", { error });
@@ -319,7 +343,12 @@ export class Node {
     await link?.close(reason);
   }
 
+  #requireOpen(): void {
+    if (this.#closing.signal.aborted) throw new CairnError("closed", "The node was closed");
+  }
+
   #requirePairing(): void {
+    this.#requireOpen();
     if (this.#store.book.list().length > 0) return;
     throw new CairnError(
       "not-paired",
@@ -331,6 +360,7 @@ export class Node {
     return until({
       isDone,
       timeout,
+      signal: this.#closing.signal,
       subscribe: (look) => [this.on("state", look), this.on("peerFound", look)],
       timeoutError: () =>
         this.lastFailure instanceof CairnError ? this.lastFailure : new CairnError(

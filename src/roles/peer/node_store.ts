@@ -7,6 +7,7 @@ import { loadIdentity, type OwnIdentity } from "../identity_store.ts";
 import { KvBlobs } from "../kv_blobs.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { PeerBook } from "../peer_book.ts";
+import { explainStoreFailure } from "../store_record.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
 import type { OutboxEvents } from "./outbox_entry.ts";
@@ -60,18 +61,15 @@ export class NodeStore {
       return store;
     } catch (error) {
       await folder.close();
-      throw error;
+      throw explainStoreFailure(path, error);
     }
   }
 
-  /**
-   * After a rollback: nothing encrypts from old state again, and no old number is used again.
-   * `lastAccepted` is the highest number that a mailbox has seen from the future of this state.
-   */
-  async startAfresh(lastAccepted: number): Promise<void> {
-    await this.sessions.retire();
+  /** After a rollback: nothing encrypts from old state again, and no old number is used again. */
+  async startAfresh(): Promise<void> {
+    await this.sessions.retireAll();
     await this.prekeys.replaceAll();
-    await this.outbox.jump(lastAccepted);
+    await this.outbox.jump();
   }
 
   /** Another store id than the one last acted on: the folder was copied, or restored. */
@@ -81,7 +79,7 @@ export class NodeStore {
     if (known && equalBytes(known, storeId)) return;
     if (known) {
       log.warn("The data folder was copied or restored: new sessions and keys are used from now");
-      await this.startAfresh(0);
+      await this.startAfresh();
     }
     await this.commit.commit([{ type: "set", key: STORE_ID, value: storeId }]);
   }

@@ -19,6 +19,7 @@ export class Outbox {
   readonly #byOuterId = new Map<string, OutboxEntry>();
   readonly #next = new Map<string, number>();
   readonly #routes = new Map<string, Route>();
+  #staging: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly commit: GroupCommit,
@@ -82,10 +83,30 @@ export class Outbox {
     return this.entries(entry.recipient).includes(entry);
   }
 
-  /** Durably queues a message; resolves to its entry. @throws {CairnError} when it is full. */
+  /**
+   * Durably queues a message; resolves to its entry. Messages keep the order of the calls.
+   *
+   * @throws {CairnError} when too many wait, or the disk is full.
+   */
   async enqueue(recipient: PeerId, channel: string, data: Uint8Array): Promise<OutboxEntry> {
+    // A large body takes longer to stage than a small one behind it.
+    const staged = this.#staging.then(() => this.blobs.storeBody(data));
+    const queued = staged.then((body) => {
+      // Not awaited by the next in line: the commits keep their order and share a sync.
+      return { durable: this.#enqueueStaged(recipient, channel, body) };
+    });
+    this.#staging = queued.then(() => {}, () => {});
+    return await (await queued).durable;
+  }
+
+  async #enqueueStaged(
+    recipient: PeerId,
+    channel: string,
+    { value: data, ops }: { value: StoredBody; ops: KvOperation[] },
+  ): Promise<OutboxEntry> {
     const text = recipient.toString();
     if (this.entries(recipient).length >= MAX_PER_RECIPIENT) {
+      await this.blobs.abandon(data);
       throw new CairnError(
         "refused",
         `${MAX_PER_RECIPIENT} messages to ${text} still wait to be delivered; try again later`,
@@ -95,13 +116,17 @@ export class Outbox {
     this.#next.set(text, sequence + 1);
     const now = this.host.now();
     const id = messageId(now, this.host.random(10));
-    const { value: stored, ops: operations } = await this.blobs.storeBody(data);
-    const entry: StoredEntry = { id, channel, sentAt: now, data: stored, failures: 0 };
-    await this.commit.commit([
-      ...operations,
-      { type: "set", key: ["outbox", text, sequence], value: entry },
-      { type: "set", key: ["next", text], value: this.#next.get(text) ?? sequence + 1 },
-    ]);
+    const entry: StoredEntry = { id, channel, sentAt: now, data, failures: 0 };
+    try {
+      await this.commit.commit([
+        ...ops,
+        { type: "set", key: ["outbox", text, sequence], value: entry },
+        { type: "set", key: ["next", text], value: sequence + 1 },
+      ]);
+    } catch (error) {
+      await this.blobs.abandon(data);
+      throw error;
+    }
     return this.#add({ ...entry, recipient, sequence, wire: undefined });
   }
 
@@ -141,9 +166,19 @@ export class Outbox {
     body: Uint8Array,
     step: StoreStep,
   ): Promise<Wire> {
-    const { value: stored, ops: operations } = await this.blobs.storeBody(body);
+    const { value: stored, ops } = await this.blobs.storeBody(body);
     const sealed: Wire = { ...wire, body: stored, sequence: 0, accepted: false };
-    return await this.#number(entry, sealed, [...operations, ...step.operations], step.apply);
+    const replaced = entry.wire;
+    const removal = replaced ? this.blobs.bodyDeleteOps(replaced.body) : [];
+    try {
+      return await this.#number(entry, sealed, [...ops, ...removal, ...step.operations], () => {
+        step.apply();
+        if (replaced) this.#byOuterId.delete(toHex(replaced.outerId));
+      });
+    } catch (error) {
+      await this.blobs.abandon(stored);
+      throw error;
+    }
   }
 
   /** Gives an encrypted message its number at a mailbox, durably. */
@@ -151,10 +186,21 @@ export class Outbox {
     return this.#number(entry, { ...wire, storeId, accepted: false }, [], () => {});
   }
 
-  /** True when `wire` must (again) be offered to the mailbox of `server` with this store id. */
-  needsSending(wire: Wire | undefined, server: PeerId, storeId: Uint8Array): boolean {
-    if (!wire || !wire.accepted) return true;
-    return wire.server === server.toString() && !equalBytes(wire.storeId, storeId);
+  /**
+   * True when `entry` must (again) be offered to the mailbox of `server` with this store id. What
+   * was encrypted for another server belongs to that one for as long as it is paired.
+   */
+  needsSending(
+    entry: OutboxEntry,
+    server: PeerId,
+    storeId: Uint8Array,
+    isPaired: (server: string) => boolean,
+  ): boolean {
+    const { wire } = entry;
+    if (entry.refusedBy.has(server.toString())) return false;
+    if (!wire) return true;
+    if (wire.server !== server.toString()) return !wire.accepted && !isPaired(wire.server);
+    return !wire.accepted || !equalBytes(wire.storeId, storeId);
   }
 
   async accepted(entry: OutboxEntry, wire: Wire): Promise<void> {
@@ -194,25 +240,37 @@ export class Outbox {
 
   /** The recipient could not open it: the ciphertext is thrown away, the message stays. */
   async reopen(entry: OutboxEntry): Promise<void> {
-    const { wire } = entry;
-    if (!wire) return;
     const { recipient, sequence, id, channel, sentAt, data } = entry;
     const failures = entry.failures + 1;
     const stored: StoredEntry = { id, channel, sentAt, data, failures };
-    await this.commit.commit([
-      { type: "set", key: ["outbox", recipient.toString(), sequence], value: stored },
-      ...this.#wireRemoval(entry),
-    ]);
-    this.#byOuterId.delete(toHex(wire.outerId));
+    const operation: KvOperation = {
+      type: "set",
+      key: ["outbox", recipient.toString(), sequence],
+      value: stored,
+    };
+    await this.#unseal(entry, [operation]);
     entry.failures = failures;
+  }
+
+  /** The mailbox will not take it: another one may encrypt it for itself. */
+  unseal(entry: OutboxEntry): Promise<void> {
+    return this.#unseal(entry, []);
+  }
+
+  async #unseal(entry: OutboxEntry, operations: KvOperation[]): Promise<void> {
+    const { wire } = entry;
+    if (!wire) return;
+    await this.commit.commit([...operations, ...this.#wireRemoval(entry)]);
+    this.#byOuterId.delete(toHex(wire.outerId));
     entry.wire = undefined;
   }
 
   /** After a rollback: no inner sequence that may have been used is used again. */
-  async jump(lastAccepted: number): Promise<void> {
+  async jump(): Promise<void> {
     const operations: KvOperation[] = [];
+    const jump = ROLLBACK_JUMP * (1 + (this.host.random(1)[0] ?? 0));
     for (const [recipient, next] of this.#next) {
-      const jumped = Math.max(next, lastAccepted) + ROLLBACK_JUMP;
+      const jumped = next + jump;
       this.#next.set(recipient, jumped);
       operations.push({ type: "set", key: ["next", recipient], value: jumped });
     }
@@ -221,7 +279,8 @@ export class Outbox {
     }
   }
 
-  #add(entry: OutboxEntry): OutboxEntry {
+  #add(made: Omit<OutboxEntry, "refusedBy">): OutboxEntry {
+    const entry: OutboxEntry = { ...made, refusedBy: new Set() };
     const text = entry.recipient.toString();
     const entries = this.#entries.get(text);
     if (!entries) this.#entries.set(text, [entry]);
@@ -269,7 +328,7 @@ export class Outbox {
       { type: "delete", key: ["outbox", text, entry.sequence] },
       ...this.blobs.bodyDeleteOps(entry.data),
       ...this.#wireRemoval(entry),
-    ]);
+    ], { freesSpace: true });
     const entries = this.#entries.get(text) ?? [];
     const index = entries.indexOf(entry);
     if (index >= 0) entries.splice(index, 1);

@@ -29,6 +29,8 @@ export interface OutboxEntry {
   /** How often the recipient could not open it. */
   failures: number;
   wire: Wire | undefined;
+  /** Servers that will not take it for its recipient, as far as this process knows. */
+  readonly refusedBy: Set<string>;
 }
 
 /** Where the numbering of one pair at one mailbox stands. */

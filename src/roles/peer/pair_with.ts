@@ -22,7 +22,7 @@ import { initiateLink, type LinkConnection, type LinkContext } from "../link_con
 import type { PeerBook } from "../peer_book.ts";
 import { initiateOnTopic } from "../topic_carrier.ts";
 import { dialLink } from "./server_link.ts";
-import type { SignalClient } from "../signal_client.ts";
+import type { SignalClient, TopicAccess } from "../signal_client.ts";
 
 /** How to prove that one may pair: a credential that both know, or being on the other's list. */
 export type PairingProof =
@@ -34,7 +34,7 @@ export interface PairWithOptions {
   readonly acceptor: PeerId;
   readonly proof: PairingProof;
   readonly book: PeerBook;
-  readonly clients: readonly SignalClient[];
+  readonly clients: readonly (TopicAccess & Pick<SignalClient, "whenConnected" | "lastError">)[];
   readonly context: LinkContext;
   readonly serverUrl: string | undefined;
   readonly signal: AbortSignal;
@@ -66,7 +66,9 @@ export async function pairWith(options: PairWithOptions): Promise<void> {
 }
 
 async function reach(options: PairWithOptions): Promise<LinkConnection> {
-  const { acceptor, clients, context, serverUrl, signal } = options;
+  const { acceptor, clients, serverUrl, signal } = options;
+  // A link for pairing must not take the deliveries of one that listens.
+  const context = { ...options.context, capabilities: [] };
   if (serverUrl !== undefined) return await dialLink(serverUrl, acceptor, context, { signal });
   if (clients.length === 0) {
     throw new CairnError(
@@ -77,11 +79,17 @@ async function reach(options: PairWithOptions): Promise<LinkConnection> {
   }
   const attempts = new AbortController();
   const stop = AbortSignal.any([signal, attempts.signal]);
+  let isNominated = false;
+  const nominate = () => !isNominated && (isNominated = true);
   try {
     return await Promise.any(clients.map(async (client) => {
       await client.whenConnected(stop);
       const socket = initiateOnTopic(client, contactTopic(acceptor), context.host.random(16));
-      return await initiateLink(socket, context, { expectedPeer: acceptor, signal: stop });
+      return await initiateLink(socket, context, {
+        expectedPeer: acceptor,
+        signal: stop,
+        nominate,
+      });
     }));
   } catch (error) {
     const refused = clients.map((client) => client.lastError).find((cause) => cause !== undefined);

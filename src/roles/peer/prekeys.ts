@@ -1,3 +1,4 @@
+import { readU16 } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import { type KeyPair, x25519KeyPair } from "../../protocol/crypto/primitives.ts";
 import { encodeSignedPart, signBundle } from "../../protocol/crypto/x3dh.ts";
@@ -18,6 +19,9 @@ const ONE_TIME_LOW = 25;
 /** Private one-time keys kept; older ones were handed out by a server and never used. */
 const ONE_TIME_KEPT = 2_000;
 
+/** By how much prekey numbers jump after a rollback, and where they start over (32 bits). */
+const ID_JUMP = 4_096;
+const LAST_ID = 0xf000_0000;
 const RETENTION = ["prekey", "retention"];
 
 interface StoredSigned {
@@ -31,6 +35,7 @@ export class Prekeys {
   readonly #signed = new Map<number, { pair: KeyPair; expiry: number }>();
   readonly #oneTime = new Map<number, KeyPair>();
   #nextId = 1;
+  #turn: Promise<void> = Promise.resolve();
   /** Longest time, in milliseconds, that a mailbox of this peer keeps messages. */
   #retention = DEFAULT_RETENTION;
 
@@ -73,7 +78,8 @@ export class Prekeys {
 
   /** The private half of a signed prekey, while it may still be needed. */
   signed(id: number): KeyPair | undefined {
-    return this.#signed.get(id)?.pair;
+    const signed = this.#signed.get(id);
+    return signed && signed.expiry + this.#grace >= this.host.now() ? signed.pair : undefined;
   }
 
   /** The private half of a one-time prekey that was not used yet. */
@@ -95,7 +101,16 @@ export class Prekeys {
    * What to publish to a server with this status, or `undefined` when it has enough. The private
    * halves are durable before this returns.
    */
-  async publication(status: MailboxStatus): Promise<PrekeyPublish | undefined> {
+  publication(status: MailboxStatus): Promise<PrekeyPublish | undefined> {
+    return this.#inTurn(() => this.#publication(status));
+  }
+
+  /** Forgets every prekey, after this peer's state was rolled back; the next status republishes. */
+  replaceAll(): Promise<void> {
+    return this.#inTurn(() => this.#replaceAll());
+  }
+
+  async #publication(status: MailboxStatus): Promise<PrekeyPublish | undefined> {
     const retention = Math.min(status.retentionSeconds * 1000, LONGEST_RETENTION);
     if (retention > this.#retention) {
       await this.commit.commit([{ type: "set", key: RETENTION, value: retention }]);
@@ -126,20 +141,27 @@ export class Prekeys {
     };
   }
 
-  /** Forgets every prekey, after this peer's state was rolled back; the next status republishes. */
-  async replaceAll(): Promise<void> {
+  async #replaceAll(): Promise<void> {
     const operations: KvOperation[] = [
       ...[...this.#signed.keys()].map((id) => remove("signed", id)),
       ...[...this.#oneTime.keys()].map((id) => remove("one-time", id)),
     ];
-    // A rolled-back counter may have given these numbers away already.
-    this.#nextId += 1 + (this.host.random(2)[0] ?? 0) * 0x1_0000 + 0x1_0000;
+    // A rolled-back counter may have given the next numbers away already.
+    const next = this.#nextId + ID_JUMP + readU16(this.host.random(2), 0);
+    this.#nextId = next < LAST_ID ? next : 1;
     operations.push({ type: "set", key: ["prekey", "next"], value: this.#nextId });
     for (let start = 0; start < operations.length; start += 500) {
       await this.commit.commit(operations.slice(start, start + 500));
     }
     this.#signed.clear();
     this.#oneTime.clear();
+  }
+
+  /** Numbers are given out one change after the other. */
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(change);
+    this.#turn = result.then(() => {}, () => {});
+    return result;
   }
 
   async #currentSigned(): Promise<{ id: number; pair: KeyPair; expiry: number }> {

@@ -5,9 +5,14 @@ export class Questions<Answer> {
   readonly #open = new Map<string, PromiseWithResolvers<Answer>>();
   #closed = false;
 
-  /** Sends a question about `key` and waits for its answer, for as long as the link lives. */
+  /**
+   * Sends a question about `key` and waits for its answer, for as long as the link lives. Who asks
+   * what is being asked already waits for the same answer.
+   */
   ask(key: string, send: () => void): Promise<Answer> {
     if (this.#closed) return Promise.reject(linkEnded());
+    const open = this.#open.get(key);
+    if (open) return open.promise;
     const question = Promise.withResolvers<Answer>();
     this.#open.set(key, question);
     send();

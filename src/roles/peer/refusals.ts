@@ -4,8 +4,7 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 /** Whether offering the same message again cannot help. */
 export function isPermanent(reason: string | null): boolean {
   return reason !== null &&
-    (reason.includes("is not a paired peer") || reason.startsWith("message too large") ||
-      reason.includes("forwarding is switched off"));
+    (reason.startsWith("recipient is not a paired peer") || reason.startsWith("message too large"));
 }
 
 /** What a sender is told of a refusal that ends the message. */
@@ -16,21 +15,30 @@ export function refusalError(recipient: PeerId, reason: string | null): CairnErr
       `The server does not know ${recipient}; pair that peer with the server, then send again`,
     );
   }
-  if (reason?.startsWith("sender is not")) {
-    return new CairnError(
-      "not-paired",
-      "The server does not know this peer any more; pair with it again (cairn peer pair)",
-    );
-  }
   return new CairnError("refused", `The server refused the message: ${reason}`);
 }
 
 /** What a sender is told of a refusal that may pass. */
 export function laterError(recipient: PeerId, reason: string): CairnError {
+  if (reason.startsWith("sender is not")) {
+    return new CairnError(
+      "not-paired",
+      "The server does not know this peer any more; pair with it again (cairn peer pair)",
+    );
+  }
   return new CairnError(
     "refused",
     `The server cannot take messages to ${recipient} now (${reason}); the message waits in the ` +
       "outbox and is offered again while this peer runs",
+  );
+}
+
+/** What a sender is told when its own disk is too full to encrypt a message. */
+export function noRoomError(): CairnError {
+  return new CairnError(
+    "disk-full",
+    "The disk that holds the data folder is full; the message waits in the outbox: free some " +
+      "space, and it goes out at the next cairn peer send or listen",
   );
 }
 

@@ -1,5 +1,10 @@
+import { getLogger } from "@logtape/logtape";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
 
+const log = getLogger(["cairn", "peer"]);
+
+/** Senders beyond which gaps of further ones are not kept: a server may invent them. */
+const MAX_SENDERS = 10_000;
 const RELEASES_PER_COMMIT = 200;
 
 /** Order of one sender's messages. */
@@ -37,6 +42,8 @@ export class ReleaseOrder {
     for await (const { key } of kv.list({ prefix: ["inbox"] }, { reverse: true, limit: 1 })) {
       order.#nextArrival = Number(key[1]) + 1;
     }
+    // A crash may have come between the message that filled a gap and the release of the others.
+    for (const [sender, state] of order.#senders) await order.#releaseNext(sender, state);
     return order;
   }
 
@@ -45,45 +52,48 @@ export class ReleaseOrder {
     return [...this.#senders.values()].reduce((sum, { held }) => sum + held.size, 0);
   }
 
-  /** Commits `operations` together with the place of a new message: released, or held. */
+  /**
+   * Commits `operations` together with the place of a new message, released or held, and calls
+   * `durable` then. What it lets go besides is released afterwards, or at the next occasion.
+   */
   async place(
     sender: string,
     sequence: number,
     name: string,
     operations: readonly KvOperation[],
+    durable: () => void,
   ): Promise<void> {
     const state = this.#sender(sender);
     if (sequence > state.expected && !state.held.has(sequence)) {
       const held: KvOperation = { type: "set", key: ["held", sender, sequence], value: name };
       await this.commit.commit([...operations, held]);
       state.held.set(sequence, name);
-      return;
+      return durable();
     }
     // Behind its turn, or second under its number: better late than never.
     const expected = sequence === state.expected ? sequence + 1 : state.expected;
     const arrival: KvOperation = { type: "set", key: ["inbox", this.#nextArrival++], value: name };
-    const resendUntil = state.held.size > 0 ? state.resendUntil : 0;
-    const next = { expected, resendUntil };
+    const next = { expected, resendUntil: state.resendUntil };
     await this.commit.commit([...operations, arrival, stateOperation(sender, next)]);
     Object.assign(state, next);
+    durable();
     this.onRelease(1);
-    while (state.held.has(state.expected)) {
-      let end = state.expected;
-      while (state.held.has(end) && end - state.expected < RELEASES_PER_COMMIT) end++;
-      const run = Array.from(
-        { length: end - state.expected },
-        (_, index) => state.expected + index,
-      );
-      await this.#release(sender, state, run);
+    try {
+      await this.#releaseNext(sender, state);
+    } catch (error) {
+      log.warn("Messages that have their turn are released later: {error}", { error });
     }
   }
 
   /** The operation by which gaps of `sender` stay open until `until`; call `apply` once durable. */
   keepGap(sender: string, until: number): { operation: KvOperation; apply: () => void } {
-    const state = this.#sender(sender);
+    const expected = this.#senders.get(sender)?.expected ?? 1;
     return {
-      operation: stateOperation(sender, { expected: state.expected, resendUntil: until }),
-      apply: () => void (state.resendUntil = until),
+      operation: stateOperation(sender, { expected, resendUntil: until }),
+      apply: () => {
+        if (!this.#senders.has(sender) && this.#senders.size >= MAX_SENDERS) return;
+        this.#sender(sender).resendUntil = until;
+      },
     };
   }
 
@@ -103,6 +113,17 @@ export class ReleaseOrder {
     }
   }
 
+  /** Releases what is held and has its turn. */
+  async #releaseNext(sender: string, state: SenderState): Promise<void> {
+    while (state.held.has(state.expected)) {
+      const run: number[] = [];
+      for (let next = state.expected; state.held.has(next); next++) {
+        if (run.push(next) === RELEASES_PER_COMMIT) break;
+      }
+      await this.#release(sender, state, run);
+    }
+  }
+
   async #release(
     sender: string,
     state: SenderState,
@@ -118,8 +139,7 @@ export class ReleaseOrder {
       );
     }
     const expected = Math.max(state.expected, (sequences.at(-1) ?? 0) + 1);
-    const resendUntil = state.held.size > sequences.length ? state.resendUntil : 0;
-    const next = { expected, resendUntil };
+    const next = { expected, resendUntil: state.resendUntil };
     await this.commit.commit([...operations, stateOperation(sender, next)]);
     for (const sequence of sequences) state.held.delete(sequence);
     Object.assign(state, next);

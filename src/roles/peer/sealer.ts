@@ -26,6 +26,7 @@ export interface SealerParts {
   readonly sessions: SessionStore;
   readonly own: OwnIdentity;
   readonly host: Host;
+  readonly isPaired: (server: string) => boolean;
   /** Asks the mailbox for the prekeys of a peer. */
   readonly fetchBundle: (peer: PeerId) => Promise<PrekeyBundle>;
 }
@@ -40,17 +41,19 @@ export class Sealer {
   constructor(private readonly parts: SealerParts) {}
 
   /**
-   * Makes sure that an entry is encrypted and has its number at the mailbox.
+   * Makes sure that an entry is encrypted and has its number at the mailbox; `undefined` when it
+   * has meanwhile been encrypted for another one.
    *
    * @throws {NoPrekeys} when a new session is due and cannot be opened.
    */
-  async prepare(entry: OutboxEntry): Promise<Wire> {
-    const { outbox, sessions, server, storeId, host } = this.parts;
+  async prepare(entry: OutboxEntry): Promise<Wire | undefined> {
+    const { outbox, sessions, server, storeId, host, isPaired } = this.parts;
     return await sessions.locked(entry.recipient, async () => {
       if (entry.wire && entry.wire.server === server.toString()) {
         const valid = equalBytes(entry.wire.storeId, storeId) && entry.wire.sequence > 0;
         return valid ? entry.wire : await outbox.number(entry, entry.wire, storeId);
       }
+      if (entry.wire && isPaired(entry.wire.server)) return undefined;
       const session = chooseSession(sessions.list(entry.recipient)) ??
         await this.#startSession(entry.recipient);
       const plaintext = encodeMessage({ ...entry, data: await outbox.read(entry) });

@@ -12,6 +12,7 @@ import {
 } from "../../protocol/forward_messages.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { decodePairRevoke } from "../../protocol/pairing_messages.ts";
+import { encodeVersionNegotiate } from "../../protocol/session_messages.ts";
 import { decodePrekeyBundle, encodePrekeyPublish } from "../../protocol/prekey_messages.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { Courier, type CourierParts } from "./courier.ts";
@@ -21,6 +22,9 @@ import type { Prekeys } from "./prekeys.ts";
 const log = getLogger(["cairn", "peer"]);
 
 const PURGES_PER_MESSAGE = 64;
+/** Deliveries not dealt with yet: a mailbox sends at most 256, and no more than fit its buffers. */
+const MAX_WAITING = 320;
+const MAX_WAITING_BYTES = 320 * 1_048_576;
 
 /** What a conversation stands on. */
 export interface ConversationParts extends CourierParts {
@@ -28,6 +32,8 @@ export interface ConversationParts extends CourierParts {
   readonly prekeys: Prekeys;
   /** The server holds this peer's current prekeys: others can write to it now. */
   readonly onReady: (server: PeerId) => void;
+  /** Why this peer had to close the link, when the server is not to blame. */
+  readonly onFailure?: (error: Error) => void;
   /** The server ended the pairing. */
   readonly onRevoked: (server: PeerId) => void;
 }
@@ -39,6 +45,7 @@ export class ServerConversation {
   #courier: Courier | undefined;
   #work: Promise<void> = Promise.resolve();
   #waiting = 0;
+  #waitingBytes = 0;
   #stored: Uint8Array[] = [];
   #failed: Uint8Array[] = [];
   #leftBehind = false;
@@ -50,6 +57,8 @@ export class ServerConversation {
     this.#link = link;
     this.#parts = parts;
     link.onEnvelope = (envelope) => this.#receive(envelope);
+    // A server that has forgotten the pairing says so to this, and would say nothing to silence.
+    link.send(MessageType.VersionNegotiate, encodeVersionNegotiate({ versions: [1] }));
   }
 
   get ready(): boolean {
@@ -82,7 +91,7 @@ export class ServerConversation {
           return this.#enqueue(() => this.#onStatus(payload));
         case MessageType.ForwardDeliver: {
           const delivery = decodeForwardDeliver(payload);
-          return this.#enqueue(() => this.#onDelivery(delivery));
+          return this.#enqueue(() => this.#onDelivery(delivery), payload.length);
         }
         case MessageType.MailboxDrained:
           return this.#enqueue(() => this.#onDrained());
@@ -96,9 +105,10 @@ export class ServerConversation {
           return this.#courier?.onBundle(decodePrekeyBundle(payload));
         case MessageType.SequenceReport:
           return this.#courier?.onReport(decodeSequenceReport(payload));
+        case MessageType.VersionNegotiate:
+          return;
         case MessageType.PairRevoke:
-          decodePairRevoke(payload);
-          return this.#parts.onRevoked(this.#link.remote);
+          return this.#onRevoke(decodePairRevoke(payload).peerId);
         default:
           log.debug("Message of type {type} is not for a peer", { type });
       }
@@ -108,10 +118,14 @@ export class ServerConversation {
   }
 
   /** Deliveries are dealt with one after another, so that their order is the server's. */
-  #enqueue(step: () => Promise<void>): void {
-    this.#waiting++;
+  #enqueue(step: () => Promise<void>, size = 0): void {
+    this.#waitingBytes += size;
+    if (++this.#waiting > MAX_WAITING || this.#waitingBytes > MAX_WAITING_BYTES) {
+      throw new ProtocolError("too-large", "More deliveries at once than a mailbox may send");
+    }
     this.#work = this.#work.then(async () => {
       this.#waiting--;
+      this.#waitingBytes -= size;
       if (this.#link.closed || this.#stopped) return;
       await step();
       if (this.#waiting === 0 || this.#stored.length + this.#failed.length >= PURGES_PER_MESSAGE) {
@@ -132,8 +146,8 @@ export class ServerConversation {
     if (this.#courier || this.#link.closed) return;
     this.#courier = new Courier(this.#link, status, {
       ...this.#parts,
-      rolledBack: async (lastAccepted) => {
-        await this.#parts.rolledBack(lastAccepted);
+      rolledBack: async () => {
+        await this.#parts.rolledBack();
         const replacement = await this.#parts.prekeys.publication({
           ...status,
           signedPrekeyId: null,
@@ -165,7 +179,16 @@ export class ServerConversation {
     clearTimeout(this.#gapTimer);
     if (again === undefined || this.#stopped) return;
     const wait = Math.max(0, again - this.#parts.host.now());
-    this.#gapTimer = setTimeout(() => this.#enqueue(() => this.#onDrained()), wait);
+    this.#gapTimer = setTimeout(() => {
+      if (this.#waiting === 0) this.#enqueue(() => this.#onDrained());
+    }, wait);
+  }
+
+  #onRevoke(peerId: PeerId): void {
+    if (!peerId.equals(this.#link.remote)) {
+      throw new ProtocolError("wrong-peer", "A server can only revoke its own pairing");
+    }
+    this.#parts.onRevoked(this.#link.remote);
   }
 
   #purge(): void {
@@ -185,6 +208,7 @@ export class ServerConversation {
       message: error instanceof Error ? error.message : String(error),
       error,
     });
+    if (error instanceof Error) this.#parts.onFailure?.(error);
     this.#link.close("going-away");
   }
 }

@@ -1,4 +1,5 @@
 import { getLogger } from "@logtape/logtape";
+import { toHex } from "../../base/bytes.ts";
 import { backoffDelay } from "../../base/backoff.ts";
 import { CairnError, ProtocolError } from "../../base/errors.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
@@ -15,6 +16,8 @@ const DIAL_TIMEOUT = 10_000;
 /** One attempt: known addresses at once, and those that the peer answers with by signaling. */
 const ATTEMPT_TIMEOUT = 15_000;
 const OFFER_INTERVAL = 3_000;
+/** A link that lived this long was a good one: the next search begins without a pause. */
+const STEADY = 10_000;
 const MAX_DIALS = 16;
 const LINK_PROTOCOL = "cairn.link.v1";
 
@@ -67,8 +70,10 @@ export class ServerLink {
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const link = await this.#find();
-        attempt = -1;
-        await this.#hold(link);
+        const since = this.#options.context.host.monotonic();
+        const reason = await this.#hold(link);
+        if (this.#options.context.host.monotonic() - since > STEADY) attempt = -1;
+        if (reason === "not-paired") throw this.#notPaired();
       } catch (error) {
         if (signal.aborted) break;
         if (!(error instanceof Error)) throw error;
@@ -116,19 +121,20 @@ export class ServerLink {
         clients,
         host: context.host,
         onMessage: (message, secretIndex) => {
-          if (message.kind !== "answer") return;
+          if (message.kind !== "answer" || !offers.has(toHex(message.id))) return;
           secretUsed ||= secretIndex === 0;
           for (const candidate of message.candidates) {
             if (isDialable(candidate)) dial(candidate.value);
           }
         },
       });
-      const id = context.host.random(16);
-      const offer = () => rendezvous?.send({ id, kind: "offer", candidates: [] });
-      const timer = setInterval(() => {
-        id.set(context.host.random(16));
-        offer();
-      }, OFFER_INTERVAL);
+      const offers = new Set<string>();
+      const offer = () => {
+        const id = context.host.random(16);
+        offers.add(toHex(id));
+        rendezvous?.send({ id, kind: "offer", candidates: [] });
+      };
+      const timer = setInterval(offer, OFFER_INTERVAL);
       const finish = () => {
         settled = true;
         clearInterval(timer);
@@ -166,19 +172,27 @@ export class ServerLink {
     );
   }
 
-  #hold(link: LinkConnection): Promise<void> {
+  #notPaired(): CairnError {
+    return new CairnError(
+      "not-paired",
+      `The server ${this.#options.remote} does not know this peer any more; pair with it again ` +
+        "(cairn peer pair)",
+    );
+  }
+
+  #hold(link: LinkConnection): Promise<string> {
     return new Promise((resolve) => {
       this.#link = link;
       link.trustRemote();
       const ended = (reason: string) => {
         this.#link = undefined;
         this.#options.onEnd(link, reason);
-        resolve();
+        resolve(reason);
       };
       if (link.closed || this.#closing.signal.aborted) {
         link.close("going-away");
         this.#link = undefined;
-        return resolve();
+        return resolve("going-away");
       }
       link.onClose = ended;
       this.#options.onLink(link);

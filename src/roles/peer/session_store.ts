@@ -50,11 +50,11 @@ export class SessionStore {
 
   /** Sessions with `remote`. */
   list(remote: PeerId): Session[] {
-    return [...this.#of(remote.toString()).values()].map(({ session }) => session);
+    return [...this.#sessions.get(remote.toString())?.values() ?? []].map(({ session }) => session);
   }
 
   get(remote: PeerId, sessionId: Uint8Array): Session | undefined {
-    return this.#of(remote.toString()).get(sessionKey(sessionId))?.session;
+    return this.#sessions.get(remote.toString())?.get(sessionKey(sessionId))?.session;
   }
 
   /** Runs `step` after every earlier step with the same remote has ended. */
@@ -107,20 +107,21 @@ export class SessionStore {
     sessions.set(sessionKey(sessionId), { ...held, session });
   }
 
-  /** Durably ends encryption in one session, or in all sessions with everyone. */
-  async retire(only?: { remote: PeerId; sessionId: Uint8Array }): Promise<void> {
-    const remotes = only ? [only.remote.toString()] : [...this.#sessions.keys()];
-    for (const text of remotes) {
+  /** Durably ends encryption in all sessions with a remote that the caller has locked. */
+  async retire(remote: PeerId): Promise<void> {
+    for (const session of this.list(remote)) {
+      if (session.retired) continue;
+      const { operations, apply } = this.step(remote, { ...session, retired: true });
+      await this.commit.commit(operations);
+      apply();
+    }
+  }
+
+  /** The same with every remote, each after the steps with it that are under way. */
+  async retireAll(): Promise<void> {
+    for (const text of [...this.#sessions.keys()]) {
       const remote = PeerId.parse(text);
-      if (!remote) continue;
-      for (const session of this.list(remote)) {
-        if (session.retired) continue;
-        if (only && sessionKey(session.id) !== sessionKey(only.sessionId)) continue;
-        const retired = { ...session, retired: true };
-        const { operations, apply } = this.step(remote, retired);
-        await this.commit.commit(operations);
-        apply();
-      }
+      if (remote) await this.locked(remote, () => this.retire(remote));
     }
   }
 

@@ -79,6 +79,7 @@ export class KvMailboxStore {
       return known;
     };
     for await (const { key, value } of this.#kv.list<QueueValue>({ prefix: QUEUE })) {
+      if (!isWhole(value)) throw new TypeError("A record of the mailbox is damaged");
       const from = peer(value.from);
       yield {
         order: Number(key[3]),
@@ -260,6 +261,12 @@ export class KvMailboxStore {
 function queueValue(message: MailboxMessage): QueueValue {
   const { msgId, from, sequence, size, acceptedAt, hash, blob } = message;
   return { msgId, from: from.bytes, sequence, size, at: acceptedAt, hash, blob };
+}
+
+/** A flipped bit may leave a record that can be read and lacks a field. */
+function isWhole({ msgId, from, hash, sequence, size, at }: QueueValue): boolean {
+  return [msgId, from, hash].every((field) => field instanceof Uint8Array) &&
+    [sequence, size, at].every(Number.isFinite);
 }
 
 function idKey(from: PeerId, to: PeerId, msgId: Uint8Array): Deno.KvKey {

@@ -3,6 +3,7 @@ import { toHex } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
 import { DeliveryQueue, DeliveryWindow } from "../../protocol/mailbox/delivery_queue.ts";
+import { isDamage } from "../store_record.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import type { MailboxMessage, Outcome } from "./mailbox_records.ts";
 
@@ -175,7 +176,7 @@ export class MailboxDelivery {
         const messages = takeSome(recipient.queue, link.window);
         if (messages.length === 0) return;
         try {
-          const bodies = await Promise.all(messages.map((next) => this.#store.readBody(next)));
+          const bodies = await Promise.all(messages.map((next) => this.#read(next)));
           for (const [index, message] of messages.entries()) {
             const stopped = recipient.link !== link || link.sink.congested;
             if (stopped || message.ending) break;
@@ -190,12 +191,24 @@ export class MailboxDelivery {
     }
   }
 
-  async #hand({ sink, window }: Link, message: MailboxMessage, body?: Uint8Array): Promise<void> {
-    if (body === undefined) {
-      log.error("A stored message is damaged; its sender is told");
-      return await this.#end(message, { delivered: false, reason: "damaged in the mailbox" });
+  /** The body, or `undefined` when it is damaged, which concerns this message alone. */
+  async #read(message: MailboxMessage): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#store.readBody(message);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      return undefined;
     }
+  }
+
+  async #hand({ sink, window }: Link, message: MailboxMessage, body?: Uint8Array): Promise<void> {
+    // A damaged one, too, which may resist its end: what is behind it must go on.
     window.markSent(message);
+    if (body === undefined) {
+      log.error("A stored message is damaged; its sender is asked to send it again");
+      return await this.#end(message, { delivered: false, reason: "damaged in the mailbox" })
+        .catch((error) => log.error("The damaged message stays: {error}", { error }));
+    }
     sink.deliver({
       msgId: message.msgId,
       sender: message.from,

@@ -2,7 +2,7 @@ import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 import { contactTopic } from "../../protocol/rendezvous/topics.ts";
-import type { SignalClient } from "../signal_client.ts";
+import type { TopicAccess } from "../signal_client.ts";
 import type { PeerBook } from "../peer_book.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import { acceptOnTopic } from "../topic_carrier.ts";
@@ -12,7 +12,7 @@ import type { FrameSocket } from "../web_socket.ts";
 export interface MeetingPointsOptions {
   readonly self: PeerId;
   readonly book: PeerBook;
-  readonly clients: readonly SignalClient[];
+  readonly clients: readonly TopicAccess[];
   readonly host: Host;
   /** Where the server can be reached right now. */
   readonly candidates: () => readonly Candidate[];

@@ -2,6 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
+import { RateLimit } from "../../base/rate_limit.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { Envelope } from "../../protocol/envelope.ts";
 import { MessageType } from "../../protocol/message_types.ts";
@@ -26,6 +27,8 @@ import type { PeerBook } from "../peer_book.ts";
 
 const log = getLogger(["cairn", "server"]);
 
+/** Requests of one source: each costs the acceptor a few milliseconds. */
+const REQUESTS = { burst: 20, perSecond: 2 };
 const MAX_MESSAGES = 16;
 const TIME_LIMIT = 30_000;
 const MAX_STRANGERS = 128;
@@ -43,6 +46,7 @@ export interface PairingDeskOptions {
 export class PairingDesk {
   readonly #options: PairingDeskOptions;
   readonly #limit = new AttemptLimit();
+  readonly #requests = new RateLimit(REQUESTS);
   readonly #approved: ReadonlySet<string>;
   readonly #strangers = new Set<LinkConnection>();
 
@@ -81,6 +85,8 @@ export class PairingDesk {
       } else if (type === MessageType.PairResponse && acceptor) {
         const { pairing, mechanism } = acceptor;
         acceptor = undefined;
+        // Asked again: other attempts may have failed since this one's request.
+        if (this.#mustWait(link, source)) return;
         const verified = pairing.verify(decodePairResponse(payload));
         if (!verified) return this.#fail(link, source);
         await this.#record(link, source, mechanism, verified.pairingSecret);
@@ -108,9 +114,9 @@ export class PairingDesk {
 
   async #onRequest(link: LinkConnection, source: string, request: PairRequest) {
     const { host, psk, self } = this.#options;
-    const wait = this.#limit.delay(source, host.monotonic());
-    if (wait > 0) {
-      reject(link, { reason: "RateLimited", retryAfter: Math.ceil(wait / 1000) });
+    if (this.#mustWait(link, source)) return undefined;
+    if (!this.#requests.take(source, host.monotonic())) {
+      reject(link, { reason: "RateLimited", retryAfter: 1 });
       return undefined;
     }
     const channel = { self, remote: link.remote, handshakeHash: link.handshakeHash };
@@ -138,6 +144,12 @@ export class PairingDesk {
     });
     link.send(MessageType.PairChallenge, encodePairChallenge(pairing.challenge));
     return { pairing, mechanism };
+  }
+
+  #mustWait(link: LinkConnection, source: string): boolean {
+    const wait = this.#limit.delay(source, this.#options.host.monotonic());
+    if (wait > 0) reject(link, { reason: "RateLimited", retryAfter: Math.ceil(wait / 1000) });
+    return wait > 0;
   }
 
   async #record(

@@ -1,59 +1,21 @@
 import { getLogger } from "@logtape/logtape";
-import { ProtocolError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
-import type { Envelope } from "../../protocol/envelope.ts";
-import {
-  decodeForwardPurge,
-  decodeForwardRequest,
-  decodeReceiptAck,
-  decodeSequenceQuery,
-  encodeForwardAck,
-  encodeForwardDeliver,
-  encodeMailboxStatus,
-  encodeSequenceReport,
-} from "../../protocol/forward_messages.ts";
-import { MessageType } from "../../protocol/message_types.ts";
-import { decodePairRevoke } from "../../protocol/pairing_messages.ts";
-import {
-  decodePrekeyFetch,
-  decodePrekeyPublish,
-  encodePrekeyBundle,
-} from "../../protocol/prekey_messages.ts";
-import { acceptLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
-import type { PeerBook } from "../peer_book.ts";
+import { acceptLink, type LinkConnection } from "../link_connection.ts";
 import type { FrameSocket } from "../web_socket.ts";
-import type { MailboxDesk } from "./mailbox_desk.ts";
-import type { PairingDesk } from "./pairing_desk.ts";
-import type { PrekeyShelf } from "./prekey_shelf.ts";
+import { type PeerLinksOptions, ServedLink } from "./served_link.ts";
 
 const log = getLogger(["cairn", "server"]);
 
 const MAX_HANDSHAKES = 256;
+const MAX_HANDSHAKES_PER_SOURCE = 64;
 const MAX_LINKS_PER_PEER = 4;
-/** Requests of one link, and bytes of one sender, under way; our own peers stay well below. */
-const MAX_UNDER_WAY = 512;
-const MAX_UNDER_WAY_BYTES = 32 * 1_048_576;
-const NOTHING = new Uint8Array(0);
-
-/** What the links of a server's peers are served with. */
-export interface PeerLinksOptions {
-  readonly context: LinkContext;
-  readonly book: PeerBook;
-  /** Absent when store-and-forward is switched off. */
-  readonly desk: MailboxDesk | undefined;
-  readonly shelf: PrekeyShelf;
-  readonly pairing: PairingDesk;
-  readonly storeId: Uint8Array;
-  readonly largestBody: number;
-  readonly retentionSeconds: number;
-}
 
 /** Accepts links and serves those of paired peers; all others go to the pairing desk. */
 export class PeerLinks {
   readonly #options: PeerLinksOptions;
   readonly #links = new Map<string, ServedLink[]>();
   readonly #stopping = new AbortController();
-  #handshakes = 0;
+  readonly #handshakes = new Set<{ source: string; abort: AbortController }>();
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
@@ -61,11 +23,15 @@ export class PeerLinks {
 
   /** Runs the handshake on a new carrier. `source` names where it came from, for limits. */
   async accept(socket: FrameSocket, source: string): Promise<void> {
-    if (this.#handshakes >= MAX_HANDSHAKES) return socket.destroy();
-    this.#handshakes++;
+    const sameSource = [...this.#handshakes].filter((other) => other.source === source);
+    // Whoever holds the most unfinished handshakes open gives one up for a newcomer.
+    if (sameSource.length >= MAX_HANDSHAKES_PER_SOURCE) sameSource[0]?.abort.abort();
+    else if (this.#handshakes.size >= MAX_HANDSHAKES) this.#oldestOfTheLargest()?.abort.abort();
+    const handshake = { source, abort: new AbortController() };
+    this.#handshakes.add(handshake);
     try {
       const link = await acceptLink(socket, this.#options.context, {
-        signal: this.#stopping.signal,
+        signal: AbortSignal.any([this.#stopping.signal, handshake.abort.signal]),
       });
       if (this.#options.book.has(link.remote)) this.#serve(link, source);
       else this.#options.pairing.welcome(link, source);
@@ -74,8 +40,14 @@ export class PeerLinks {
         message: error instanceof Error ? error.message : String(error),
       });
     } finally {
-      this.#handshakes--;
+      this.#handshakes.delete(handshake);
     }
+  }
+
+  #oldestOfTheLargest() {
+    const bySource = Map.groupBy(this.#handshakes, ({ source }) => source);
+    const largest = [...bySource.values()].sort((a, b) => b.length - a.length)[0];
+    return largest?.[0];
   }
 
   isConnected(peerId: PeerId): boolean {
@@ -129,159 +101,4 @@ export class PeerLinks {
     this.disconnect(peerId, "unpaired");
     log.info("{peer} ended its pairing", { peer: peerId.toString() });
   }
-}
-
-/** One link of a paired peer. */
-class ServedLink {
-  readonly link: LinkConnection;
-  readonly #options: PeerLinksOptions;
-  readonly #pairing: (envelope: Envelope) => boolean;
-  readonly #unpair: () => Promise<void>;
-  readonly #underWay = new Set<Promise<void>>();
-  #deliveries: ReturnType<MailboxDesk["attach"]> | undefined;
-  #receipts: ReturnType<MailboxDesk["attachSender"]> | undefined;
-
-  constructor(
-    link: LinkConnection,
-    options: PeerLinksOptions,
-    source: string,
-    unpair: () => Promise<void>,
-  ) {
-    this.link = link;
-    this.#options = options;
-    this.#pairing = options.pairing.conversation(link, source);
-    this.#unpair = unpair;
-  }
-
-  start(): void {
-    const { link } = this;
-    const { desk } = this.#options;
-    link.trustRemote();
-    this.#sendStatus();
-    desk?.linkUp(link.remote);
-    this.#receipts = desk?.attachSender(link.remote, {
-      receipt: (ack) => link.send(MessageType.ForwardAck, encodeForwardAck(ack)),
-    });
-    if (link.capabilities.has("receive")) this.startDeliveries();
-    link.onEnvelope = (envelope) => this.#receive(envelope);
-  }
-
-  /** Brings what waits for this peer over this link, if it does not already. */
-  startDeliveries(): void {
-    const { link } = this;
-    this.#deliveries ??= this.#options.desk?.attach(link.remote, {
-      deliver: (delivery) => link.send(MessageType.ForwardDeliver, encodeForwardDeliver(delivery)),
-      drained: () => link.send(MessageType.MailboxDrained, NOTHING),
-      get congested() {
-        return link.congested;
-      },
-    });
-  }
-
-  stopDeliveries(): void {
-    this.#deliveries?.detach();
-    this.#deliveries = undefined;
-  }
-
-  stop(): void {
-    this.stopDeliveries();
-    this.#receipts?.detach();
-    this.#receipts = undefined;
-  }
-
-  /** Resolves when nothing that was asked on this link awaits its answer. */
-  async idle(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
-  }
-
-  #receive(envelope: Envelope): void {
-    const bytes = this.#options.desk?.unansweredBytes(this.link.remote) ?? 0;
-    if (this.#underWay.size >= MAX_UNDER_WAY || bytes > MAX_UNDER_WAY_BYTES) {
-      return this.link.close("protocol-error");
-    }
-    if (this.#pairing(envelope)) return;
-    const step = this.#handle(envelope).catch((error) => {
-      if (error instanceof ProtocolError) {
-        log.debug("A peer broke the protocol: {message}", { message: error.message });
-        return this.link.close("protocol-error");
-      }
-      log.error("A request could not be served: {message}", {
-        message: error instanceof Error ? error.message : String(error),
-        error,
-      });
-      this.link.close("going-away");
-    }).finally(() => this.#underWay.delete(step));
-    this.#underWay.add(step);
-  }
-
-  async #handle({ type, payload }: Envelope): Promise<void> {
-    const { link } = this;
-    const { desk, shelf, book } = this.#options;
-    const { remote } = link;
-    switch (type) {
-      case MessageType.ForwardRequest: {
-        const request = decodeForwardRequest(payload);
-        const ack = desk ? await desk.forward(remote, request) : {
-          msgId: request.msgId,
-          accepted: false,
-          rejectionReason: "forwarding is switched off",
-        };
-        return link.send(MessageType.ForwardAck, encodeForwardAck(ack));
-      }
-      case MessageType.ForwardPurge: {
-        const { msgIds, failed } = decodeForwardPurge(payload);
-        const deliveries = this.#deliveries;
-        await deliveries?.purge(msgIds, failed);
-        return deliveries?.resume();
-      }
-      case MessageType.ReceiptAck:
-        return await this.#receipts?.acknowledge(decodeReceiptAck(payload).msgIds);
-      case MessageType.SequenceQuery: {
-        const { recipient } = decodeSequenceQuery(payload);
-        const lastSequence = desk?.lastAccepted(remote, recipient) ?? 0;
-        return link.send(
-          MessageType.SequenceReport,
-          encodeSequenceReport({ recipient, lastSequence }),
-        );
-      }
-      case MessageType.PrekeyPublish:
-        await shelf.publish(remote, decodePrekeyPublish(payload));
-        return this.#sendStatus();
-      case MessageType.PrekeyFetch: {
-        const { peerId } = decodePrekeyFetch(payload);
-        const bundle = book.has(peerId)
-          ? await shelf.fetch(remote, peerId)
-          : noBundle(peerId, "recipient is not a paired peer");
-        return link.send(MessageType.PrekeyBundle, encodePrekeyBundle(bundle));
-      }
-      case MessageType.PairRevoke: {
-        const { peerId } = decodePairRevoke(payload);
-        if (!peerId.equals(remote)) {
-          throw new ProtocolError("wrong-peer", "A peer can only revoke its own pairing");
-        }
-        return await this.#unpair();
-      }
-      default:
-        log.debug("Message of type {type} is not for a server", { type });
-    }
-  }
-
-  #sendStatus(): void {
-    const { shelf, storeId, largestBody, retentionSeconds } = this.#options;
-    const { oneTimeLeft, signedPrekeyId } = shelf.status(this.link.remote);
-    this.link.send(
-      MessageType.MailboxStatus,
-      encodeMailboxStatus({
-        storeId,
-        oneTimePrekeysLeft: oneTimeLeft,
-        signedPrekeyId,
-        largestBody,
-        retentionSeconds,
-      }),
-    );
-  }
-}
-
-function noBundle(peerId: PeerId, reason: string) {
-  return { peerId, signedPart: null, signature: null, oneTimePrekey: null, reason };
 }

@@ -3,6 +3,7 @@ import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import { systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MAX_ENVELOPE_LENGTH, MAX_FRAME_LENGTH } from "../../protocol/link/link.ts";
 import { GOOD_PSK_LENGTH, judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
 import { VERSION } from "../../version.ts";
@@ -11,8 +12,10 @@ import { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen, parseListenAddress } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
+import { nativePrimitives } from "../native_primitives.ts";
 import { PeerBook } from "../peer_book.ts";
 import { SignalClient } from "../signal_client.ts";
+import { explainStoreFailure } from "../store_record.ts";
 import { acceptWebSockets } from "../web_socket_server.ts";
 import { linkCandidates } from "./addresses.ts";
 import { createApi } from "./api/app.ts";
@@ -44,6 +47,7 @@ const MAX_BUFFERED = 8 * 1_048_576;
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   checkPsk(options.psk);
   const approvedPeers = parseApproved(options.approvedPeers ?? []);
+  installPrimitives(nativePrimitives);
   const { host = systemHost } = options;
   const stack = new AsyncDisposableStack();
   try {
@@ -52,7 +56,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     return await assemble({ ...options, approvedPeers, host }, folder, stack);
   } catch (error) {
     await stack.disposeAsync();
-    throw error;
+    throw explainStoreFailure(options.storagePath, error);
   }
 }
 

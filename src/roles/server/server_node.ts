@@ -41,7 +41,12 @@ export function createServer(options: ServerOptions): ServerNode {
     },
     async start() {
       running ??= startServer(options);
-      started = await running;
+      try {
+        started = await running;
+      } catch (error) {
+        running = undefined;
+        throw error;
+      }
     },
     async close() {
       const server = await running?.catch(() => undefined);

@@ -48,6 +48,8 @@ for (const minFreeBytes of [0, 1024 * 1024]) {
 
 async function fillAndRecover(path: string, minFreeBytes: number): Promise<void> {
   const host = new TestHost();
+  const others = `${path}/others`;
+  await Deno.writeFile(others, new Uint8Array(512 * 1024));
   const folder = await openDataFolder({ path: `${path}/data`, kind: "server" });
   const first = await openDesk(folder, host, { limits: { minFreeBytes } });
   const accepted: string[] = [];
@@ -83,6 +85,7 @@ async function fillAndRecover(path: string, minFreeBytes: number): Promise<void>
   await folder.close();
 
   await Deno.remove(hog);
+  await Deno.remove(others);
   const again = await openDataFolder({ path: `${path}/data`, kind: "server" });
   const second = await openDesk(again, host, { limits: { minFreeBytes: 0 } });
   const rest = new Inbox(second.desk, bob);

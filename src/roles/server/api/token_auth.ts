@@ -3,6 +3,7 @@ import type { MiddlewareHandler } from "hono";
 import { equalSecret, toBase64Url, utf8 } from "../../../base/bytes.ts";
 import { CairnError } from "../../../base/errors.ts";
 import { type Host, systemHost } from "../../../base/host.ts";
+import { isDiskFull, mapDiskFull } from "../../disk_space.ts";
 import { problem } from "./problem.ts";
 
 const TOKEN_FILE = "mgmt_token";
@@ -72,6 +73,7 @@ export async function ensureManagementToken(
     await createToken(path, token);
     return { token, path, created: true };
   } catch (error) {
+    if (isDiskFull(error)) throw mapDiskFull(error);
     throw new CairnError(
       "data-folder-unusable",
       `The management token in ${path} cannot be read or written: check who owns the file`,

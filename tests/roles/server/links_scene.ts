@@ -1,0 +1,196 @@
+import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
+import {
+  decodeForwardAck,
+  decodeForwardDeliver,
+  encodeForwardPurge,
+  encodeForwardRequest,
+  type ForwardAck,
+  type ForwardDeliver,
+  type ForwardRequest,
+} from "../../../src/protocol/forward_messages.ts";
+import { MessageType } from "../../../src/protocol/message_types.ts";
+import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
+import { PeerBook } from "../../../src/roles/peer_book.ts";
+import { MailboxDesk } from "../../../src/roles/server/mailbox_desk.ts";
+import { PairingDesk } from "../../../src/roles/server/pairing_desk.ts";
+import { PeerLinks } from "../../../src/roles/server/peer_links.ts";
+import { PrekeyShelf } from "../../../src/roles/server/prekey_shelf.ts";
+import { FakeTime, turns } from "../../support/fake_time.ts";
+import { bytesFor, identityFor } from "../../support/identities.ts";
+import { contextFor, LinkRecorder } from "../../support/link_pair.ts";
+import { MortalCommit } from "../../support/peer_world.ts";
+import { SocketPair } from "../../support/socket_pair.ts";
+import { DAY_MS, MemoryFolder } from "./mailbox_scene.ts";
+
+export const PSK = "correct horse battery staple";
+
+export interface ServerSettings {
+  readonly label?: string;
+  readonly psk?: string | undefined;
+  readonly approved?: readonly PeerId[];
+  readonly forward?: boolean;
+}
+
+/** A server behind links in memory: its books, mailbox, shelf and desks are real. */
+export class ServerScene implements AsyncDisposable {
+  readonly storeId: Uint8Array = bytesFor("store").slice(0, 16);
+
+  private constructor(
+    readonly time: FakeTime,
+    readonly kv: Deno.Kv,
+    readonly commit: MortalCommit,
+    readonly context: LinkContext,
+    readonly book: PeerBook,
+    readonly shelf: PrekeyShelf,
+    readonly desk: MailboxDesk | undefined,
+    readonly pairing: PairingDesk,
+    readonly links: PeerLinks,
+  ) {}
+
+  static async open(settings: ServerSettings = {}): Promise<ServerScene> {
+    const time = new FakeTime();
+    const folder = new MemoryFolder(await Deno.openKv(":memory:"));
+    const { kv } = folder;
+    const commit = new MortalCommit(kv, folder.reserve);
+    const context = contextFor(settings.label ?? "server", time, {
+      capabilities: ["mailbox"],
+      heartbeat: 60_000,
+    });
+    const book = await PeerBook.open(kv, commit);
+    const shelf = await PrekeyShelf.open({ kv, commit, host: time });
+    const desk = settings.forward === false ? undefined : await MailboxDesk.open({
+      folder,
+      commit,
+      limits: {
+        maxPerPeer: 10_000,
+        maxAgeMs: 7 * DAY_MS,
+        maxTotalBytes: 1024 ** 3,
+        largestBody: 1_000_000,
+        minFreeBytes: 0,
+      },
+      isPaired: (peer) => book.has(peer),
+      host: time,
+    });
+    const pairing = new PairingDesk({
+      self: context.identity.peerId,
+      book,
+      host: time,
+      psk: "psk" in settings ? settings.psk : PSK,
+      approvedPeers: settings.approved ?? [],
+    });
+    const links = new PeerLinks({
+      context,
+      book,
+      desk,
+      shelf,
+      pairing,
+      storeId: bytesFor("store").slice(0, 16),
+      largestBody: 1_000_000,
+      retentionSeconds: 7 * 86_400,
+    });
+    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links);
+  }
+
+  get peerId(): PeerId {
+    return this.context.identity.peerId;
+  }
+
+  /** Makes peers with these labels paired. */
+  async know(...labels: string[]): Promise<void> {
+    for (const label of labels) {
+      await this.book.pair({
+        peerId: identityFor(label).peerId,
+        mechanism: "psk",
+        pairedAt: this.time.now(),
+        secret: bytesFor(`${label} secret`),
+      });
+    }
+  }
+
+  /** A link of the peer with this label. */
+  async link(
+    label: string,
+    options: { receive?: boolean; source?: string; cable?: SocketPair } = {},
+  ): Promise<Client> {
+    const { receive = false, source = "192.0.2.1", cable = new SocketPair() } = options;
+    const context = contextFor(label, this.time, { capabilities: receive ? ["receive"] : [] });
+    const accepted = this.links.accept(cable.far, source);
+    const link = await initiateLink(cable.near, context, { expectedPeer: this.peerId });
+    await accepted;
+    link.trustRemote();
+    return new Client(context.identity.peerId, new LinkRecorder(link), cable);
+  }
+
+  /** Lets everything that is under way come to rest. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < 6; round++) {
+      await turns();
+      await this.commit.flush();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.pairing.close();
+    await this.links.close();
+    await this.desk?.close();
+    await this.commit.close();
+    this.kv.close();
+    this.time[Symbol.dispose]();
+  }
+}
+
+/** The other end of a link to the server. */
+export class Client {
+  constructor(
+    readonly self: PeerId,
+    readonly recorder: LinkRecorder,
+    readonly cable: SocketPair,
+  ) {}
+
+  send(type: number, payload: Uint8Array = new Uint8Array(0)): void {
+    this.recorder.link.send(type, payload);
+  }
+
+  close(reason = "going-away"): void {
+    this.recorder.link.close(reason);
+  }
+
+  /** Gives the mailbox a message and returns its answer. */
+  async forward(request: ForwardRequest): Promise<ForwardAck> {
+    this.send(MessageType.ForwardRequest, encodeForwardRequest(request));
+    let ack: ForwardAck | undefined;
+    await this.recorder.until(() => {
+      ack = this.acks().find(({ msgId }) => msgId.toHex() === request.msgId.toHex());
+      return ack !== undefined || this.recorder.ended !== undefined;
+    });
+    if (!ack) throw new Error(`The link ended: ${this.recorder.ended}`);
+    return ack;
+  }
+
+  acks(): ForwardAck[] {
+    return this.recorder.payloads(MessageType.ForwardAck).map(decodeForwardAck);
+  }
+
+  deliveries(): ForwardDeliver[] {
+    return this.recorder.payloads(MessageType.ForwardDeliver).map(decodeForwardDeliver);
+  }
+
+  async untilDelivered(count: number): Promise<ForwardDeliver[]> {
+    await this.recorder.payload(MessageType.ForwardDeliver, count);
+    return this.deliveries();
+  }
+
+  purge(...deliveries: ForwardDeliver[]): void {
+    const msgIds = deliveries.map(({ msgId }) => msgId);
+    this.send(MessageType.ForwardPurge, encodeForwardPurge({ msgIds, failed: [] }));
+  }
+}
+
+/** A label whose Peer ID sorts before that of `label`, or behind it. */
+export function labelBeside(label: string, side: "below" | "above"): string {
+  const text = identityFor(label).peerId.toString();
+  for (let n = 0;; n++) {
+    const candidate = identityFor(`server ${n}`).peerId.toString();
+    if (candidate < text === (side === "below")) return `server ${n}`;
+  }
+}
