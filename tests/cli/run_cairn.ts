@@ -26,7 +26,8 @@ export function cairnCommand(
     return value === undefined ? [] : [[name, value]];
   });
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", ...UNSTABLE, script.href, ...args],
+    // Quiet: what is downloaded into an empty cache is not what the program says.
+    args: ["run", "--quiet", "-A", ...UNSTABLE, script.href, ...args],
     clearEnv: true,
     env: { ...Object.fromEntries(inherited), NO_COLOR: "1", ...env },
     stdin: "null",

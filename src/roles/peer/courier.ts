@@ -53,6 +53,8 @@ export class Courier {
   readonly #parts: CourierParts;
   readonly #busy = new Set<string>();
   readonly #pokedWhileBusy = new Set<string>();
+  /** Wake the one that serves a recipient while it waits for answers. */
+  readonly #wakers = new Map<string, () => void>();
   readonly #acks = new Questions<ForwardAck>();
   readonly #bundles = new Questions<PrekeyBundle>();
   readonly #reports = new Questions<SequenceReport>();
@@ -108,6 +110,7 @@ export class Courier {
     if (this.#closed) return;
     if (this.#busy.has(text)) {
       this.#pokedWhileBusy.add(text);
+      this.#wakers.get(text)?.();
       return;
     }
     this.#busy.add(text);
@@ -124,6 +127,7 @@ export class Courier {
       this.#retryLater(recipient);
     }).finally(() => {
       this.#busy.delete(text);
+      this.#wakers.delete(text);
       if (this.#pokedWhileBusy.delete(text)) this.poke(recipient);
     });
   }
@@ -201,7 +205,9 @@ export class Courier {
         ack.catch(() => {});
         inFlight.add(ack);
       } else if (inFlight.size > 0) {
-        await Promise.race(inFlight);
+        const { promise: poked, resolve } = Promise.withResolvers<void>();
+        this.#wakers.set(recipient.toString(), resolve);
+        await Promise.race([...inFlight, poked]);
       } else {
         return refusal;
       }

@@ -113,7 +113,13 @@ export class ServerLink {
         }, (error) => {
           if (nominated) settled = false;
           lastError = error instanceof Error ? error : new Error(String(error));
+          dialed.delete(url);
+          giveUpIfHopeless();
         });
+      };
+      // Without signaling nothing can bring another address.
+      const giveUpIfHopeless = () => {
+        if (dialed.size === 0 && !rendezvous) giveUp();
       };
       const rendezvous = clients.length === 0 ? undefined : new SealedRendezvous({
         self: context.identity.peerId,
@@ -152,6 +158,7 @@ export class ServerLink {
       offer();
       if (serverUrl !== undefined) dial(serverUrl);
       for (const url of pairing.urls) dial(url);
+      giveUpIfHopeless();
     });
   }
 
