@@ -2,15 +2,18 @@ import { getLogger } from "@logtape/logtape";
 import { fromBase64, toBase64 } from "../../base/bytes.ts";
 import { CairnError, type CairnErrorCode } from "../../base/errors.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { makeSocketPath, socketPath } from "./handover_socket.ts";
 import { LineReader, writeLine } from "./json_lines.ts";
 import { MAX_DATA_LENGTH, type Node } from "./node.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
-/** Longest path of a Unix socket that every system takes. */
-const MAX_SOCKET_PATH = 100;
-const SOCKET_NAME = "peer.sock";
-const POINTER_NAME = "peer.sock.path";
+/** What a handover needs of the node that it hands commands to. */
+export type CommandedNode = Pick<
+  Node,
+  "peerId" | "pairings" | "send" | "pairWithPsk" | "pairApproved" | "unpair"
+>;
+
 const MAX_LINE = MAX_DATA_LENGTH * 2;
 
 interface Request {
@@ -44,7 +47,7 @@ export class Handover {
    *
    * @throws {CairnError} `data-folder-unusable` when no socket can be made.
    */
-  static async open(storagePath: string, node: Node): Promise<Handover> {
+  static async open(storagePath: string, node: CommandedNode): Promise<Handover> {
     try {
       return await Handover.#listen(storagePath, node);
     } catch (cause) {
@@ -57,17 +60,11 @@ export class Handover {
     }
   }
 
-  static async #listen(storagePath: string, node: Node): Promise<Handover> {
-    const { path, folder } = await chooseSocketPath(storagePath);
-    await remove(path);
+  static async #listen(storagePath: string, node: CommandedNode): Promise<Handover> {
+    const { path, cleanUp } = await makeSocketPath(storagePath);
     const listener = Deno.listen({ transport: "unix", path });
     await Deno.chmod(path, 0o600);
-    const handover = new Handover(listener, async () => {
-      await remove(path);
-      if (folder === undefined) return;
-      await remove(folder);
-      await remove(`${storagePath}/${POINTER_NAME}`);
-    });
+    const handover = new Handover(listener, cleanUp);
     void handover.#accept(node);
     return handover;
   }
@@ -78,7 +75,7 @@ export class Handover {
     await this.#cleanUp();
   }
 
-  async #accept(node: Node): Promise<void> {
+  async #accept(node: CommandedNode): Promise<void> {
     try {
       for await (const connection of this.#listener) {
         this.#connections.add(connection);
@@ -92,7 +89,7 @@ export class Handover {
     }
   }
 
-  async #serve(connection: Deno.UnixConn, node: Node): Promise<void> {
+  async #serve(connection: Deno.UnixConn, node: CommandedNode): Promise<void> {
     const lines = new LineReader(connection, MAX_LINE);
     try {
       for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
@@ -106,7 +103,7 @@ export class Handover {
   }
 }
 
-async function* answers(node: Node, request: Request): AsyncGenerator<Answer> {
+async function* answers(node: CommandedNode, request: Request): AsyncGenerator<Answer> {
   try {
     switch (request.do) {
       case "id":
@@ -132,6 +129,11 @@ async function* answers(node: Node, request: Request): AsyncGenerator<Answer> {
       case "unpair":
         await node.unpair(peerOf(request));
         return yield { ok: true };
+      default:
+        throw new CairnError(
+          "invalid-option",
+          "Unknown command; use one version of cairn for both",
+        );
     }
   } catch (error) {
     const code = error instanceof CairnError ? error.code : "unexpected";
@@ -150,6 +152,7 @@ export class RemoteNode {
   readonly peerId: PeerId;
   readonly #connection: Deno.UnixConn;
   readonly #lines: LineReader;
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(connection: Deno.UnixConn, lines: LineReader, peerId: PeerId) {
     this.#connection = connection;
@@ -166,13 +169,15 @@ export class RemoteNode {
       return undefined;
     }
     const lines = new LineReader(connection, MAX_LINE);
-    await writeLine(connection, { do: "id" } satisfies Request);
-    const peerId = PeerId.parse(String(await answer(lines)));
-    if (!peerId) {
+    try {
+      const peerId = PeerId.parse(String(await exchange(connection, lines, { do: "id" })));
+      if (peerId) return new RemoteNode(connection, lines, peerId);
+    } catch (error) {
       closeQuietly(connection);
-      return undefined;
+      throw error;
     }
-    return new RemoteNode(connection, lines, peerId);
+    closeQuietly(connection);
+    return undefined;
   }
 
   async pairings(): Promise<
@@ -192,10 +197,15 @@ export class RemoteNode {
     data: Uint8Array,
   ): Promise<{ id: string; accepted: Promise<void> }> {
     const peer = recipient.toString();
-    const id = String(await this.#ask({ do: "send", peer, channel, data: toBase64(data) }));
-    const accepted = answer(this.#lines).then(() => {});
-    accepted.catch(() => {});
-    return { id, accepted };
+    const queued = Promise.withResolvers<string>();
+    const accepted = this.#inTurn(async () => {
+      queued.resolve(
+        String(await this.#exchange({ do: "send", peer, channel, data: toBase64(data) })),
+      );
+      await answer(this.#lines);
+    });
+    accepted.catch(queued.reject);
+    return { id: await queued.promise, accepted };
   }
 
   async pairWithPsk(psk: string, server: PeerId): Promise<PeerId> {
@@ -217,44 +227,47 @@ export class RemoteNode {
     return Promise.resolve();
   }
 
-  async #ask(request: Request): Promise<unknown> {
-    await writeLine(this.#connection, request);
-    return await answer(this.#lines);
+  #ask(request: Request): Promise<unknown> {
+    return this.#inTurn(() => this.#exchange(request));
+  }
+
+  #exchange(request: Request): Promise<unknown> {
+    return exchange(this.#connection, this.#lines, request);
+  }
+
+  /** One command at a time: answers say nothing of what they answer. */
+  #inTurn<T>(command: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(command);
+    this.#turn = result.catch(() => {});
+    return result;
   }
 }
 
+async function exchange(
+  connection: Deno.UnixConn,
+  lines: LineReader,
+  request: Request,
+): Promise<unknown> {
+  await writeLine(connection, request).catch((cause) => {
+    throw ownerEnded(cause);
+  });
+  return await answer(lines);
+}
+
 async function answer(lines: LineReader): Promise<unknown> {
-  const line = await lines.next();
-  if (line === undefined) {
-    throw new CairnError("closed", "The process that owns the data folder ended; try again");
-  }
+  const line = await lines.next().catch((cause) => {
+    throw ownerEnded(cause);
+  });
+  if (line === undefined) throw ownerEnded();
   const result: Answer = JSON.parse(line);
   if (result.ok) return result.value;
   if (result.code === "unexpected") throw new Error(result.message);
   throw new CairnError(result.code, result.message);
 }
 
-async function chooseSocketPath(storagePath: string): Promise<{ path: string; folder?: string }> {
-  const path = `${storagePath}/${SOCKET_NAME}`;
-  if (path.length <= MAX_SOCKET_PATH) return { path };
-  const folder = await Deno.makeTempDir({ prefix: "cairn-" });
-  const short = `${folder}/${SOCKET_NAME}`;
-  await Deno.writeTextFile(`${storagePath}/${POINTER_NAME}`, short, { mode: 0o600 });
-  return { path: short, folder };
-}
-
-async function socketPath(storagePath: string): Promise<string> {
-  const path = `${storagePath}/${SOCKET_NAME}`;
-  if (path.length <= MAX_SOCKET_PATH) return path;
-  return (await Deno.readTextFile(`${storagePath}/${POINTER_NAME}`)).trim();
-}
-
-async function remove(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+function ownerEnded(cause?: unknown): CairnError {
+  const message = "The process that owns the data folder ended; try again";
+  return new CairnError("closed", message, { cause });
 }
 
 function closeQuietly(connection: Deno.UnixConn): void {

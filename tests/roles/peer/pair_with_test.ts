@@ -1,0 +1,234 @@
+import { deepEqual, equal, match, notDeepEqual, ok, rejects } from "node:assert/strict";
+import { utf8 } from "../../../src/base/bytes.ts";
+import { CairnError } from "../../../src/base/errors.ts";
+import { contactTopic } from "../../../src/protocol/rendezvous/topics.ts";
+import type { LinkContext } from "../../../src/roles/link_connection.ts";
+import { PeerBook } from "../../../src/roles/peer_book.ts";
+import { type PairingProof, pairWith } from "../../../src/roles/peer/pair_with.ts";
+import { acceptOnTopic } from "../../../src/roles/topic_carrier.ts";
+import { turns } from "../../support/fake_time.ts";
+import { identityFor } from "../../support/identities.ts";
+import { contextFor } from "../../support/link_pair.ts";
+import { MortalCommit } from "../../support/peer_world.ts";
+import { SignalHub } from "../../support/signal_hub.ts";
+import { labelBeside, PSK, ServerScene, type ServerSettings } from "../server/links_scene.ts";
+import { request } from "../server/mailbox_scene.ts";
+
+const alice = identityFor("alice").peerId;
+const bob = identityFor("bob").peerId;
+const BY_KEY: PairingProof = { mechanism: "psk", credential: utf8(PSK) };
+
+/** Alice pairs with a server through signaling. */
+class Scene implements AsyncDisposable {
+  readonly hubs = [new SignalHub(), new SignalHub()];
+  readonly context: LinkContext;
+  /** Links that the server saw come about. */
+  attempts = 0;
+  readonly #stop: (() => void)[];
+
+  private constructor(
+    readonly server: ServerScene,
+    readonly kv: Deno.Kv,
+    readonly commit: MortalCommit,
+    readonly book: PeerBook,
+  ) {
+    this.context = contextFor("alice", server.time, { capabilities: ["receive"] });
+    this.#stop = this.hubs.map((hub) =>
+      acceptOnTopic(hub.client(), contactTopic(server.peerId), (socket) => {
+        this.attempts++;
+        void server.links.accept(socket, "signaling");
+      })
+    );
+  }
+
+  static async open(settings: ServerSettings = {}): Promise<Scene> {
+    const server = await ServerScene.open(settings);
+    const kv = await Deno.openKv(":memory:");
+    const commit = new MortalCommit(kv);
+    return new Scene(server, kv, commit, await PeerBook.open(kv, commit));
+  }
+
+  get hub(): SignalHub {
+    return this.hubs[0]!;
+  }
+
+  pair(
+    proof: PairingProof = BY_KEY,
+    options: { hubs?: SignalHub[]; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const { hubs = [this.hub], signal = new AbortController().signal } = options;
+    return pairWith({
+      acceptor: this.server.peerId,
+      proof,
+      book: this.book,
+      clients: hubs.map((hub) => hub.client()),
+      context: this.context,
+      serverUrl: undefined,
+      signal,
+    });
+  }
+
+  secrets(): { ours: Uint8Array | undefined; theirs: Uint8Array | undefined } {
+    return {
+      ours: this.book.get(this.server.peerId)?.secret,
+      theirs: this.server.book.get(alice)?.secret,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const stop of this.#stop) stop();
+    await this.server[Symbol.asyncDispose]();
+    await this.commit.close();
+    this.kv.close();
+  }
+}
+
+function pairTest(
+  name: string,
+  story: (scene: Scene) => Promise<void>,
+  settings: ServerSettings = {},
+): void {
+  Deno.test(`pairWith() ${name}`, async () => {
+    await using scene = await Scene.open(settings);
+    await story(scene);
+  });
+}
+
+pairTest("gives both sides one secret, on disk", async (scene) => {
+  await scene.pair();
+  const { ours, theirs } = scene.secrets();
+  ok(ours);
+  deepEqual(ours, theirs);
+  const later = await PeerBook.open(scene.kv, scene.commit);
+  deepEqual(later.get(scene.server.peerId)?.secret, ours);
+  equal(later.get(scene.server.peerId)?.mechanism, "psk");
+});
+
+pairTest("pairs without a key when the other side has the peer on its list", async (scene) => {
+  await scene.pair({ mechanism: "approved" });
+  const { ours, theirs } = scene.secrets();
+  ok(ours);
+  deepEqual(ours, theirs);
+}, { approved: [alice] });
+
+pairTest("says what is wrong when it is refused", async (scene) => {
+  const failures: [PairingProof, RegExp][] = [
+    [{ mechanism: "psk", credential: utf8("not the key of this server") }, /key was refused.*2 s/],
+    [BY_KEY, /Too many pairing attempts.*2 s/],
+  ];
+  for (const [proof, sentence] of failures) await rejectsWith(scene.pair(proof), sentence);
+  scene.server.time.pass(2_000);
+  await rejectsWith(scene.pair({ mechanism: "approved" }), /not on the other side's list/);
+  await rejectsWith(
+    scene.pair({ mechanism: "pin", credential: utf8("ABCD-1234") }),
+    /does not take pairings by this method/,
+  );
+  deepEqual(scene.secrets(), { ours: undefined, theirs: undefined });
+});
+
+pairTest("does not confirm to the other side what it could not record", async (scene) => {
+  scene.commit.dieAfter(0);
+  await rejects(scene.pair());
+  scene.commit.dieAfter(Infinity);
+  equal(scene.secrets().ours, undefined);
+  await scene.pair();
+  deepEqual(scene.secrets().ours, scene.secrets().theirs);
+});
+
+pairTest("is repeated after a lost confirmation, and both end with one secret", async (scene) => {
+  const giveUp = new AbortController();
+  // The server's third payload carries its confirmation.
+  let answers = 0;
+  scene.hub.passes = ({ from }) => {
+    const isServer = from !== scene.hub.relayed[0]?.from;
+    return !isServer || ++answers < 3;
+  };
+  const first = scene.pair(BY_KEY, { signal: giveUp.signal });
+  await scene.server.settle();
+  const { ours, theirs } = scene.secrets();
+  equal(ours, undefined);
+  ok(theirs, "the server has recorded it");
+  giveUp.abort();
+  await rejectsWith(first, /took too long/);
+
+  scene.hub.passes = () => true;
+  await scene.pair();
+  notDeepEqual(scene.secrets().theirs, theirs);
+  deepEqual(scene.secrets().ours, scene.secrets().theirs);
+});
+
+pairTest("makes one link when several signaling servers lead to the same peer", async (scene) => {
+  await scene.pair(BY_KEY, { hubs: scene.hubs });
+  deepEqual(scene.secrets().ours, scene.secrets().theirs);
+  equal(scene.attempts, 2);
+  // Three handshake messages and what follows on one, less than a handshake on the other.
+  const messages = scene.hubs.map((hub) =>
+    hub.relayed.filter(({ payload }) => payload[16] === 0).length
+  );
+  equal(Math.min(...messages), 1, `${messages}`);
+});
+
+pairTest("does not take the deliveries of a link that listens", async (scene) => {
+  await scene.pair();
+  scene.hub.relayed.length = 0;
+  await scene.server.know("bob");
+  const listener = await scene.server.link("alice", { receive: true });
+  // Nothing of the server arrives after the handshake: the link for pairing stays.
+  let answers = 0;
+  scene.hub.passes = ({ from }) => from === scene.hub.relayed[0]?.from || ++answers < 2;
+  const giveUp = new AbortController();
+  const pairing = scene.pair(BY_KEY, { signal: giveUp.signal });
+  await scene.server.settle();
+  await scene.server.desk?.forward(bob, request(alice, 1));
+  await listener.untilDelivered(1);
+  equal(listener.recorder.ended, undefined);
+  giveUp.abort();
+  await rejects(pairing, CairnError);
+}, { label: labelBeside("alice", "above") });
+
+pairTest("finds nobody when nobody answers", async (scene) => {
+  scene.hub.passes = (_, index) => index === 0;
+  const attempt = scene.pair();
+  await turns();
+  scene.server.time.pass(10_000);
+  await rejects(attempt, (error) => {
+    ok(error instanceof CairnError && error.code === "unreachable");
+    match(error.message, /did not answer through the signaling server/);
+    return true;
+  });
+  await rejects(scene.pair(BY_KEY, { hubs: [] }), isCode("unreachable"));
+});
+
+pairTest("ends when the other side hangs up", async (scene) => {
+  // The server's second payload is the challenge: it is lost, and then the server goes.
+  let answers = 0;
+  scene.hub.passes = ({ from }) => from === scene.hub.relayed[0]?.from || ++answers !== 2;
+  const attempt = scene.pair();
+  await scene.server.settle();
+  scene.server.pairing.close();
+  await rejects(attempt, isCode("pairing-failed"));
+});
+
+pairTest("can be given up, before and while it runs", async (scene) => {
+  await rejects(scene.pair(BY_KEY, { signal: AbortSignal.abort() }), CairnError);
+  scene.hub.relayed.length = 0;
+  let answers = 0;
+  scene.hub.passes = ({ from }) => from === scene.hub.relayed[0]?.from || ++answers !== 2;
+  const giveUp = new AbortController();
+  const attempt = scene.pair(BY_KEY, { signal: giveUp.signal });
+  await scene.server.settle();
+  giveUp.abort();
+  await rejects(attempt, isCode("timeout"));
+});
+
+async function rejectsWith(attempt: Promise<void>, sentence: RegExp): Promise<void> {
+  await rejects(attempt, (error) => {
+    ok(error instanceof CairnError, String(error));
+    match(error.message, sentence);
+    return true;
+  });
+}
+
+function isCode(code: string) {
+  return (error: unknown) => error instanceof CairnError && error.code === code;
+}
