@@ -1,6 +1,7 @@
 /** The signaling servers that are compared: each a process of its own on loopback, on one core. */
 
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { cairn, type Dialect, mqtt, nats, peerJs, yWebrtc } from "./signaling_dialects.ts";
 
 /** The npm packages that are measured beside cairn. */
@@ -34,8 +35,10 @@ export interface ServerOptions {
   /** A folder for what the server wants to have in files. */
   readonly folder: string;
   readonly tls?: TlsFiles;
-  /** Flags for cairn alone, where its protections must be raised for the load to get through. */
-  readonly cairnFlags?: readonly string[];
+  /** All clients will come from one address. */
+  readonly oneAddress?: boolean;
+  /** A client will send as fast as it can, to as many as there are. */
+  readonly flood?: boolean;
 }
 
 /** A server that runs. */
@@ -97,14 +100,14 @@ export async function stopAll(): Promise<void> {
 /** Finds what can be compared here; `missing` says what cannot, and why. */
 export async function findServers(
   folder: string,
-  npmFolder: string | undefined,
+  places: { readonly npm: string | undefined; readonly cairn: string | undefined },
 ): Promise<{ kinds: ServerKind[]; missing: string[] }> {
   const missing: string[] = [];
-  const kinds = [cairnKind()];
-  const modules = join(npmFolder ?? folder, "node_modules");
+  const kinds = [cairnKind(places.cairn)];
+  const modules = join(places.npm ?? folder, "node_modules");
   const node = await firstLine("node", "--version");
   if (node === undefined) missing.push("peer and y-webrtc: Node.js is not there");
-  else if (!npmFolder && !await installPackages(folder)) {
+  else if (!places.npm && !await installPackages(folder)) {
     missing.push("peer and y-webrtc: npm could not install them");
   } else {
     kinds.push(peerJsKind(modules, node), yWebrtcKind(modules, node));
@@ -113,25 +116,31 @@ export async function findServers(
   if (natsVersion) kinds.push(natsKind(natsVersion.replace("nats-server: ", "")));
   else missing.push("nats-server: Debian's package of that name is not installed");
   const mosquittoVersion = await firstLine("/usr/sbin/mosquitto", "-h");
-  if (mosquittoVersion) kinds.push(mosquittoKind(mosquittoVersion.replace("mosquitto version ", "")));
-  else missing.push("mosquitto: Debian's package of that name is not installed");
+  if (mosquittoVersion) {
+    kinds.push(mosquittoKind(mosquittoVersion.replace("mosquitto version ", "")));
+  } else missing.push("mosquitto: Debian's package of that name is not installed");
   return { kinds, missing };
 }
 
-function cairnKind(): ServerKind {
-  const main = new URL("../../main.ts", import.meta.url);
+/** Where the load is what a protection is there against, it is raised; the others have none. */
+const ONE_ADDRESS: readonly string[] = [];
+const FLOOD: readonly string[] = [];
+
+function cairnKind(tree: string | undefined): ServerKind {
+  const root = tree ?? fileURLToPath(new URL("../../", import.meta.url));
   return {
     name: "cairn",
-    version: `this tree, Deno ${Deno.version.deno}`,
+    version: `${tree ?? "this tree"}, Deno ${Deno.version.deno}`,
     addressesClients: false,
     dialect: cairn(TOKEN),
     upgrade: { path: "/", headers: { Authorization: `Bearer ${TOKEN}` } },
-    command: ({ port, tls, cairnFlags = [] }) =>
+    command: ({ port, tls, oneAddress, flood }) =>
       Promise.resolve([
-        ...[Deno.execPath(), "run", "-A", "--unstable-kv", "--unstable-net", main.pathname],
+        ...[Deno.execPath(), "run", "-A", "--unstable-kv", "--unstable-net", join(root, "main.ts")],
         ...["signal", "--listen-addr", `127.0.0.1:${port}`, "--auth-token", TOKEN],
         ...(tls ? ["--tls-cert", tls.certPath, "--tls-key", tls.keyPath] : []),
-        ...cairnFlags,
+        ...(oneAddress ? ONE_ADDRESS : []),
+        ...(flood ? FLOOD : []),
       ]),
   };
 }
@@ -152,6 +161,14 @@ function peerJsKind(modules: string, node: string): ServerKind {
   };
 }
 
+/** This server has no option for the address, and would listen on all. */
+const LOOPBACK = `data:text/javascript,${
+  encodeURIComponent(
+    'import { Server } from "node:net"; const { listen } = Server.prototype; ' +
+      'Server.prototype.listen = function (port) { return listen.call(this, port, "127.0.0.1"); };',
+  )
+}`;
+
 function yWebrtcKind(modules: string, node: string): ServerKind {
   return {
     name: "y-webrtc",
@@ -159,7 +176,8 @@ function yWebrtcKind(modules: string, node: string): ServerKind {
     addressesClients: false,
     dialect: yWebrtc,
     environment: ({ port }) => ({ PORT: String(port) }),
-    command: () => Promise.resolve(["node", join(modules, "y-webrtc/bin/server.js")]),
+    command: () =>
+      Promise.resolve(["node", "--import", LOOPBACK, join(modules, "y-webrtc/bin/server.js")]),
   };
 }
 
@@ -193,8 +211,11 @@ function mosquittoKind(version: string): ServerKind {
     upgrade: { path: "/", headers: { "Sec-WebSocket-Protocol": "mqtt" } },
     async command({ port, folder, tls }) {
       const config = join(folder, `mosquitto-${port}.conf`);
+      const otherPort = freePort();
       const lines = [
-        ...["listener 0 127.0.0.1"],
+        // Without the first listener it does not start, without the domain it is on all addresses.
+        ...[`listener ${otherPort} 127.0.0.1`, `listener ${port} 127.0.0.1`],
+        ...["socket_domain ipv4", "protocol websockets", "allow_anonymous true"],
         ...["user root", "max_connections -1", "log_type error", "persistence false"],
         ...(tls ? [`certfile ${tls.certPath}`, `keyfile ${tls.keyPath}`] : []),
       ];
