@@ -3,7 +3,8 @@ import { toHex } from "../../src/base/bytes.ts";
 import { systemHost } from "../../src/base/host.ts";
 import { decodeSignalFrame, encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import { SignalClient, type SignalClientOptions } from "../../src/roles/signal_client.ts";
-import { type SignalOptions, startSignal } from "../../src/roles/signal/run_signal.ts";
+import { startSignal } from "../../src/roles/signal/run_signal.ts";
+import type { SignalOptions } from "../../src/roles/signal/signal_options.ts";
 import { ForeignClient } from "../support/foreign_client.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
