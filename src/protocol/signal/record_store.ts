@@ -153,7 +153,8 @@ export class RecordStore {
 
   #trim(topic: string): void {
     const entries = this.#topics.get(topic);
-    if (!entries || entries.size <= ANNOUNCEMENTS_PER_TOPIC) return;
+    const most = ANNOUNCEMENTS_PER_TOPIC + (entries?.has("") ? 1 : 0);
+    if (!entries || entries.size <= most) return;
     for (const entry of entries.values()) {
       if (entry.key === "") continue;
       return this.#remove(entry);
