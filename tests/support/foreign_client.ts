@@ -4,7 +4,7 @@ import { type ClientOptions, WebSocket } from "ws";
 import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import type { CloseInfo } from "../../src/roles/web_socket.ts";
 
-export type { ClientOptions };
+export type ForeignOptions = ClientOptions & { readonly protocols?: string[] };
 
 /**
  * A WebSocket client that is none of ours. It keeps what it receives until a test asks for it, and
@@ -30,8 +30,9 @@ export class ForeignClient {
     });
   }
 
-  static open(url: string, options: ClientOptions): Promise<ForeignClient> {
-    const socket = new WebSocket(url, { ...options, perMessageDeflate: false });
+  static open(url: string, options: ForeignOptions): Promise<ForeignClient> {
+    const { protocols, ...rest } = options;
+    const socket = new WebSocket(url, protocols, { ...rest, perMessageDeflate: false });
     const client = new ForeignClient(socket);
     return new Promise((resolve, reject) => {
       socket.once("open", () => resolve(client));

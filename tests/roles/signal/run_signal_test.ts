@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { fromHex, toHex } from "../../../src/base/bytes.ts";
 import { encodeSignalFrame } from "../../../src/protocol/signal/signal_frame.ts";
 import { startSignal } from "../../../src/roles/signal/run_signal.ts";
-import type { SignalOptions } from "../../../src/roles/signal/signal_options.ts";
-import { type ClientOptions, ForeignClient } from "../../support/foreign_client.ts";
+import type { ForeignClient } from "../../support/foreign_client.ts";
 import { RawWebSocket } from "../../support/raw_web_socket.ts";
+import { startedSignal as start } from "../../support/started_signal.ts";
 import { hasOpenssl, makeSelfSigned } from "../../support/self_signed.ts";
 
 /** The reference's own bytes. */
@@ -224,27 +224,6 @@ Deno.test("an address in use is named with the option that changes it", async ()
     { code: "address-in-use", message: /--listen-addr \(CAIRN_SIGNAL_LISTEN_ADDR\)$/ },
   );
 });
-
-async function start(options: Partial<SignalOptions> = {}) {
-  const signal = await startSignal({ listenAddr: "127.0.0.1:0", authTokens: [], ...options });
-  const { port } = signal.address;
-  const url = options.tls ? `wss://localhost:${port}` : `ws://127.0.0.1:${port}`;
-  const clients: ForeignClient[] = [];
-  return {
-    port,
-    close: () => signal.close(),
-    async client(options: ClientOptions = {}, path = "/"): Promise<ForeignClient> {
-      const client = await ForeignClient.open(url + path, options);
-      clients.push(client);
-      return client;
-    },
-    async [Symbol.asyncDispose]() {
-      for (const { socket } of clients) socket.close();
-      await Promise.all(clients.map(({ closed }) => closed));
-      await signal.close();
-    },
-  };
-}
 
 function relay(topic: string, payload: Uint8Array): Uint8Array {
   return encodeSignalFrame({ kind: "Relay", topic, payload });
