@@ -31,20 +31,28 @@ const LOADS = ["exchange", "connect", "tls", "fan-out", "idle"];
 const LOAD_CORE = "1";
 const CPU_HEAD = ["server CPU", "load CPU", "failures"];
 
+interface Plan {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly pairs: readonly number[];
+  readonly fanOut: readonly number[];
+  /** Connections, and the seconds of rest before the memory is read: pings go out after 25 s. */
+  readonly idle: readonly (readonly [connections: number, rest: number])[];
+}
+
 const argument = (name: string) =>
   Deno.args.find((text) => text.startsWith(`--${name}=`))?.slice(name.length + 3);
 const quick = Deno.args.includes("--quick");
 const only = argument("only")?.split(",");
 const loads = argument("loads")?.split(",") ?? LOADS;
-const plan = quick
-  ? { rounds: 1, seconds: 1, pairs: [1, 16, 64], fanOut: [1, 10, 100], idle: [2_000], rest: 2 }
+const plan: Plan = quick
+  ? { rounds: 1, seconds: 1, pairs: [1, 16, 64], fanOut: [1, 10, 100], idle: [[2_000, 2]] }
   : {
     rounds: 3,
     seconds: 2,
     pairs: [1, 16, 64],
     fanOut: [1, 10, 100, 1_000],
-    idle: [2_000, 10_000],
-    rest: 30,
+    idle: [[2_000, 5], [10_000, 30]],
   };
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -158,14 +166,15 @@ async function idle(kinds: readonly ServerKind[]): Promise<void> {
   const rows: string[][] = [];
   for (const kind of kinds) {
     const server = await startServer(kind, { folder });
-    const { bytesBefore, steps } = await loadIdle(server, plan.idle, plan.rest);
+    const { bytesBefore, steps } = await loadIdle(server, plan.idle);
     await server.stop();
     let last = { connections: 0, bytes: bytesBefore };
     for (const step of steps) {
-      const { connections, bytes } = step;
+      const { connections, rest, bytes } = step;
       rows.push([
         kind.name,
         String(connections),
+        String(rest),
         fixed(bytesBefore / 1e6, 1),
         fixed(bytes / 1e6, 1),
         fixed((bytes - bytesBefore) / connections),
@@ -175,8 +184,16 @@ async function idle(kinds: readonly ServerKind[]): Promise<void> {
     }
   }
   table(
-    `Idle connections, each listening to one topic; ${plan.rest} s after the last one came`,
-    ["server", "connections", "MB before", "MB then", "bytes each", "bytes each, last step"],
+    "Idle connections, each listening to one topic",
+    [
+      "server",
+      "connections",
+      "rest s",
+      "MB before",
+      "MB then",
+      "bytes each",
+      "bytes each, last step",
+    ],
     rows,
   );
 }

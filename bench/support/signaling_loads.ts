@@ -177,29 +177,32 @@ export async function loadFanOut(
 /** Memory of a server before and while clients are connected, each listening to a topic. */
 export interface IdleMemory {
   readonly bytesBefore: number;
-  readonly steps: readonly { readonly connections: number; readonly bytes: number }[];
+  readonly steps: readonly {
+    readonly connections: number;
+    readonly rest: number;
+    readonly bytes: number;
+  }[];
 }
 
-/** Connects up to each of `counts` in turn, and reads the memory after a rest. */
+/** Connects up to each number in turn, and reads the memory after so many seconds of rest. */
 export async function loadIdle(
   server: RunningServer,
-  counts: readonly number[],
-  restSeconds: number,
+  plan: readonly (readonly [connections: number, rest: number])[],
 ): Promise<IdleMemory> {
   const bytesBefore = residentBytes(server.pid);
   const clients: { client: SignalingClient }[] = [];
   const steps: IdleMemory["steps"][number][] = [];
   let failure: string | undefined;
   const events = { onDelivery: () => {}, onEnd: (why: string) => failure ??= why };
-  for (const count of counts) {
+  for (const [count, rest] of plan) {
     const first = clients.length;
     clients.push(...await connectAll(server, count - first, events));
     for (let i = first; i < clients.length; i++) {
       clients[i]!.client.subscribe(i.toString(16).padStart(64, "0"));
     }
-    await serveSockets(() => false, restSeconds * 1_000);
+    await serveSockets(() => false, rest * 1_000);
     if (failure !== undefined) throw new Error(`An idle client was ${failure}`);
-    steps.push({ connections: count, bytes: residentBytes(server.pid) });
+    steps.push({ connections: count, rest, bytes: residentBytes(server.pid) });
   }
   await leave(clients.map(({ client }) => client));
   return { bytesBefore, steps };

@@ -123,8 +123,10 @@ export async function findServers(
 }
 
 /** Where the load is what a protection is there against, it is raised; the others have none. */
-const ONE_ADDRESS: readonly string[] = [];
-const FLOOD: readonly string[] = [];
+const ONE_ADDRESS = ["--connection-rate", "1000000", "--connections-per-address", "100000"];
+const FLOOD = [
+  ...["--message-rate", "1000000", "--byte-rate", "1GB", "--connections-per-topic", "2000"],
+];
 
 function cairnKind(tree: string | undefined): ServerKind {
   const root = tree ?? fileURLToPath(new URL("../../", import.meta.url));
