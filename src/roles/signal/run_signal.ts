@@ -96,6 +96,7 @@ export async function startSignal(
   const scraped = metricsAddr === undefined
     ? undefined
     : started.use(await serveMetrics(metricsAddr, metrics, admission, host));
+  if (scraped) log.info("Metrics are served on port {port}", { port: scraped.address.port });
   log.info("Signaling server listens on port {port}", { port: listener.address.port });
   if (authTokens.length === 0) log.info("No token is set: every client is let in");
   const running = started.move();
