@@ -56,6 +56,10 @@ export class SignalClient {
     this.#running ??= this.#run();
   }
 
+  get url(): string {
+    return this.#options.url;
+  }
+
   get connected(): boolean {
     return this.#socket !== undefined;
   }

@@ -4,6 +4,7 @@ import { CairnError, ProtocolError } from "../../base/errors.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
+import { FALLBACK_DELAY } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import { connectWebSocket } from "../web_socket.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
@@ -14,7 +15,6 @@ const log = getLogger(["cairn", "peer"]);
 const DIAL_TIMEOUT = 10_000;
 /** One attempt: known addresses at once, and those that the peer answers with by signaling. */
 const ATTEMPT_TIMEOUT = 15_000;
-const OFFER_INTERVAL = 3_000;
 const MAX_DIALS = 16;
 const LINK_PROTOCOL = "cairn.link.v1";
 
@@ -123,12 +123,7 @@ export class ServerLink {
           }
         },
       });
-      const id = context.host.random(16);
-      const offer = () => rendezvous?.send({ id, kind: "offer", candidates: [] });
-      const timer = setInterval(() => {
-        id.set(context.host.random(16));
-        offer();
-      }, OFFER_INTERVAL);
+      const timer = setInterval(() => rendezvous?.offer(), FALLBACK_DELAY);
       const finish = () => {
         settled = true;
         clearInterval(timer);
@@ -143,7 +138,7 @@ export class ServerLink {
       };
       attempt.addEventListener("abort", giveUp);
       if (attempt.aborted) return giveUp();
-      offer();
+      rendezvous?.offer();
       if (serverUrl !== undefined) dial(serverUrl);
       for (const url of pairing.urls) dial(url);
     });
