@@ -1,6 +1,7 @@
 /** The kinds of value that an option may have: how each is read and what is said when it is wrong. */
 
 import { LOG_FILTER_EXPECTED, type LogDirective, parseLogFilter } from "../base/log_filter.ts";
+import { parseAddressRange } from "../roles/signal/client_address.ts";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../protocol/pairing/psk.ts";
 
@@ -91,6 +92,13 @@ export const duration: ValueKind<number> = {
   },
 };
 
+/** Milliseconds. */
+export const durationOrZero: ValueKind<number> = {
+  placeholder: "<duration>",
+  expected: `${duration.expected}; or 0`,
+  parse: (text) => /^0[dhms]?$/i.test(text) ? 0 : duration.parse(text),
+};
+
 export const path: ValueKind<string> = {
   placeholder: "<path>",
   expected: "a path",
@@ -136,6 +144,19 @@ export const webUrl: ValueKind<string> = {
       url.search === "" && url.hash === "" && url.username === "";
     return right ? url.origin : undefined;
   },
+};
+
+/** As browsers write them in the header `Origin`. */
+export const origins: ValueKind<readonly string[]> = {
+  placeholder: "<origins>",
+  expected: "origins separated by commas, as in https://app.example.com or https://localhost:3000",
+  parse: listOf(parseOrigin),
+};
+
+export const addressRanges: ValueKind<readonly string[]> = {
+  placeholder: "<addresses>",
+  expected: "IP addresses or ranges separated by commas, as in 127.0.0.1,10.0.0.0/8,fd00::/8",
+  parse: listOf((text) => parseAddressRange(text) ? text : undefined),
 };
 
 export const webSocketUrl: ValueKind<string> = {
@@ -198,6 +219,13 @@ function parseBoolean(text: string): boolean | undefined {
     default:
       return undefined;
   }
+}
+
+function parseOrigin(text: string): string | undefined {
+  const [, scheme] = /^([a-z][a-z0-9+.-]*):\/\/[^\s/?#@]+$/i.exec(text) ?? [];
+  if (scheme === undefined) return undefined;
+  // Schemes of browser extensions have no origin in the parser of URLs.
+  return /^https?$/i.test(scheme) ? URL.parse(text)?.origin : text.toLowerCase();
 }
 
 function parseWebSocketUrl(text: string): string | undefined {

@@ -2,6 +2,7 @@
 
 import * as value from "./option_values.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
+import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 
 const SERVER: readonly CommandName[] = ["server", "up"];
 const SERVER_VERBS: readonly CommandName[] = ["server", "server id", "server pair", "up"];
@@ -58,6 +59,47 @@ export const OPTIONS = {
     essential: true,
     commands: ["signal"],
   },
+  signalAllowQueryToken: {
+    flag: "--allow-query-token",
+    env: "CAIRN_SIGNAL_ALLOW_QUERY_TOKEN",
+    default: "false",
+    sentence:
+      "Take the token also from ?access_token= in the URL, which proxies write to their logs",
+    kind: value.flagOnly,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-allow-query-token" } },
+  },
+  signalAllowedOrigins: {
+    flag: "--allowed-origins",
+    env: "CAIRN_SIGNAL_ALLOWED_ORIGINS",
+    otherwise: "any",
+    sentence: "Origins of the pages that may connect, separated by commas",
+    kind: value.origins,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-allowed-origins" } },
+  },
+  signalTrustedProxies: {
+    flag: "--trusted-proxies",
+    env: "CAIRN_SIGNAL_TRUSTED_PROXIES",
+    otherwise: "none",
+    sentence: "Addresses and ranges of proxies whose X-Forwarded-For is believed",
+    kind: value.addressRanges,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-trusted-proxies" } },
+  },
+  signalMetricsAddr: {
+    flag: "--metrics-addr",
+    env: "CAIRN_SIGNAL_METRICS_ADDR",
+    otherwise: "off",
+    sentence: "Address on which to serve /metrics for Prometheus, without a token",
+    kind: value.listenAddress,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-metrics-addr" } },
+  },
+  ...SIGNAL_LIMIT_OPTIONS,
 
   serverDataDir: {
     flag: "--data-dir",

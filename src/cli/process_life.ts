@@ -16,6 +16,8 @@ const SIGNALS: readonly Deno.Signal[] = Deno.build.os === "windows"
 export interface RunningRole {
   /** Ends the role in order. */
   close(): Promise<void>;
+  /** Reads again what may change while it runs. A role that has this does not end at SIGHUP. */
+  reload?(): void;
   /** Settles when the role ended by itself. */
   readonly closed?: Promise<void>;
 }
@@ -38,6 +40,7 @@ export class EndRequests {
 export class ProcessLife {
   /** Resolves when the process is asked to end. */
   readonly endRequested: Promise<void>;
+  #role: RunningRole | undefined;
 
   constructor() {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -45,6 +48,10 @@ export class ProcessLife {
     const requests = new EndRequests();
     for (const signal of SIGNALS) {
       Deno.addSignalListener(signal, () => {
+        // At a terminal, SIGHUP says that it was closed.
+        if (signal === "SIGHUP" && this.#role?.reload && !Deno.stdin.isTerminal()) {
+          return this.#role.reload();
+        }
         const meaning = requests.receive(systemHost.monotonic());
         if (meaning === "end-at-once") Deno.exit(1);
         if (meaning === "end") {
@@ -71,7 +78,7 @@ export class ProcessLife {
 
   /** Runs a role until it ends or is asked to, and closes it. Returns the exit status. */
   async run(start: () => Promise<RunningRole>): Promise<number> {
-    const role = await start();
+    const role = this.#role = await start();
     await Promise.race([this.endRequested, ...(role.closed ? [role.closed] : [])]);
     await role.close();
     return 0;

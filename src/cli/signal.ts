@@ -1,6 +1,7 @@
 /** `cairn signal`: the signaling server. */
 
 import { startSignal } from "../roles/signal/run_signal.ts";
+import type { SignalLimits, SignalOptions } from "../roles/signal/signal_options.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
@@ -14,13 +15,43 @@ export async function runSignal(settings: Settings): Promise<number> {
 }
 
 /** What the role is started with, under the flags of the settings' command. */
-export function signalOptions(settings: Settings): Parameters<typeof startSignal>[0] {
+export function signalOptions(settings: Settings): SignalOptions {
   // The one token variable of cairn up serves both ends of the connection.
   const tokens = settings.command === "up" ? OPTIONS.signalToken : OPTIONS.signalAuthTokens;
   const tls = tlsFiles(settings, OPTIONS.signalTlsCert, OPTIONS.signalTlsKey);
+  const allowedOrigins = settings.value(OPTIONS.signalAllowedOrigins);
+  const trustedProxies = settings.value(OPTIONS.signalTrustedProxies);
+  const metricsAddr = settings.value(OPTIONS.signalMetricsAddr);
   return {
     listenAddr: settings.value(OPTIONS.signalListenAddr),
     authTokens: settings.value(tokens) ?? [],
+    allowQueryToken: settings.value(OPTIONS.signalAllowQueryToken),
+    drainTime: settings.value(OPTIONS.signalDrainTime),
+    limits: signalLimits(settings),
     ...(tls && { tls }),
+    ...(allowedOrigins && { allowedOrigins }),
+    ...(trustedProxies && { trustedProxies }),
+    ...(metricsAddr !== undefined && { metricsAddr }),
+  };
+}
+
+function signalLimits(settings: Settings): SignalLimits {
+  return {
+    maxFrameBytes: settings.value(OPTIONS.signalMaxFrame),
+    topicsPerConnection: settings.value(OPTIONS.signalTopicsPerConnection),
+    connectionsPerTopic: settings.value(OPTIONS.signalConnectionsPerTopic),
+    connectionsPerAddress: settings.value(OPTIONS.signalConnectionsPerAddress),
+    connectionsPerMinute: settings.value(OPTIONS.signalConnectionRate),
+    maxConnections: settings.value(OPTIONS.signalMaxConnections),
+    messagesPerSecond: settings.value(OPTIONS.signalMessageRate),
+    bytesPerSecond: settings.value(OPTIONS.signalByteRate),
+    maxBufferedBytes: settings.value(OPTIONS.signalMaxBuffered),
+    pingInterval: settings.value(OPTIONS.signalPingInterval),
+    handshakeTimeout: settings.value(OPTIONS.signalHandshakeTimeout),
+    errorBudget: settings.value(OPTIONS.signalErrorBudget),
+    maxRecords: settings.value(OPTIONS.signalMaxRecords),
+    maxRecordBytes: settings.value(OPTIONS.signalMaxRecordBytes),
+    recordsPerAddress: settings.value(OPTIONS.signalRecordsPerAddress),
+    recordTtl: settings.value(OPTIONS.signalRecordTtl),
   };
 }

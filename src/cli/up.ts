@@ -45,6 +45,7 @@ async function startBoth(
       isTold ? serverOptions : { ...serverOptions, signalServers: [own] },
     );
     return {
+      reload: () => signal.reload(),
       async close() {
         await server.close();
         await signal.close();

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { CairnError } from "../base/errors.ts";
 
@@ -18,6 +18,8 @@ export interface ListenOptions extends ListenAddress {
   readonly option?: string;
   /** Answers requests; an upgrade is the business of whoever listens for it. */
   readonly onRequest?: RequestListener;
+  /** Milliseconds for a TLS handshake, and again for the headers of a request. Default 10,000. */
+  readonly handshakeTimeout?: number;
   /** Called with the server before the first connection can arrive. */
   readonly prepare?: (server: Server) => void;
 }
@@ -27,6 +29,14 @@ export interface HttpListener {
   readonly server: Server;
   /** Where it listens; the port is the real one when 0 was asked for. */
   readonly address: ListenAddress;
+  /** The certificate that new connections get; `undefined` without TLS. */
+  readonly certificate: X509Certificate | undefined;
+  /**
+   * Reads the files of `tls` again, for new connections; without TLS it does nothing.
+   *
+   * @throws {CairnError} `certificate-unreadable`; the former certificate stays in use.
+   */
+  reloadCertificate(): void;
   /** Stops listening; what has not ended after half a second is reset. */
   close(): Promise<void>;
 }
@@ -50,9 +60,13 @@ const BACKLOG = 4_096;
 export async function listen(options: ListenOptions): Promise<HttpListener> {
   const { host, port, tls, prepare } = options;
   const onRequest = options.onRequest ?? answerNotFound;
-  const server = tls
-    ? createTlsServer({ ...TIMEOUTS, ...readCertificate(tls) }, onRequest)
-    : createServer(TIMEOUTS, onRequest);
+  const { handshakeTimeout = TIMEOUTS.handshakeTimeout } = options;
+  const timeouts = { ...TIMEOUTS, handshakeTimeout, headersTimeout: handshakeTimeout };
+  timeouts.requestTimeout = Math.max(timeouts.requestTimeout, handshakeTimeout);
+  let pair = tls && readCertificate(tls);
+  const tlsServer: TlsServer | undefined = pair &&
+    createTlsServer({ ...timeouts, ...pem(pair) }, onRequest);
+  const server = tlsServer ?? createServer(timeouts, onRequest);
   const connections = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     connections.add(socket);
@@ -67,6 +81,15 @@ export async function listen(options: ListenOptions): Promise<HttpListener> {
   return {
     server,
     address: bound ?? { host, port },
+    get certificate() {
+      return pair?.certificate;
+    },
+    reloadCertificate() {
+      if (!tls || !tlsServer) return;
+      const next = readCertificate(tls);
+      tlsServer.setSecureContext(pem(next));
+      pair = next;
+    },
     close: () => closing ??= closeServer(server, connections),
   };
 }
@@ -130,9 +153,17 @@ function listenError(error: NodeJS.ErrnoException, options: ListenOptions): Cair
   }
 }
 
-function readCertificate(
-  tls: { certPath: string; keyPath: string },
-): { cert: string; key: string } {
+interface CertifiedPair {
+  readonly cert: string;
+  readonly key: string;
+  readonly certificate: X509Certificate;
+}
+
+function pem({ cert, key }: CertifiedPair): { cert: string; key: string } {
+  return { cert, key };
+}
+
+function readCertificate(tls: { certPath: string; keyPath: string }): CertifiedPair {
   const cert = readPem(tls.certPath, "certificate");
   const key = readPem(tls.keyPath, "private key");
   const certificate = parsePem(tls.certPath, "a PEM certificate", () => new X509Certificate(cert));
@@ -148,7 +179,7 @@ function readCertificate(
         "the pair that was issued together",
     );
   }
-  return { cert, key };
+  return { cert, key, certificate };
 }
 
 function readPem(path: string, content: string): string {

@@ -1,3 +1,4 @@
+import { toHex } from "../base/bytes.ts";
 import type { Host } from "../base/host.ts";
 import type { PeerId } from "../protocol/crypto/peer_id.ts";
 import {
@@ -8,6 +9,7 @@ import {
   SeenMessages,
 } from "../protocol/rendezvous/sealed_message.ts";
 import { rendezvousTopics } from "../protocol/rendezvous/topics.ts";
+import { rankClients } from "./ranked_clients.ts";
 import type { TopicAccess } from "./signal_client.ts";
 
 /** How often the topics are worked out again; epochs overlap by far more than this. */
@@ -20,13 +22,19 @@ export interface MeetingSecrets {
 }
 
 /**
- * Meets one paired peer on its rendezvous topics, on every signaling server given, and hands over
- * what it sealed. Topics follow the clock.
+ * Meets one paired peer on its rendezvous topics: it listens on every signaling server given, and
+ * hands over what the peer sealed, once however many servers it came through. Topics follow the
+ * clock.
  */
 export class SealedRendezvous {
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #seen = new SeenMessages();
   readonly #subscriptions = new Map<string, () => void>();
+  /** The servers that have not been tried in this round of offers. */
+  #untried: readonly TopicAccess[] = [];
+  #offerId = new Uint8Array(16);
+  /** Ids of the offers that were sent, which answers repeat. */
+  readonly #offered = new Set<string>();
   #closed = false;
 
   constructor(
@@ -45,7 +53,43 @@ export class SealedRendezvous {
 
   /** Sends one sealed message on the current topic of each secret, through every server. */
   send(message: Pick<SealedMessage, "id" | "kind"> & { candidates: readonly Candidate[] }): void {
-    const { self, meeting, clients, host } = this.options;
+    const { clients } = this.options;
+    const connected = clients.filter((client) => client.connected);
+    this.#sendThrough(connected.length > 0 ? connected : clients, message);
+  }
+
+  /**
+   * Sends an offer through one server: each call through the next in their rank, with the id of the
+   * offer before, until all were tried; then a new round begins with a new id. Servers that are not
+   * connected are left out as long as another one is.
+   */
+  offer(): void {
+    const { clients, meeting: { secrets: [secret] }, host } = this.options;
+    if (secret === undefined) return;
+    const isAnyConnected = clients.some(({ connected }) => connected);
+    const isUsable = ({ connected }: TopicAccess) => connected || !isAnyConnected;
+    if (!this.#untried.some(isUsable)) {
+      this.#untried = clients;
+      this.#offerId = host.random(16);
+      this.#offered.add(toHex(this.#offerId));
+    }
+    const [topic = ""] = rendezvousTopics(secret, host.now() / 1000);
+    const [best] = rankClients(this.#untried.filter(isUsable), topic);
+    if (!best) return;
+    this.#untried = this.#untried.filter((client) => client !== best);
+    this.#sendThrough([best], { id: this.#offerId, kind: "offer", candidates: [] });
+  }
+
+  /** Whether an answer with this id is one to an offer of this side. */
+  hasOffered(id: Uint8Array): boolean {
+    return this.#offered.has(toHex(id));
+  }
+
+  #sendThrough(
+    clients: readonly TopicAccess[],
+    message: Pick<SealedMessage, "id" | "kind"> & { candidates: readonly Candidate[] },
+  ): void {
+    const { self, meeting, host } = this.options;
     const time = Math.floor(host.now() / 1000);
     for (const secret of meeting.secrets) {
       const topic = rendezvousTopics(secret, time)[0];

@@ -8,7 +8,7 @@ import {
   MAX_SIGNAL_FRAME_LENGTH,
   type SignalFrame,
 } from "../protocol/signal/signal_frame.ts";
-import { connectWebSocket, type FrameSocket } from "./web_socket.ts";
+import { type ConnectedWebSocket, connectWebSocket, type FrameSocket } from "./web_socket.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -16,7 +16,11 @@ const MAX_QUEUED_FRAMES = 256;
 const MAX_BUFFERED_BYTES = 1_048_576;
 /** A connection that lasted this long was a good one: the next failure begins a new count. */
 const STABLE_AFTER = 10_000;
-const REFRESH_INTERVAL = 60_000;
+/** After two of these without a word the server is taken for dead: sooner than TCP, by minutes. */
+const PROBE_INTERVAL = 15_000;
+/** A server of ours answers it with a text message, whatever it knows. */
+const PROBE = '{"type":"query","topic":""}';
+const SIGNAL_PROTOCOL = "cairn.signal.v1";
 const CLOSE_TIMEOUT = 2_000;
 
 export interface SignalClientOptions {
@@ -26,12 +30,14 @@ export interface SignalClientOptions {
   readonly host: Host;
   /** PEM certificates of authorities to trust beside the system's. */
   readonly caCerts?: readonly string[];
+  /** Milliseconds between looks whether the server is alive. Default 15,000. */
+  readonly probeInterval?: number;
 }
 
 type Listener = (payload: Uint8Array) => void;
 
 /** Listening and speaking on the topics of one signaling server. */
-export type TopicAccess = Pick<SignalClient, "subscribe" | "relay">;
+export type TopicAccess = Pick<SignalClient, "subscribe" | "relay" | "url" | "connected">;
 
 /**
  * A lasting presence on one signaling server: it reconnects until closed, and subscribes again to
@@ -57,6 +63,10 @@ export class SignalClient {
   /** Begins to connect; again and again until {@linkcode close}. */
   start(): void {
     this.#running ??= this.#run();
+  }
+
+  get url(): string {
+    return this.#options.url;
   }
 
   get connected(): boolean {
@@ -139,10 +149,11 @@ export class SignalClient {
     }
   }
 
-  async #connect(): Promise<FrameSocket> {
+  async #connect(): Promise<ConnectedWebSocket> {
     const { url, authToken, caCerts } = this.#options;
     try {
       return await connectWebSocket(url, {
+        protocols: [SIGNAL_PROTOCOL],
         ...(authToken !== undefined && { headers: { authorization: `Bearer ${authToken}` } }),
         ...(caCerts && { caCerts }),
         signal: this.#closing.signal,
@@ -158,26 +169,37 @@ export class SignalClient {
   }
 
   /** Uses an open connection until it ends. */
-  #hold(socket: FrameSocket): Promise<void> {
+  #hold(socket: ConnectedWebSocket): Promise<void> {
     const { signal } = this.#closing;
+    const { probeInterval = PROBE_INTERVAL } = this.#options;
     return new Promise((resolve) => {
       let closeTimer: ReturnType<typeof setTimeout> | undefined;
       const leave = () => {
         socket.close(1000, "going away");
         closeTimer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT);
       };
-      // TCP notices a dead path only when something is written; a repeated Subscribe changes nothing.
-      const refresher = setInterval(() => this.#refresh(), REFRESH_INTERVAL);
+      let silentLooks = 0;
+      const prober = setInterval(() => {
+        // Another server ignores text, but TCP notices a dead path only when something is written.
+        if (socket.protocol !== SIGNAL_PROTOCOL) return this.#refresh();
+        if (silentLooks >= 2) return socket.destroy();
+        if (silentLooks++ === 1) socket.sendText(PROBE);
+      }, probeInterval);
+      socket.onText = () => silentLooks = 0;
       socket.onClose = ({ code, reason }) => {
-        clearInterval(refresher);
+        clearInterval(prober);
         clearTimeout(closeTimer);
         signal.removeEventListener("abort", leave);
         this.#socket = undefined;
+        this.lastError = refusalOf(code) ?? this.lastError;
         log.debug("The signaling connection ended: {code} {reason}", { code, reason });
         this.onStateChange(false);
         resolve();
       };
-      socket.onFrame = (frame) => this.#receive(frame);
+      socket.onFrame = (frame) => {
+        silentLooks = 0;
+        this.#receive(frame);
+      };
       signal.addEventListener("abort", leave);
       if (signal.aborted) return leave();
       this.#socket = socket;
@@ -227,5 +249,23 @@ export class SignalClient {
       signal.addEventListener("abort", done);
       if (signal.aborted) done();
     });
+  }
+}
+
+/** What a close code says that a server gives in place of the status of a refused handshake. */
+function refusalOf(code: number): CairnError | undefined {
+  switch (code) {
+    case 4401:
+      return new CairnError(
+        "refused",
+        "The signaling server wants a token; give it with --signal-token",
+      );
+    case 4429:
+      return new CairnError(
+        "unreachable",
+        "The signaling server takes no more from this address for now; wait, or raise its limits",
+      );
+    default:
+      return undefined;
   }
 }

@@ -28,6 +28,12 @@ export interface TextFrameSocket extends FrameSocket {
   sendText(text: string): void;
 }
 
+/** A socket that this side opened. */
+export interface ConnectedWebSocket extends TextFrameSocket {
+  /** The subprotocol that the server chose; empty when it chose none. */
+  readonly protocol: string;
+}
+
 const MAX_EARLY_FRAMES = 64;
 const MAX_REASON_LENGTH = 123;
 const CONNECT_TIMEOUT = 10_000;
@@ -112,7 +118,7 @@ export interface ConnectOptions {
 export async function connectWebSocket(
   url: string,
   options: ConnectOptions = {},
-): Promise<TextFrameSocket> {
+): Promise<ConnectedWebSocket> {
   const target = URL.parse(url);
   if (target?.protocol !== "ws:" && target?.protocol !== "wss:") {
     throw new CairnError("invalid-option", `Not a WebSocket URL (ws:// or wss://): ${url}`);
@@ -175,7 +181,7 @@ function open(
   });
 }
 
-class ConnectedSocket extends WaitingSocket {
+class ConnectedSocket extends WaitingSocket implements ConnectedWebSocket {
   readonly #webSocket: WebSocket;
 
   constructor(webSocket: WebSocket, trust: Deno.HttpClient | undefined) {
@@ -193,6 +199,10 @@ class ConnectedSocket extends WaitingSocket {
 
   get bufferedBytes(): number {
     return this.#webSocket.bufferedAmount;
+  }
+
+  get protocol(): string {
+    return this.#webSocket.protocol;
   }
 
   send(frame: Uint8Array<ArrayBuffer>): void {

@@ -8,6 +8,10 @@ import { shortReason, type TextFrameSocket, WaitingSocket } from "./web_socket.t
 
 const NORMAL = 1000;
 const GOING_AWAY = 1001;
+const MAX_FRAGMENTS = 256;
+const MIN_CHUNKS = 1_024;
+/** What a queued message costs beside its bytes. */
+const QUEUED_OVERHEAD = 256;
 
 /** Bounds of accepted sockets. */
 export interface AcceptLimits {
@@ -23,13 +27,27 @@ export interface AcceptLimits {
   readonly decisionTimeout?: number;
   /** Milliseconds that a client may take to answer a close. Default 2,000. */
   readonly closeTimeout?: number;
+  /**
+   * Close code for a slow reader and one that answers no ping. It is reset when it has not taken
+   * that in either after `closeTimeout`; without a code it is reset at once.
+   */
+  readonly tooSlowCode?: number;
+}
+
+/** Why the server, and not the client or its handler, ended a connection. */
+export type DropReason = "slow reader" | "no answer to pings" | "too large" | "broken frame";
+
+/** A socket that a server accepted. */
+export interface AcceptedWebSocket extends TextFrameSocket {
+  /** Called for each ping of the client, which is answered by itself. */
+  onPing: () => void;
 }
 
 /** Decides on one upgrade by calling `accept` or `refuse` once. */
 export type UpgradeHandler = (
   request: IncomingMessage,
   /** Completes the handshake, naming `protocol` if the client must see one of its own. */
-  accept: (onOpen: (socket: TextFrameSocket) => void, protocol?: string) => void,
+  accept: (onOpen: (socket: AcceptedWebSocket) => void, protocol?: string) => void,
   /** Answers with an HTTP status in place of the upgrade. */
   refuse: (status: number, headers?: Readonly<Record<string, string>>) => void,
 ) => void;
@@ -37,6 +55,7 @@ export type UpgradeHandler = (
 /** The sockets that one HTTP server has accepted. */
 export interface WebSocketAcceptor {
   readonly size: number;
+  readonly sockets: Iterable<AcceptedWebSocket>;
   /** Closes all with 1001 and refuses further ones. */
   close(reason: string): void;
 }
@@ -46,8 +65,9 @@ export function acceptWebSockets(options: {
   readonly server: Server;
   readonly limits: AcceptLimits;
   readonly handler: UpgradeHandler;
+  readonly onDrop?: (reason: DropReason) => void;
 }): WebSocketAcceptor {
-  const { server, limits, handler } = options;
+  const { server, limits, handler, onDrop = () => {} } = options;
   const { maxSockets = 16_384, pingInterval = 25_000, decisionTimeout = 10_000 } = limits;
   const sockets = new Set<AcceptedSocket>();
   const pending = new Set<Duplex>();
@@ -64,6 +84,9 @@ export function acceptWebSockets(options: {
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: limits.maxFrameBytes,
+    maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: Math.max(MIN_CHUNKS, limits.maxFrameBytes / 64),
+    autoPong: false,
     handleProtocols: (_offered, request) => chosenProtocols.get(request) ?? false,
   });
 
@@ -86,7 +109,7 @@ export function acceptWebSockets(options: {
       // ws answers an invalid handshake by itself and then never calls back.
       webSocketServer.handleUpgrade(request, stream, head, (webSocket) => {
         const connection = connections.under(stream);
-        const socket = new AcceptedSocket(webSocket, connection, limits);
+        const socket = new AcceptedSocket(webSocket, connection, limits, onDrop);
         sockets.add(socket);
         pinger ??= setInterval(pingAll, pingInterval);
         webSocket.on("close", () => sockets.delete(socket));
@@ -96,6 +119,7 @@ export function acceptWebSockets(options: {
   });
 
   return {
+    sockets,
     get size() {
       return sockets.size;
     },
@@ -148,58 +172,89 @@ function refuseUpgrade(
   stream.end(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines.join("")}\r\n`);
 }
 
-class AcceptedSocket extends WaitingSocket {
+const utf8Decoder = new TextDecoder();
+
+class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
+  onPing: () => void = ignore;
   readonly #webSocket: PeerWebSocket;
   readonly #connection: Socket | Duplex;
   readonly #limits: AcceptLimits;
+  readonly #onDrop: (reason: DropReason) => void;
+  readonly #left = () => this.#queued--;
+  #queued = 0;
   #unansweredPings = 0;
-  #dropReason = "";
+  #dropReason: DropReason | undefined;
   #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(webSocket: PeerWebSocket, connection: Socket | Duplex, limits: AcceptLimits) {
+  constructor(
+    webSocket: PeerWebSocket,
+    connection: Socket | Duplex,
+    limits: AcceptLimits,
+    onDrop: (reason: DropReason) => void,
+  ) {
     super();
     this.#webSocket = webSocket;
     this.#connection = connection;
     this.#limits = limits;
+    this.#onDrop = onDrop;
     webSocket.on("message", (data: RawData, isBinary: boolean) => {
       this.#unansweredPings = 0;
       const bytes = plainBytes(data);
       if (isBinary) this.receiveFrame(bytes);
-      else this.receiveText(new TextDecoder().decode(bytes));
+      else this.receiveText(utf8Decoder.decode(bytes));
+    });
+    webSocket.on("ping", (data) => {
+      this.#unansweredPings = 0;
+      this.onPing();
+      if (!this.#isOpen()) return;
+      this.#webSocket.pong(data, false, this.#left);
+      this.#count();
     });
     webSocket.on("pong", () => this.#unansweredPings = 0);
     // A breach of RFC 6455; ws closes with the code for it.
-    webSocket.on("error", () => this.#expectClose());
+    webSocket.on("error", (error) => {
+      const isTooLarge = "code" in error && error.code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH";
+      this.#noteDrop(isTooLarge ? "too large" : "broken frame");
+      this.#expectClose();
+    });
     webSocket.on("close", (code, reason) => {
       clearTimeout(this.#closeTimer);
-      this.end({ code, reason: this.#dropReason || new TextDecoder().decode(reason) });
+      this.end({ code, reason: this.#dropReason ?? utf8Decoder.decode(reason) });
     });
   }
 
+  /** With what each queued message costs beside its bytes, or many small ones would be free. */
   get bufferedBytes(): number {
-    return this.#webSocket.bufferedAmount;
+    return this.#webSocket.bufferedAmount + this.#queued * QUEUED_OVERHEAD;
   }
 
   send(frame: Uint8Array): void {
-    this.#send(frame, true);
+    if (!this.#isOpen()) return;
+    this.#webSocket.send(frame, BINARY, this.#left);
+    this.#count();
   }
 
   sendText(text: string): void {
-    this.#send(text, false);
+    if (!this.#isOpen()) return;
+    this.#webSocket.send(text, TEXT, this.#left);
+    this.#count();
   }
 
-  #send(data: Uint8Array | string, binary: boolean): void {
-    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
-    this.#webSocket.send(data, { binary }, () => {});
+  #isOpen(): boolean {
+    return this.#webSocket.readyState === this.#webSocket.OPEN;
+  }
+
+  #count(): void {
+    this.#queued++;
     if (this.bufferedBytes > this.#limits.maxBufferedBytes) this.#drop("slow reader");
   }
 
   /** Asks for a sign of life, or ends what gave none after two such questions. */
   ping(): void {
-    if (this.#webSocket.readyState !== this.#webSocket.OPEN) return;
+    if (!this.#isOpen()) return;
     if (this.#unansweredPings >= 2) return this.#drop("no answer to pings");
     this.#unansweredPings++;
-    this.#webSocket.ping(undefined, undefined, () => {});
+    this.#webSocket.ping(undefined, undefined, ignore);
   }
 
   close(code = NORMAL, reason = ""): void {
@@ -208,7 +263,7 @@ class AcceptedSocket extends WaitingSocket {
   }
 
   destroy(): void {
-    this.#drop("");
+    reset(this.#connection);
   }
 
   #expectClose(): void {
@@ -217,11 +272,24 @@ class AcceptedSocket extends WaitingSocket {
     this.#closeTimer ??= setTimeout(() => reset(this.#connection), closeTimeout);
   }
 
-  #drop(reason: string): void {
-    this.#dropReason ||= reason;
-    reset(this.#connection);
+  #drop(reason: DropReason): void {
+    this.#noteDrop(reason);
+    const { tooSlowCode } = this.#limits;
+    if (tooSlowCode === undefined) reset(this.#connection);
+    else this.close(tooSlowCode, reason);
+  }
+
+  #noteDrop(reason: DropReason): void {
+    if (this.#dropReason !== undefined) return;
+    this.#dropReason = reason;
+    this.#onDrop(reason);
   }
 }
+
+const BINARY = { binary: true };
+const TEXT = { binary: false };
+
+function ignore(): void {}
 
 /** A plain view: a Buffer's `slice` would be a view where a copy is meant. */
 function plainBytes(data: RawData): Uint8Array {

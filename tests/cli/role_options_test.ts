@@ -3,6 +3,7 @@ import { serverOptions } from "../../src/cli/server.ts";
 import { type CommandName, Settings } from "../../src/cli/settings.ts";
 import { signalOptions } from "../../src/cli/signal.ts";
 import { CairnError } from "../../src/base/errors.ts";
+import { SIGNAL_LIMITS } from "../../src/roles/signal/signal_options.ts";
 import { cairnCommand } from "./run_cairn.ts";
 
 const PEER = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
@@ -61,17 +62,67 @@ Deno.test("signalOptions() takes every documented variable, for signal and for u
     CAIRN_SIGNAL_TLS_CERT: "/certs/cert.pem",
     CAIRN_SIGNAL_TLS_KEY: "/certs/key.pem",
     CAIRN_SIGNAL_AUTH_TOKEN: "your-secret-token,another",
+    CAIRN_SIGNAL_ALLOW_QUERY_TOKEN: "yes",
+    CAIRN_SIGNAL_ALLOWED_ORIGINS: "https://App.example.com:443, chrome-extension://abc",
+    CAIRN_SIGNAL_TRUSTED_PROXIES: "10.0.0.0/8,::1",
+    CAIRN_SIGNAL_METRICS_ADDR: "127.0.0.1:9100",
+    CAIRN_SIGNAL_DRAIN_TIME: "0",
+    CAIRN_SIGNAL_MAX_FRAME: "1KB",
+    CAIRN_SIGNAL_TOPICS_PER_CONNECTION: "1",
+    CAIRN_SIGNAL_CONNECTIONS_PER_TOPIC: "2",
+    CAIRN_SIGNAL_CONNECTIONS_PER_ADDRESS: "3",
+    CAIRN_SIGNAL_CONNECTION_RATE: "4",
+    CAIRN_SIGNAL_MAX_CONNECTIONS: "5",
+    CAIRN_SIGNAL_MESSAGE_RATE: "6",
+    CAIRN_SIGNAL_BYTE_RATE: "7",
+    CAIRN_SIGNAL_MAX_BUFFERED: "8",
+    CAIRN_SIGNAL_PING_INTERVAL: "9s",
+    CAIRN_SIGNAL_HANDSHAKE_TIMEOUT: "10s",
+    CAIRN_SIGNAL_ERROR_BUDGET: "11",
+    CAIRN_SIGNAL_MAX_RECORDS: "12",
+    CAIRN_SIGNAL_MAX_RECORD_BYTES: "13",
+    CAIRN_SIGNAL_RECORDS_PER_ADDRESS: "14",
+    CAIRN_SIGNAL_RECORD_TTL: "0",
   };
   for (const command of ["signal", "up"] as const) {
     assert.deepEqual(signalOptions(settings(command, env)), {
       listenAddr: "0.0.0.0:8080",
       tls: { certPath: "/certs/cert.pem", keyPath: "/certs/key.pem" },
       authTokens: ["your-secret-token", "another"],
+      allowQueryToken: true,
+      allowedOrigins: ["https://app.example.com", "chrome-extension://abc"],
+      trustedProxies: ["10.0.0.0/8", "::1"],
+      metricsAddr: "127.0.0.1:9100",
+      drainTime: 0,
+      limits: {
+        maxFrameBytes: 1_024,
+        topicsPerConnection: 1,
+        connectionsPerTopic: 2,
+        connectionsPerAddress: 3,
+        connectionsPerMinute: 4,
+        maxConnections: 5,
+        messagesPerSecond: 6,
+        bytesPerSecond: 7,
+        maxBufferedBytes: 8,
+        pingInterval: 9_000,
+        handshakeTimeout: 10_000,
+        errorBudget: 11,
+        maxRecords: 12,
+        maxRecordBytes: 13,
+        recordsPerAddress: 14,
+        recordTtl: 0,
+      },
     });
   }
+});
+
+Deno.test("without settings a signaling server has the defaults of its role", () => {
   assert.deepEqual(signalOptions(settings("signal", {})), {
     listenAddr: "0.0.0.0:443",
     authTokens: [],
+    allowQueryToken: false,
+    drainTime: 5_000,
+    limits: SIGNAL_LIMITS,
   });
 });
 

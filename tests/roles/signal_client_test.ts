@@ -3,7 +3,10 @@ import { toHex } from "../../src/base/bytes.ts";
 import { systemHost } from "../../src/base/host.ts";
 import { decodeSignalFrame, encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import { SignalClient, type SignalClientOptions } from "../../src/roles/signal_client.ts";
-import { type SignalOptions, startSignal } from "../../src/roles/signal/run_signal.ts";
+import { startSignal } from "../../src/roles/signal/run_signal.ts";
+import type { SignalOptions } from "../../src/roles/signal/signal_options.ts";
+import { listen } from "../../src/roles/http.ts";
+import { type AcceptedWebSocket, acceptWebSockets } from "../../src/roles/web_socket_server.ts";
 import { ForeignClient } from "../support/foreign_client.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
@@ -184,6 +187,52 @@ Deno.test("a payload that no signaling server takes is refused at once", async (
   client.relay("abc", new Uint8Array(65_000));
 });
 
+Deno.test("without a token where one is wanted, the sentence says to give one", async () => {
+  await using signal = await start({ authTokens: ["right"] });
+  await using client = connect(signal.url);
+  const error = await client.failure;
+  assert.equal(error.code, "refused");
+  assert.equal(error.message, "The signaling server wants a token; give it with --signal-token");
+});
+
+Deno.test("a server that says nothing any more is left for a new connection", async () => {
+  const accepted: AcceptedWebSocket[] = [];
+  const { promise: again, resolve } = Promise.withResolvers<void>();
+  const asked: string[] = [];
+  const listener = await listen({
+    host: "127.0.0.1",
+    port: 0,
+    prepare: (server) =>
+      void acceptWebSockets({
+        server,
+        limits: { maxFrameBytes: 1_024, maxBufferedBytes: 1_024 },
+        handler: (_request, accept) =>
+          accept((socket) => {
+            socket.onText = (text) => void asked.push(text);
+            if (accepted.push(socket) === 2) resolve();
+          }, "cairn.signal.v1"),
+      }),
+  });
+  const client = connect(`ws://127.0.0.1:${listener.address.port}`, { probeInterval: 5 });
+  await again;
+  assert.ok(asked.includes('{"type":"query","topic":""}'));
+  await client.close();
+  await listener.close();
+});
+
+Deno.test("a server of ours answers every look, also when it keeps no records", async () => {
+  await using signal = await start({ limits: { recordTtl: 0 }, metricsAddr: "127.0.0.1:0" });
+  await using client = connect(signal.url, { probeInterval: 200 });
+  await client.whenConnected(new AbortController().signal);
+  const lost: boolean[] = [];
+  client.onStateChange = (connected) => lost.push(connected);
+  for (let queries = 0; queries < 3;) {
+    const text = await (await fetch(signal.metricsUrl)).text();
+    queries = Number(/kind="query"\} (\d+)/.exec(text)?.[1]);
+  }
+  assert.deepEqual(lost, []);
+});
+
 /** What a subscription brings, in hex, one after the other. */
 class Heard {
   readonly #payloads: Uint8Array[] = [];
@@ -238,7 +287,6 @@ function connect(
   });
   failure.catch(() => {});
   return Object.assign(client, {
-    url,
     failure,
     [Symbol.asyncDispose]: () => client.close(),
   });
@@ -265,6 +313,7 @@ async function start(options: Partial<SignalOptions> = {}) {
   return {
     port,
     url,
+    metricsUrl: `http://127.0.0.1:${signal.metricsAddress?.port}/metrics`,
     foreign,
     /** Resolves when the server has handled all that `client` sent until now. */
     async hasHandled(client: SignalClient): Promise<void> {

@@ -4,7 +4,7 @@ import { type ClientOptions, WebSocket } from "ws";
 import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import type { CloseInfo } from "../../src/roles/web_socket.ts";
 
-export type { ClientOptions };
+export type ForeignOptions = ClientOptions & { readonly protocols?: string[] };
 
 /**
  * A WebSocket client that is none of ours. It keeps what it receives until a test asks for it, and
@@ -13,7 +13,8 @@ export type { ClientOptions };
 export class ForeignClient {
   readonly socket: WebSocket;
   readonly closed: Promise<CloseInfo>;
-  readonly #received: Uint8Array[] = [];
+  readonly #frames: Uint8Array[] = [];
+  readonly #texts: string[] = [];
   #wake = () => {};
 
   private constructor(socket: WebSocket) {
@@ -22,14 +23,16 @@ export class ForeignClient {
       socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
     });
     socket.on("message", (data, isBinary) => {
-      assert.ok(isBinary && data instanceof Uint8Array);
-      this.#received.push(new Uint8Array(data));
+      assert.ok(data instanceof Uint8Array);
+      if (isBinary) this.#frames.push(new Uint8Array(data));
+      else this.#texts.push(new TextDecoder().decode(data));
       this.#wake();
     });
   }
 
-  static open(url: string, options: ClientOptions): Promise<ForeignClient> {
-    const socket = new WebSocket(url, { ...options, perMessageDeflate: false });
+  static open(url: string, options: ForeignOptions): Promise<ForeignClient> {
+    const { protocols, ...rest } = options;
+    const socket = new WebSocket(url, protocols, { ...rest, perMessageDeflate: false });
     const client = new ForeignClient(socket);
     return new Promise((resolve, reject) => {
       socket.once("open", () => resolve(client));
@@ -42,15 +45,22 @@ export class ForeignClient {
   }
 
   get hasFrames(): boolean {
-    return this.#received.length > 0;
+    return this.#frames.length > 0;
   }
 
-  async next(): Promise<Uint8Array> {
-    for (;;) {
-      const frame = this.#received.shift();
-      if (frame) return frame;
-      await new Promise<void>((resolve) => this.#wake = resolve);
-    }
+  next(): Promise<Uint8Array> {
+    return this.#take(this.#frames);
+  }
+
+  /** The next text message, as it came. */
+  nextText(): Promise<string> {
+    return this.#take(this.#texts);
+  }
+
+  /** Sends a text message and returns the next one that comes. */
+  ask(text: string): Promise<string> {
+    this.socket.send(text);
+    return this.nextText();
   }
 
   async subscribe(topic: string): Promise<void> {
@@ -69,5 +79,13 @@ export class ForeignClient {
   async hasNothing(): Promise<void> {
     await this.settled();
     assert.ok(!this.hasFrames);
+  }
+
+  async #take<T>(waiting: T[]): Promise<T> {
+    for (;;) {
+      const [first] = waiting.splice(0, 1);
+      if (first !== undefined) return first;
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
   }
 }

@@ -16,14 +16,15 @@ export const hasOpenssl = await new Deno.Command("openssl", {
   stderr: "null",
 }).output().then(({ success }) => success, () => false);
 
-/** Makes one with the openssl command. */
-export async function makeSelfSigned(): Promise<SelfSigned> {
+/** Makes one with the openssl command, valid for so many days. */
+export async function makeSelfSigned(days = 2): Promise<SelfSigned> {
   const folder = await Deno.makeTempDir({ prefix: "cairn-tls-" });
   const certPath = join(folder, "cert.pem");
   const keyPath = join(folder, "key.pem");
   const { success, stderr } = await new Deno.Command("openssl", {
     args: [
-      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(" "),
+      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes".split(" "),
+      ...["-days", `${days}`],
       ..."-subj /CN=localhost -addext basicConstraints=critical,CA:FALSE".split(" "),
       ..."-addext subjectAltName=DNS:localhost,IP:127.0.0.1".split(" "),
       ...["-keyout", keyPath, "-out", certPath],

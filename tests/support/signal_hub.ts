@@ -23,6 +23,8 @@ export class SignalHub {
   client(): TopicAccess & { whenConnected: () => Promise<void>; lastError: undefined } {
     const from = {};
     return {
+      url: "ws://hub.test",
+      connected: true,
       lastError: undefined,
       whenConnected: () => Promise.resolve(),
       subscribe: (topic, hear) => {

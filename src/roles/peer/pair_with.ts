@@ -20,6 +20,7 @@ import {
 import { contactTopic } from "../../protocol/rendezvous/topics.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
+import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
 import { initiateOnTopic } from "../topic_carrier.ts";
 import { dialLink } from "./server_link.ts";
 import type { SignalClient, TopicAccess } from "../signal_client.ts";
@@ -82,15 +83,19 @@ async function reach(options: PairWithOptions): Promise<LinkConnection> {
   let isNominated = false;
   const nominate = () => !isNominated && (isNominated = true);
   try {
-    return await Promise.any(clients.map(async (client) => {
-      await client.whenConnected(stop);
-      const socket = initiateOnTopic(client, contactTopic(acceptor), context.host.random(16));
-      return await initiateLink(socket, context, {
-        expectedPeer: acceptor,
-        signal: stop,
-        nominate,
-      });
-    }));
+    const topic = contactTopic(acceptor);
+    return await inTurn(
+      rankClients(clients, topic).map((client) => async () => {
+        await client.whenConnected(stop);
+        const socket = initiateOnTopic(client, topic, context.host.random(16));
+        return await initiateLink(socket, context, {
+          expectedPeer: acceptor,
+          signal: stop,
+          nominate,
+        });
+      }),
+      FALLBACK_DELAY,
+    );
   } catch (error) {
     const refused = clients.map((client) => client.lastError).find((cause) => cause !== undefined);
     if (refused) throw refused;

@@ -1,10 +1,10 @@
 import { getLogger } from "@logtape/logtape";
-import { toHex } from "../../base/bytes.ts";
 import { backoffDelay } from "../../base/backoff.ts";
 import { CairnError, ProtocolError } from "../../base/errors.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
+import { FALLBACK_DELAY } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import { connectWebSocket } from "../web_socket.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
@@ -15,7 +15,6 @@ const log = getLogger(["cairn", "peer"]);
 const DIAL_TIMEOUT = 10_000;
 /** One attempt: known addresses at once, and those that the peer answers with by signaling. */
 const ATTEMPT_TIMEOUT = 15_000;
-const OFFER_INTERVAL = 3_000;
 /** A link that lived this long was a good one: the next search begins without a pause. */
 const STEADY = 10_000;
 const MAX_DIALS = 16;
@@ -127,20 +126,14 @@ export class ServerLink {
         clients,
         host: context.host,
         onMessage: (message, secretIndex) => {
-          if (message.kind !== "answer" || !offers.has(toHex(message.id))) return;
+          if (message.kind !== "answer" || !rendezvous?.hasOffered(message.id)) return;
           secretUsed ||= secretIndex === 0;
           for (const candidate of message.candidates) {
             if (isDialable(candidate)) dial(candidate.value);
           }
         },
       });
-      const offers = new Set<string>();
-      const offer = () => {
-        const id = context.host.random(16);
-        offers.add(toHex(id));
-        rendezvous?.send({ id, kind: "offer", candidates: [] });
-      };
-      const timer = setInterval(offer, OFFER_INTERVAL);
+      const timer = setInterval(() => rendezvous?.offer(), FALLBACK_DELAY);
       const finish = () => {
         settled = true;
         clearInterval(timer);
@@ -155,7 +148,7 @@ export class ServerLink {
       };
       attempt.addEventListener("abort", giveUp);
       if (attempt.aborted) return giveUp();
-      offer();
+      rendezvous?.offer();
       if (serverUrl !== undefined) dial(serverUrl);
       for (const url of pairing.urls) dial(url);
       giveUpIfHopeless();

@@ -1,179 +1,159 @@
 import { getLogger } from "@logtape/logtape";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { CairnError, ProtocolError } from "../../base/errors.ts";
-import {
-  decodeSignalFrame,
-  encodeSignalFrame,
-  MAX_SIGNAL_FRAME_LENGTH,
-} from "../../protocol/signal/signal_frame.ts";
-import { TopicRouter } from "../../protocol/signal/topic_router.ts";
+import { CairnError } from "../../base/errors.ts";
+import { type Host, systemHost } from "../../base/host.ts";
+import { CertificateWatch } from "../certificate_watch.ts";
 import { listen, type ListenAddress, parseListenAddress } from "../http.ts";
-import type { TextFrameSocket } from "../web_socket.ts";
-import { acceptWebSockets, type WebSocketAcceptor } from "../web_socket_server.ts";
-import { hasBearerToken } from "./bearer_token.ts";
+import {
+  acceptWebSockets,
+  type UpgradeHandler,
+  type WebSocketAcceptor,
+} from "../web_socket_server.ts";
+import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
+import { offeredProtocols } from "./bearer_token.ts";
+import { drain } from "./drain.ts";
+import { answer, describe, serveMetrics } from "./pages.ts";
+import { SignalMetrics } from "./signal_metrics.ts";
+import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
+import { Switchboard } from "./switchboard.ts";
 
 const log = getLogger(["cairn", "signal"]);
 
-const PROTOCOL = "cairn.signal.v1";
-const POLICY_VIOLATION = 1008;
-
-/** Bounds of one signaling server. */
-export interface SignalLimits {
-  readonly maxConnections: number;
-  readonly topicsPerConnection: number;
-  readonly connectionsPerTopic: number;
-  /** Bytes that may wait for a slow reader; beyond, its connection is reset. */
-  readonly maxBufferedBytes: number;
-  /** Mistakes after which a connection is closed. */
-  readonly errorBudget: number;
-}
-
-const LIMITS: SignalLimits = {
-  maxConnections: 16_384,
-  topicsPerConnection: 1_024,
-  connectionsPerTopic: 256,
-  maxBufferedBytes: 1_048_576,
-  errorBudget: 16,
-};
-
-export interface SignalOptions {
-  /** `host:port`, with an IPv6 address in brackets. */
-  readonly listenAddr: string;
-  /** Paths of PEM files; without them the server speaks plaintext. */
-  readonly tls?: { readonly certPath: string; readonly keyPath: string };
-  /** Any one of these must come as bearer token; with none, everybody is let in. */
-  readonly authTokens: readonly string[];
-  readonly limits?: Partial<SignalLimits>;
-}
+const TOO_SLOW = 4408;
+/** Refused pages that are being told why, at a time; beyond, they get an HTTP status too. */
+const MAX_TOLD = 256;
+const DRAIN_TIME = 5_000;
 
 /** A signaling server that accepts connections. */
 export interface RunningSignal {
   readonly address: ListenAddress;
+  /** Where `/metrics` is served, if it is. */
+  readonly metricsAddress: ListenAddress | undefined;
+  /** Takes a renewed certificate into use now. */
+  reload(): void;
+  /** Lets nobody in any more, closes all connections over some seconds, and ends. */
   close(): Promise<void>;
 }
 
 /**
- * Starts the WebSocket topic router. It keeps nothing but who listens to what.
+ * Starts the signaling server. It keeps who listens to what, and for some minutes the records of
+ * the JSON dialects, in memory only.
  *
  * @throws {CairnError} when it cannot listen, or a token is empty.
  */
-export async function startSignal(options: SignalOptions): Promise<RunningSignal> {
-  const { listenAddr, tls, authTokens } = options;
+export async function startSignal(
+  options: SignalOptions,
+  host: Host = systemHost,
+): Promise<RunningSignal> {
+  const { listenAddr, tls, authTokens, metricsAddr, drainTime = DRAIN_TIME } = options;
   if (authTokens.includes("")) {
     throw new CairnError(
       "invalid-option",
       "An empty token would let everybody in: give --auth-token (CAIRN_SIGNAL_AUTH_TOKEN) a value",
     );
   }
-  const limits = { ...LIMITS, ...options.limits };
-  const switchboard = new Switchboard(limits);
-  const isAuthorized = ({ headers }: IncomingMessage) =>
-    authTokens.length === 0 || hasBearerToken(headers.authorization, authTokens);
+  const limits = { ...SIGNAL_LIMITS, ...options.limits };
+  const metrics = new SignalMetrics();
+  const admission = new Admission({
+    ...options,
+    limits,
+    host,
+    onRefused: (reason) => metrics.refused(reason),
+  });
+  await using started = new AsyncDisposableStack();
+  const switchboard = started.adopt(
+    new Switchboard(limits, host, metrics),
+    (switchboard) => switchboard.close(),
+  );
   let sockets: WebSocketAcceptor | undefined;
   const listener = await listen({
     ...parseListenAddress(listenAddr),
     option: "--listen-addr (CAIRN_SIGNAL_LISTEN_ADDR)",
     ...(tls && { tls }),
-    onRequest: (request, response) => answer(request, response, isAuthorized(request)),
+    handshakeTimeout: limits.handshakeTimeout,
+    onRequest: (request, response) => answer(request, response, admission),
     prepare: (server) => {
+      admission.guard(server);
       sockets = acceptWebSockets({
         server,
-        limits: {
-          maxFrameBytes: MAX_SIGNAL_FRAME_LENGTH,
-          maxBufferedBytes: limits.maxBufferedBytes,
-          maxSockets: limits.maxConnections,
-        },
-        handler: (request, accept, refuse) => {
-          if (!isAuthorized(request)) {
-            log.debug("Refused a connection without a valid token");
-            return refuse(401, { "www-authenticate": "Bearer" });
-          }
-          const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
-          const protocol = offered.includes(PROTOCOL) ? PROTOCOL : undefined;
-          accept((socket) => switchboard.connect(socket), protocol);
-        },
+        limits: acceptLimits(limits),
+        handler: letIn(admission, switchboard, metrics),
+        onDrop: (reason) => metrics.ended(reason),
       });
     },
   });
+  started.defer(() => listener.close());
+  const watch = tls && started.adopt(
+    new CertificateWatch({
+      listener,
+      tls,
+      host,
+      role: "signal",
+      onEvent: (event) => metrics.certificate(event),
+    }),
+    (watch) => watch.close(),
+  );
+  describe(metrics, { admission, switchboard, listener });
+  const scraped = metricsAddr === undefined
+    ? undefined
+    : started.use(await serveMetrics(metricsAddr, metrics, admission, host));
+  if (scraped) log.info("Metrics are served on port {port}", { port: scraped.address.port });
   log.info("Signaling server listens on port {port}", { port: listener.address.port });
   if (authTokens.length === 0) log.info("No token is set: every client is let in");
+  const running = started.move();
+  let closing: Promise<void> | undefined;
+  const end = async () => {
+    admission.isDraining = true;
+    await drain([...sockets?.sockets ?? []], drainTime);
+    sockets?.close("going away");
+    await running.disposeAsync();
+  };
   return {
     address: listener.address,
-    close: () => {
-      sockets?.close("going away");
-      return listener.close();
-    },
+    metricsAddress: scraped?.address,
+    reload: () => watch?.reload(),
+    close: () => closing ??= end(),
   };
 }
 
-/** Answers what is not an upgrade; a client whose handshake failed may ask here why. */
-function answer(request: IncomingMessage, response: ServerResponse, isAuthorized: boolean): void {
-  const isGet = request.method === "GET" || request.method === "HEAD";
-  if (isGet && request.url === "/healthz") {
-    response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
-  } else if (!isAuthorized) {
-    response.writeHead(401, { "www-authenticate": "Bearer" }).end();
-  } else {
-    response.writeHead(426, { "upgrade": "websocket" }).end("This is a WebSocket server\n");
-  }
+function acceptLimits(limits: SignalLimits) {
+  return {
+    maxFrameBytes: limits.maxFrameBytes,
+    maxBufferedBytes: limits.maxBufferedBytes,
+    // Admission counts the others.
+    maxSockets: limits.maxConnections + MAX_TOLD,
+    pingInterval: limits.pingInterval,
+    decisionTimeout: limits.handshakeTimeout,
+    tooSlowCode: TOO_SLOW,
+  };
 }
 
-/** Lets frames flow between sockets. */
-class Switchboard {
-  readonly #router: TopicRouter<TextFrameSocket>;
-  readonly #errorBudget: number;
-  #lastNumber = 0;
-
-  constructor(limits: SignalLimits) {
-    this.#errorBudget = limits.errorBudget;
-    this.#router = new TopicRouter({
-      topicsPerListener: limits.topicsPerConnection,
-      listenersPerTopic: limits.connectionsPerTopic,
-    });
-  }
-
-  connect(socket: TextFrameSocket): void {
-    const number = ++this.#lastNumber;
-    let mistakes = 0;
-    const mistake = (what: string) => {
-      mistakes++;
-      log.debug("Connection {number}: {what}", { number, what });
-      if (mistakes === this.#errorBudget) socket.close(POLICY_VIOLATION, "too many errors");
-    };
-    log.debug("Connection {number} opened", { number });
-    socket.onClose = ({ code, reason }) => {
-      this.#router.remove(socket);
-      log.debug("Connection {number} closed: {code} {reason}", { number, code, reason });
-    };
-    socket.onText = () => mistake("text message");
-    socket.onFrame = (bytes) => {
-      if (mistakes >= this.#errorBudget) return;
-      try {
-        this.#route(socket, bytes, mistake);
-      } catch (error) {
-        if (!(error instanceof ProtocolError)) throw error;
-        mistake(error.message);
-      }
-    };
-  }
-
-  #route(socket: TextFrameSocket, bytes: Uint8Array, mistake: (what: string) => void): void {
-    const frame = decodeSignalFrame(bytes);
-    switch (frame.kind) {
-      case "Subscribe": {
-        const outcome = this.#router.subscribe(socket, frame.topic);
-        if (outcome === "too-many-topics") mistake(outcome);
-        else if (outcome === "topic-full") log.debug("A topic has no room for another listener");
-        return;
-      }
-      case "Unsubscribe":
-        return this.#router.unsubscribe(socket, frame.topic);
-      case "Relay": {
-        let encoded: Uint8Array | undefined;
-        for (const listener of this.#router.relay(socket, frame.topic)) {
-          listener.send(encoded ??= encodeSignalFrame(frame));
-        }
-      }
+function letIn(
+  admission: Admission,
+  switchboard: Switchboard,
+  metrics: SignalMetrics,
+): UpgradeHandler {
+  let told = 0;
+  return (request, accept, refuse) => {
+    const key = admission.keyOf(request);
+    const refusal = admission.judge(request, key);
+    const protocol = offeredProtocols(request).includes(SIGNAL_PROTOCOL)
+      ? SIGNAL_PROTOCOL
+      : undefined;
+    if (!refusal) {
+      return accept((socket) => {
+        metrics.accepted();
+        switchboard.connect(socket, key, admission.admit(key));
+      }, protocol);
     }
-  }
+    log.debug("Refused a connection: {reason}", { reason: refusal.reason });
+    if (!readsCloseCodes(request) || told >= MAX_TOLD) {
+      return refuse(refusal.status, refusal.headers);
+    }
+    accept((socket) => {
+      told++;
+      socket.onFrame = socket.onText = () => {};
+      socket.onClose = () => told--;
+      socket.close(refusal.closeCode, refusal.sentence);
+    }, protocol);
+  };
 }

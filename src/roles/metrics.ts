@@ -1,0 +1,112 @@
+/** Numbers for Prometheus, in its text format 0.0.4. */
+
+export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+const NAME = /^[a-z_][a-z0-9_]*$/;
+
+interface Metric {
+  readonly name: string;
+  readonly help: string;
+  readonly type: "counter" | "gauge";
+  readonly samples: () => Iterable<readonly [labels: string, value: number]>;
+}
+
+/** A number that only grows; with a label, one for each of its values. */
+export interface Counter {
+  /** Adds `by`, for the given value of the label. */
+  add(labelValue?: string, by?: number): void;
+}
+
+/** The metrics of one process. Label values come from the program, never from a client. */
+export class MetricsRegistry {
+  readonly #metrics = new Map<string, Metric>();
+
+  /** `label` names the one label, `values` those that are shown from the start. */
+  counter(name: string, help: string, label?: string, values: readonly string[] = []): Counter {
+    const counts = new Map<string, number>(
+      (label === undefined ? [""] : values).map((value) => [value, 0]),
+    );
+    this.#register({
+      name,
+      help,
+      type: "counter",
+      *samples() {
+        for (const [value, count] of counts) {
+          yield [label === undefined ? "" : `{${label}="${escapeLabel(value)}"}`, count];
+        }
+      },
+    });
+    return {
+      add: (labelValue = "", by = 1) => {
+        counts.set(labelValue, (counts.get(labelValue) ?? 0) + by);
+      },
+    };
+  }
+
+  /** `read` is asked each time; `undefined` leaves the metric out. */
+  gauge(name: string, help: string, read: () => number | undefined): void {
+    this.#register({
+      name,
+      help,
+      type: "gauge",
+      *samples() {
+        const value = read();
+        if (value !== undefined) yield ["", value];
+      },
+    });
+  }
+
+  /** What a scrape gets. */
+  text(): string {
+    let text = "";
+    for (const { name, help, type, samples } of this.#metrics.values()) {
+      const lines = [...samples()].map(([labels, value]) => `${name}${labels} ${value}\n`);
+      if (lines.length === 0) continue;
+      text += `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+    }
+    return text;
+  }
+
+  #register(metric: Metric): void {
+    if (!NAME.test(metric.name)) throw new TypeError(`Not a name of a metric: ${metric.name}`);
+    if (this.#metrics.has(metric.name)) throw new TypeError(`Two metrics named ${metric.name}`);
+    this.#metrics.set(metric.name, metric);
+  }
+}
+
+function escapeHelp(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+}
+
+function escapeLabel(text: string): string {
+  return escapeHelp(text).replaceAll('"', '\\"');
+}
+
+const LAG_INTERVAL = 500;
+
+/** Measures by how much timers come late, which is how long the event loop was blocked. */
+export class EventLoopLag {
+  readonly #timer: ReturnType<typeof setInterval>;
+  #worst = 0;
+
+  /** `monotonic` tells milliseconds. */
+  constructor(monotonic: () => number) {
+    let due = monotonic() + LAG_INTERVAL;
+    this.#timer = setInterval(() => {
+      const now = monotonic();
+      this.#worst = Math.max(this.#worst, now - due);
+      due = now + LAG_INTERVAL;
+    }, LAG_INTERVAL);
+  }
+
+  /** The worst lag in seconds since the last call. */
+  takeWorst(): number {
+    const worst = this.#worst;
+    this.#worst = 0;
+    return worst / 1000;
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,182 @@
+import type { IncomingMessage, Server } from "node:http";
+import type { Socket } from "node:net";
+import { getLogger } from "@logtape/logtape";
+import type { Host } from "../../base/host.ts";
+import { RateLimit } from "../../base/rate_limit.ts";
+import { isOneOf, offeredProtocols, presentedToken } from "./bearer_token.ts";
+import { addressKey, clientAddress, plainAddress, TrustedProxies } from "./client_address.ts";
+import type { SignalLimits, SignalOptions } from "./signal_options.ts";
+
+const log = getLogger(["cairn", "signal"]);
+
+/** The subprotocol of signaling; it is confirmed to who offers it. */
+export const SIGNAL_PROTOCOL = "cairn.signal.v1";
+
+export const REFUSAL_REASONS = [
+  "token",
+  "origin",
+  "address rate",
+  "address connections",
+  "full",
+  "draining",
+  "address handshakes",
+] as const;
+export type RefusalReason = typeof REFUSAL_REASONS[number];
+
+/** How a client hears that it is not let in: as HTTP status, or as close code where it is a page. */
+export interface Refusal {
+  readonly reason: RefusalReason;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly closeCode: number;
+  readonly sentence: string;
+}
+
+const REFUSALS = {
+  token: refusal("token", 401, { "www-authenticate": "Bearer" }, 4401, "token is not valid"),
+  origin: refusal("origin", 403, {}, 4403, "origin is not allowed"),
+  rate: refusal("address rate", 429, { "retry-after": "30" }, 4429, "too many attempts"),
+  many: refusal("address connections", 429, { "retry-after": "30" }, 4429, "too many connections"),
+  full: refusal("full", 503, { "retry-after": "30" }, 4429, "the server is full"),
+  draining: refusal("draining", 503, { "retry-after": "5" }, 1012, "the server restarts"),
+};
+
+function refusal(
+  reason: RefusalReason,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  closeCode: number,
+  sentence: string,
+): Refusal {
+  return { reason, status, headers, closeCode, sentence };
+}
+
+type AdmissionOptions =
+  & Pick<
+    SignalOptions,
+    "authTokens" | "allowQueryToken" | "allowedOrigins" | "trustedProxies"
+  >
+  & {
+    readonly limits: SignalLimits;
+    readonly host: Host;
+    readonly onRefused: (reason: RefusalReason) => void;
+  };
+
+/** Decides who is let in. It keeps a count for each address that is connected, and nothing else. */
+export class Admission {
+  /** Set when the server is about to end: from then on nobody is let in. */
+  isDraining = false;
+  readonly #options: AdmissionOptions;
+  readonly #proxies: TrustedProxies;
+  readonly #origins: ReadonlySet<string> | undefined;
+  readonly #rate: RateLimit;
+  readonly #connections = new Map<string, number>();
+  #total = 0;
+  #saidProxy = false;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+    this.#proxies = new TrustedProxies(options.trustedProxies ?? []);
+    this.#origins = options.allowedOrigins && new Set(options.allowedOrigins);
+    const { connectionsPerMinute } = options.limits;
+    this.#rate = new RateLimit({
+      burst: connectionsPerMinute,
+      perSecond: connectionsPerMinute / 60,
+    });
+  }
+
+  get connections(): number {
+    return this.#total;
+  }
+
+  /** What limits count `request` under. */
+  keyOf(request: IncomingMessage): string {
+    const { remoteAddress } = request.socket;
+    const forwardedFor = request.headers["x-forwarded-for"];
+    const list = Array.isArray(forwardedFor) ? forwardedFor.join(",") : forwardedFor;
+    if (list !== undefined) this.#noticeProxy(remoteAddress);
+    return addressKey(clientAddress(remoteAddress, list, this.#proxies));
+  }
+
+  /** Judges a request that comes from `key`; each judgement counts as an attempt. */
+  judge(request: IncomingMessage, key: string): Refusal | undefined {
+    const refusal = this.#judge(request, key);
+    if (refusal) this.#options.onRefused(refusal.reason);
+    return refusal;
+  }
+
+  /** Counts a connection of `key` until what it returns is called. */
+  admit(key: string): () => void {
+    this.#total++;
+    this.#connections.set(key, (this.#connections.get(key) ?? 0) + 1);
+    return () => {
+      this.#total--;
+      const left = (this.#connections.get(key) ?? 0) - 1;
+      if (left > 0) this.#connections.set(key, left);
+      else this.#connections.delete(key);
+    };
+  }
+
+  /**
+   * Bounds the TCP connections of `server`, so that handshakes which never end cannot pile up: in
+   * all and for each address that is no trusted proxy, somewhat above what is let in.
+   */
+  guard(server: Server): void {
+    const { maxConnections, connectionsPerAddress } = this.#options.limits;
+    const counts = new Map<string, number>();
+    let total = 0;
+    server.on("connection", (socket: Socket) => {
+      const address = plainAddress(socket.remoteAddress ?? "") ?? "unknown";
+      const key = this.#proxies.has(address) ? "proxy" : addressKey(address);
+      const count = counts.get(key) ?? 0;
+      const most = key === "proxy" ? Infinity : 2 * connectionsPerAddress + 16;
+      if (count >= most || total >= maxConnections + 1_024) {
+        this.#options.onRefused("address handshakes");
+        socket.resetAndDestroy();
+        return;
+      }
+      total++;
+      counts.set(key, count + 1);
+      socket.once("close", () => {
+        total--;
+        const left = (counts.get(key) ?? 0) - 1;
+        if (left > 0) counts.set(key, left);
+        else counts.delete(key);
+      });
+    });
+  }
+
+  #judge(request: IncomingMessage, key: string): Refusal | undefined {
+    const { limits, host, authTokens, allowQueryToken = false } = this.#options;
+    if (this.isDraining) return REFUSALS.draining;
+    if (!this.#rate.take(key, host.monotonic())) return REFUSALS.rate;
+    const { origin } = request.headers;
+    if (origin !== undefined && this.#origins?.has(origin.toLowerCase()) === false) {
+      return REFUSALS.origin;
+    }
+    if (authTokens.length > 0) {
+      if (!isOneOf(authTokens, presentedToken(request, allowQueryToken))) return REFUSALS.token;
+    }
+    if (this.#total >= limits.maxConnections) return REFUSALS.full;
+    const own = this.#connections.get(key) ?? 0;
+    return own >= limits.connectionsPerAddress ? REFUSALS.many : undefined;
+  }
+
+  #noticeProxy(remote: string | undefined): void {
+    if (this.#saidProxy || this.#proxies.has(plainAddress(remote ?? "") ?? "")) return;
+    this.#saidProxy = true;
+    log.warn(
+      "A request came through a proxy that is not trusted: limits count all its clients as one. " +
+        "If the proxy is yours, name its address with --trusted-proxies",
+    );
+  }
+}
+
+/**
+ * True for a client that cannot read the status of a refused handshake but can read a close code: a
+ * page offers the subprotocol, and cannot send the header.
+ */
+export function readsCloseCodes(request: IncomingMessage): boolean {
+  return request.headers.authorization === undefined &&
+    offeredProtocols(request).includes(SIGNAL_PROTOCOL);
+}

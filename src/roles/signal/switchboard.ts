@@ -1,0 +1,233 @@
+import { getLogger } from "@logtape/logtape";
+import { ProtocolError } from "../../base/errors.ts";
+import type { Host } from "../../base/host.ts";
+import type { Rate } from "../../base/rate_limit.ts";
+import { TokenBucket } from "../../base/token_bucket.ts";
+import {
+  decodeJsonRequest,
+  encodeJsonAnnounced,
+  encodeJsonAnswer,
+  encodeJsonError,
+} from "../../protocol/signal/json_dialect.ts";
+import { RecordStore } from "../../protocol/signal/record_store.ts";
+import {
+  decodeCanonicalFrame,
+  decodeSignalFrame,
+  encodeSignalFrame,
+} from "../../protocol/signal/signal_frame.ts";
+import { TopicRouter } from "../../protocol/signal/topic_router.ts";
+import type { AcceptedWebSocket } from "../web_socket_server.ts";
+import type { MessageDrop, SignalMetrics } from "./signal_metrics.ts";
+import { BURST_SECONDS, type SignalLimits } from "./signal_options.ts";
+
+const log = getLogger(["cairn", "signal"]);
+
+const POLICY_VIOLATION = 1008;
+const TOO_MANY = 4429;
+const MINUTE = 60;
+/** How often records that nobody asks for are looked at. */
+const EXPIRY_INTERVAL = 10_000;
+
+/** What one connection has left of its limits. */
+interface Member {
+  readonly socket: AcceptedWebSocket;
+  /** Under which address limits count it. */
+  readonly key: string;
+  readonly number: number;
+  readonly messages: TokenBucket;
+  readonly bytes: TokenBucket;
+  mistakes: TokenBucket | undefined;
+  isEnding: boolean;
+}
+
+/** Lets messages flow between connections, and keeps the records of the JSON dialects. */
+export class Switchboard {
+  readonly #limits: SignalLimits;
+  readonly #host: Host;
+  readonly #metrics: SignalMetrics;
+  readonly #router: TopicRouter<AcceptedWebSocket>;
+  readonly #records: RecordStore | undefined;
+  readonly #messageRate: Rate;
+  readonly #byteRate: Rate;
+  readonly #mistakeRate: Rate;
+  readonly #expiry: ReturnType<typeof setInterval> | undefined;
+  #lastNumber = 0;
+
+  constructor(limits: SignalLimits, host: Host, metrics: SignalMetrics) {
+    this.#limits = limits;
+    this.#host = host;
+    this.#metrics = metrics;
+    this.#router = new TopicRouter({
+      topicsPerListener: limits.topicsPerConnection,
+      listenersPerTopic: limits.connectionsPerTopic,
+    });
+    this.#messageRate = burst(limits.messagesPerSecond, 1);
+    this.#byteRate = burst(limits.bytesPerSecond, limits.maxFrameBytes);
+    this.#mistakeRate = { burst: limits.errorBudget - 1, perSecond: 1 / MINUTE };
+    if (limits.recordTtl === 0) return;
+    this.#records = new RecordStore({
+      records: limits.maxRecords,
+      bytes: limits.maxRecordBytes,
+      recordsPerOwner: limits.recordsPerAddress,
+      ttl: limits.recordTtl,
+    });
+    this.#expiry = setInterval(() => this.#records?.expire(host.monotonic()), EXPIRY_INTERVAL);
+  }
+
+  get topicCount(): number {
+    return this.#router.topicCount;
+  }
+
+  get recordCount(): number {
+    return this.#records?.size ?? 0;
+  }
+
+  get recordBytes(): number {
+    return this.#records?.bytes ?? 0;
+  }
+
+  /** Serves a connection until it ends, then calls `onEnd`. */
+  connect(socket: AcceptedWebSocket, key: string, onEnd: () => void): void {
+    const now = this.#host.monotonic();
+    const number = ++this.#lastNumber;
+    const member: Member = {
+      socket,
+      key,
+      number,
+      messages: new TokenBucket(this.#messageRate, now),
+      bytes: new TokenBucket(this.#byteRate, now),
+      mistakes: undefined,
+      isEnding: false,
+    };
+    log.debug("Connection {number} opened", { number });
+    socket.onClose = ({ code }) => {
+      member.isEnding = true;
+      this.#router.remove(socket);
+      onEnd();
+      log.debug("Connection {number} closed: {code}", { number, code });
+    };
+    socket.onPing = () => this.#isWithinRate(member, 0);
+    socket.onText = (text) => {
+      if (this.#isWithinRate(member, text.length)) this.#answer(member, text);
+    };
+    socket.onFrame = (bytes) => {
+      if (this.#isWithinRate(member, bytes.length)) this.#route(member, bytes);
+    };
+  }
+
+  close(): void {
+    clearInterval(this.#expiry);
+  }
+
+  #isWithinRate(member: Member, length: number): boolean {
+    if (member.isEnding) {
+      this.#metrics.dropped("connection ended");
+      return false;
+    }
+    const now = this.#host.monotonic();
+    if (member.messages.take(now) && member.bytes.take(now, length)) return true;
+    this.#metrics.dropped("too many messages");
+    this.#end(member, TOO_MANY, "too many messages");
+    return false;
+  }
+
+  #route(member: Member, received: Uint8Array): void {
+    // One copy for all listeners: a view would keep the whole chunk it was read in from being freed.
+    const bytes = received.slice();
+    const canonical = decodeCanonicalFrame(bytes);
+    let frame;
+    try {
+      frame = canonical ?? decodeSignalFrame(bytes);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      return this.#mistake(member, "malformed");
+    }
+    this.#metrics.understood(frame.kind);
+    const { socket } = member;
+    switch (frame.kind) {
+      case "Subscribe":
+        return this.#subscribe(member, frame.topic);
+      case "Unsubscribe":
+        return this.#router.unsubscribe(socket, frame.topic);
+      case "Relay":
+        this.#deliver(socket, frame.topic, () => canonical ? bytes : encodeSignalFrame(frame));
+        // Whoever asks for the topic in JSON later gets the newest.
+        this.#records?.publish(member.key, frame.topic, frame.payload, this.#host.monotonic());
+    }
+  }
+
+  #subscribe(member: Member, topic: string): void {
+    const outcome = this.#router.subscribe(member.socket, topic);
+    if (outcome === "too-many-topics") this.#mistake(member, "too many topics");
+    // Whether others listen to a topic is nobody's business: a full one answers like any other.
+    else if (outcome === "topic-full") this.#metrics.dropped("topic full");
+  }
+
+  #deliver(sender: AcceptedWebSocket, topic: string, encode: () => Uint8Array): void {
+    let encoded: Uint8Array | undefined;
+    let listeners = 0;
+    for (const listener of this.#router.relay(sender, topic)) {
+      listener.send(encoded ??= encode());
+      listeners++;
+    }
+    this.#metrics.delivered(listeners);
+  }
+
+  #answer(member: Member, text: string): void {
+    const { socket, key } = member;
+    let request;
+    try {
+      request = decodeJsonRequest(text);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      socket.sendText(encodeJsonError(error.message));
+      return this.#mistake(member, "malformed JSON");
+    }
+    this.#metrics.understood(request.kind);
+    const now = this.#host.monotonic();
+    const { kind, topic } = request;
+    if (kind === "query") {
+      const found = this.#records?.find(topic, now) ?? { payload: undefined, peers: [] };
+      return socket.sendText(encodeJsonAnswer(topic, found));
+    }
+    if (kind === "publish") {
+      const { payload } = request;
+      this.#deliver(socket, topic, () => encodeSignalFrame({ kind: "Relay", topic, payload }));
+    }
+    if (!this.#records) {
+      this.#metrics.dropped("records off");
+      return socket.sendText(encodeJsonError("this server keeps no records"));
+    }
+    const isKept = kind === "publish"
+      ? this.#records.publish(key, topic, request.payload, now)
+      : this.#records.announce(key, topic, request.announcement, now);
+    if (!isKept) {
+      this.#metrics.dropped("records full");
+      socket.sendText(encodeJsonError("there is no room for this record"));
+    } else if (kind === "announce") {
+      socket.sendText(encodeJsonAnnounced(topic));
+    }
+  }
+
+  #mistake(member: Member, what: MessageDrop): void {
+    this.#metrics.dropped(what);
+    log.debug("Connection {number}: {what}", { number: member.number, what });
+    const now = this.#host.monotonic();
+    if (this.#mistakeRate.burst > 0) {
+      member.mistakes ??= new TokenBucket(this.#mistakeRate, now);
+      if (member.mistakes.take(now)) return;
+    }
+    this.#end(member, POLICY_VIOLATION, "too many errors");
+  }
+
+  #end(member: Member, code: number, reason: string): void {
+    member.isEnding = true;
+    this.#router.remove(member.socket);
+    member.socket.close(code, reason);
+  }
+}
+
+/** A rate of which {@linkcode BURST_SECONDS} seconds' worth, and at least `atLeast`, may be had at once. */
+function burst(perSecond: number, atLeast: number): Rate {
+  return { burst: Math.max(perSecond * BURST_SECONDS, atLeast), perSecond };
+}

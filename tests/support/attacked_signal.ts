@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
+import { ForeignClient } from "./foreign_client.ts";
+import { RawWebSocket } from "./raw_web_socket.ts";
+
+export const TOKEN = "the token of the attacked server";
+const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
+/** FIN-WAIT-2, TIME-WAIT, and the listener. */
+const FINISHED = ["05", "06", "0A"];
+
+/** A signaling server in a process of its own, with fifty clients that do nothing wrong. */
+export class AttackedSignal {
+  readonly port: number;
+  readonly crowd: readonly ForeignClient[];
+  readonly #child: Deno.ChildProcess;
+  readonly #output: ReadableStreamDefaultReader<string>;
+  #hasEnded = false;
+
+  private constructor(
+    child: Deno.ChildProcess,
+    output: ReadableStreamDefaultReader<string>,
+    port: number,
+    crowd: readonly ForeignClient[],
+  ) {
+    this.#child = child;
+    this.#output = output;
+    this.port = port;
+    this.crowd = crowd;
+    void child.status.then(() => this.#hasEnded = true);
+  }
+
+  static async start(limits: Readonly<Record<string, number>> = {}): Promise<AttackedSignal> {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "-A", "--no-lock", "--unstable-kv", "--unstable-net"],
+        new URL("signal_process.ts", import.meta.url).pathname,
+        JSON.stringify(limits),
+        TOKEN,
+      ],
+      env: { NO_COLOR: "1" },
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const { value } = await output.read();
+    const port = Number(value);
+    assert.ok(port > 0, "the server says its port");
+    const crowd = await Promise.all(
+      Array.from({ length: 50 }, () => AttackedSignal.#connect(port)),
+    );
+    await Promise.all(crowd.map((client, i) => client.subscribe(topicOf(i))));
+    return new AttackedSignal(child, output, port, crowd);
+  }
+
+  static #connect(port: number): Promise<ForeignClient> {
+    return ForeignClient.open(`ws://127.0.0.1:${port}`, { headers: AUTHORIZED });
+  }
+
+  client(): Promise<ForeignClient> {
+    return AttackedSignal.#connect(this.port);
+  }
+
+  raw(): Promise<RawWebSocket> {
+    return RawWebSocket.open(this.port, { headers: AUTHORIZED });
+  }
+
+  /** Milliseconds that a message takes through the server and its answer back, median of all. */
+  async medianLatency(rounds: number): Promise<number> {
+    const times: number[] = [];
+    for (let round = 0; round < rounds; round++) times.push(...await this.#relayBetweenAll());
+    times.sort((a, b) => a - b);
+    return times[Math.floor(times.length / 2)] ?? NaN;
+  }
+
+  /** Each of the crowd hears from its neighbour, and hears that alone. */
+  async #relayBetweenAll(): Promise<number[]> {
+    const times: number[] = [];
+    for (let i = 0; i < this.crowd.length; i += 2) {
+      const [ann, bob] = [this.crowd[i]!, this.crowd[i + 1]!];
+      const payload = crypto.getRandomValues(new Uint8Array(64));
+      const there = encodeSignalFrame({ kind: "Relay", topic: topicOf(i + 1), payload });
+      const back = encodeSignalFrame({ kind: "Relay", topic: topicOf(i), payload });
+      const start = performance.now();
+      ann.send(there);
+      assert.deepEqual(await nextOf(bob), new Uint8Array(there));
+      bob.send(back);
+      assert.deepEqual(await nextOf(ann), new Uint8Array(back));
+      times.push(performance.now() - start);
+    }
+    return times;
+  }
+
+  /** Most bytes of the server's process that have been in memory at a time. */
+  peakMemory(): number {
+    const status = Deno.readTextFileSync(`/proc/${this.#child.pid}/status`);
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
+  }
+
+  /**
+   * Remote ports of the connections that the server's side of the system's table has, in whatever
+   * state but FIN-WAIT-2 and TIME-WAIT, in which all was delivered and nothing is kept.
+   */
+  connections(): Set<number> {
+    const remotes = new Set<number>();
+    for (const table of ["tcp", "tcp6"]) {
+      for (const line of Deno.readTextFileSync(`/proc/net/${table}`).split("\n").slice(1)) {
+        const [, local = "", remote = "", state] = line.trim().split(/\s+/);
+        if (portOf(local) === this.port && !FINISHED.includes(state ?? "")) {
+          remotes.add(portOf(remote));
+        }
+      }
+    }
+    return remotes;
+  }
+
+  /** Waits until the system's table has none of `remotes` any more. */
+  async gone(remotes: Iterable<number>, withinMs: number): Promise<void> {
+    const deadline = performance.now() + withinMs;
+    for (const remote of remotes) {
+      while (this.connections().has(remote)) {
+        assert.ok(performance.now() < deadline, "the system's table still has it");
+        // A round trip of the others paces the looking.
+        await this.#relayBetweenAll();
+      }
+    }
+  }
+
+  /** The process runs, all of the crowd are served, and a newcomer is let in. */
+  async stands(): Promise<void> {
+    assert.ok(!this.#hasEnded, "the process runs");
+    await this.#relayBetweenAll();
+    const newcomer = await this.client();
+    await newcomer.settled();
+    newcomer.socket.close();
+    await newcomer.closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { socket } of this.crowd) socket.close();
+    await Promise.all(this.crowd.map(({ closed }) => closed));
+    if (!this.#hasEnded) this.#child.kill("SIGKILL");
+    await this.#child.stdin.abort().catch(() => {});
+    await this.#output.cancel();
+    await this.#child.status;
+  }
+}
+
+function nextOf(member: ForeignClient): Promise<Uint8Array> {
+  const noticed = member.closed.then(({ code }) => {
+    throw new Error(`One of the crowd was closed with ${code}`);
+  });
+  return Promise.race([member.next(), noticed]);
+}
+
+function topicOf(member: number): string {
+  return `crowd ${member}`.padEnd(64, ".");
+}
+
+function portOf(address: string): number {
+  return Number.parseInt(address.slice(address.lastIndexOf(":") + 1), 16);
+}

@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+
+const PATHS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const FLAGS = [
+  ..."--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(" "),
+  ..."--disable-background-networking --disable-component-update --disable-sync".split(" "),
+  "--remote-debugging-port=0",
+];
+const START_WITHIN_MS = 20_000;
+const END_WITHIN_MS = 10_000;
+
+/** Where the browser is on this machine, if it is. */
+export const chromiumPath = PATHS.find((path) => {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+});
+
+interface Answer {
+  readonly id?: number;
+  readonly method?: string;
+  readonly result?: Readonly<Record<string, unknown>>;
+  readonly error?: { readonly message: string };
+}
+
+/** A headless browser with one page, spoken to by the Chrome DevTools Protocol. */
+export class Chromium {
+  readonly #child: Deno.ChildProcess;
+  readonly #folder: string;
+  readonly #errors: ReadableStreamDefaultReader<string>;
+  readonly #socket: WebSocket;
+  readonly #pending = new Map<number, (answer: Answer) => void>();
+  #lastId = 0;
+  #session: string | undefined;
+  #onLoad = () => {};
+
+  private constructor(
+    child: Deno.ChildProcess,
+    folder: string,
+    errors: ReadableStreamDefaultReader<string>,
+    socket: WebSocket,
+  ) {
+    this.#child = child;
+    this.#folder = folder;
+    this.#errors = errors;
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => {
+      const answer: Answer = JSON.parse(data);
+      if (answer.method === "Page.loadEventFired") this.#onLoad();
+      if (answer.id === undefined) return;
+      this.#pending.get(answer.id)?.(answer);
+      this.#pending.delete(answer.id);
+    };
+  }
+
+  /** Starts it and shows `url`. */
+  static async open(url: string): Promise<Chromium> {
+    assert.ok(chromiumPath);
+    const folder = await Deno.makeTempDir({ prefix: "cairn-chromium-" });
+    const child = new Deno.Command(chromiumPath, {
+      args: [...FLAGS, `--user-data-dir=${folder}`, "about:blank"],
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    }).spawn();
+    const errors = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    const timer = setTimeout(() => child.kill("SIGKILL"), START_WITHIN_MS);
+    let said = "";
+    let address: string | undefined;
+    while (address === undefined) {
+      const { done, value } = await errors.read();
+      assert.ok(!done, `Chromium does not start:\n${said}`);
+      said += value;
+      address = /DevTools listening on (ws:\S+)\s/.exec(said)?.[1];
+    }
+    clearTimeout(timer);
+    const socket = new WebSocket(address);
+    await new Promise((resolve) => socket.onopen = resolve);
+    const browser = new Chromium(child, folder, errors, socket);
+    void browser.#readErrors();
+    const { targetId } = await browser.#ask("Target.createTarget", { url: "about:blank" });
+    const { sessionId } = await browser.#ask("Target.attachToTarget", { targetId, flatten: true });
+    assert.ok(typeof sessionId === "string");
+    browser.#session = sessionId;
+    await browser.#ask("Page.enable", {});
+    const loaded = new Promise<void>((resolve) => browser.#onLoad = resolve);
+    await browser.#ask("Page.navigate", { url });
+    await loaded;
+    return browser;
+  }
+
+  /** Runs `script`, an expression, in the page, and returns what it, or its promise, becomes. */
+  async run(script: string): Promise<unknown> {
+    const { result, exceptionDetails } = await this.#ask("Runtime.evaluate", {
+      expression: script,
+      awaitPromise: true,
+      returnByValue: true,
+    });
+    assert.equal(exceptionDetails, undefined, JSON.stringify(exceptionDetails));
+    assert.ok(typeof result === "object" && result !== null);
+    return "value" in result ? result.value : undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), END_WITHIN_MS);
+    const closed = new Promise((resolve) => this.#socket.onclose = resolve);
+    this.#session = undefined;
+    await this.#ask("Browser.close", {});
+    await closed;
+    await this.#child.status;
+    clearTimeout(timer);
+    await this.#errors.cancel();
+    // Processes of its own may still write for a moment.
+    for (let attempt = 0; attempt < 100; attempt++) {
+      const isGone = await Deno.remove(this.#folder, { recursive: true }).then(
+        () => true,
+        (error) => error instanceof Deno.errors.NotFound,
+      );
+      if (isGone) return;
+    }
+  }
+
+  async #readErrors(): Promise<void> {
+    while (!(await this.#errors.read()).done);
+  }
+
+  async #ask(method: string, params: object): Promise<Readonly<Record<string, unknown>>> {
+    const id = ++this.#lastId;
+    const answered = new Promise<Answer>((resolve) => this.#pending.set(id, resolve));
+    const sessionId = this.#session;
+    this.#socket.send(JSON.stringify({ id, method, params, ...(sessionId && { sessionId }) }));
+    const { result = {}, error } = await answered;
+    assert.equal(error, undefined, `${method}: ${error?.message}`);
+    return result;
+  }
+}
