@@ -16,6 +16,7 @@ Deno.test("a peer pairs and links over the second server when the first knows no
   const linked = new Promise((resolve) => alice.on("peerFound", resolve));
   await alice.pairWithPsk(PSK, home.server.peerId);
   await linked;
+  assert.equal(alice.pairings().length, 1);
 });
 
 Deno.test("when a signaling server dies, both sides meet over the other", async () => {
@@ -26,6 +27,7 @@ Deno.test("when a signaling server dies, both sides meet over the other", async 
   const linked = new Promise((resolve) => alice.on("peerFound", resolve));
   await alice.pairWithPsk(PSK, home.server.peerId);
   await linked;
+  assert.equal(alice.pairings().length, 1);
 });
 
 /** Two signaling servers, an always-on server and peers of one temporary folder. */
