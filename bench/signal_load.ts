@@ -100,7 +100,7 @@ async function exchanges(servers: readonly RunningServer[]): Promise<void> {
       rows.map(([name, runs]) => [
         name,
         fixed(median(runs.map(({ count, seconds }) => count / seconds))),
-        spread(runs.map(({ count, serverCpu }) => count / serverCpu)),
+        perCoreSecond(runs),
         fixed(percentile(runs.flatMap(({ times }) => times), 0.5), 2),
         fixed(percentile(runs.flatMap(({ times }) => times), 0.99), 2),
         ...cpuColumns(runs),
@@ -225,7 +225,7 @@ function rateColumns(name: string, runs: readonly Measured[]): string[] {
   return [
     name,
     fixed(median(runs.map(({ count, seconds }) => count / seconds))),
-    spread(runs.map(({ count, serverCpu }) => count / serverCpu)),
+    perCoreSecond(runs),
   ];
 }
 
@@ -236,7 +236,10 @@ function table(title: string, head: readonly string[], rows: readonly (readonly 
 }
 
 /** The median, and between which bounds the runs were. */
-function spread(values: readonly number[]): string {
+function perCoreSecond(runs: readonly Measured[]): string {
+  // The system counts in steps of 10 ms.
+  if (runs.some(({ serverCpu }) => serverCpu < 0.1)) return "too little CPU to tell";
+  const values = runs.map(({ count, serverCpu }) => count / serverCpu);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   return values.length === 1
     ? fixed(median(values))

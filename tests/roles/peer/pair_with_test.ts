@@ -157,11 +157,14 @@ pairTest("is repeated after a lost confirmation, and both end with one secret", 
   deepEqual(scene.secrets().ours, scene.secrets().theirs);
 });
 
-pairTest("asks through one of several signaling servers, and the others only after a while", async (scene) => {
-  await scene.pair(BY_KEY, { hubs: scene.hubs });
-  deepEqual(scene.secrets().ours, scene.secrets().theirs);
-  equal(scene.attempts, 1, "the peer answered through the first");
-});
+pairTest(
+  "asks through one of several signaling servers, and the others only after a while",
+  async (scene) => {
+    await scene.pair(BY_KEY, { hubs: scene.hubs });
+    deepEqual(scene.secrets().ours, scene.secrets().theirs);
+    equal(scene.attempts, 1, "the peer answered through the first");
+  },
+);
 
 pairTest("does not take the deliveries of a link that listens", async (scene) => {
   await scene.pair();
