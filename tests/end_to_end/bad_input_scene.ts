@@ -93,8 +93,8 @@ export class BadInputScene implements AsyncDisposable {
   }
 
   /** `cairn signal`; resolves when it listens. */
-  async signal(): Promise<{ process: CairnProcess; port: number; url: string }> {
-    const process = this.start(["signal", "--listen-addr", `${LOOPBACK}:0`], {
+  async signal(wanted = 0): Promise<{ process: CairnProcess; port: number; url: string }> {
+    const process = this.start(["signal", "--listen-addr", `${LOOPBACK}:${wanted}`], {
       env: { CAIRN_SIGNAL_AUTH_TOKEN: SECRETS.signalToken },
     });
     const { port } = await this.logged(process, /Signaling server listens/);
@@ -127,9 +127,9 @@ export class BadInputScene implements AsyncDisposable {
     throw new Error(`No log record matches ${message}:\n${process.log.all.join("\n")}`);
   }
 
-  /** A peer on the command line. */
-  peer(name: string, server?: ServerProcess): PeerOnCommandLine {
-    return new PeerOnCommandLine(this, `${this.folder}/${name}`, server);
+  /** A peer on the command line, which finds `server` by its address, or else through signaling. */
+  peer(name: string, server?: ServerProcess, signalUrl?: string): PeerOnCommandLine {
+    return new PeerOnCommandLine(this, `${this.folder}/${name}`, server, signalUrl);
   }
 
   /** Peers that are paired with `server`. */
@@ -213,11 +213,12 @@ export class PeerOnCommandLine {
     private readonly scene: BadInputScene,
     readonly folder: string,
     public server: ServerProcess | undefined,
+    private readonly signalUrl: string | undefined,
   ) {}
 
   /** Runs `cairn peer …` to its end. */
   run(verb: string, ...args: readonly string[]): Promise<Ended> {
-    return this.scene.run(this.#args(verb, args));
+    return this.scene.run(this.#args(verb, args), this.#env);
   }
 
   async id(): Promise<string> {
@@ -235,6 +236,7 @@ export class PeerOnCommandLine {
   /** `cairn peer pair` with this key, given in the environment. */
   pairBy(psk: string): Promise<Ended> {
     return this.scene.run(this.#args("pair", ["--peer", this.server?.id ?? ""]), {
+      ...this.#env,
       CAIRN_PSK: psk,
     });
   }
@@ -249,7 +251,7 @@ export class PeerOnCommandLine {
   /** `cairn peer listen --json`, running. */
   listen(...args: readonly string[]): CairnProcess {
     return this.scene.start(this.#args("listen", ["--json", ...args]), {
-      env: { RUST_LOG: "debug" },
+      env: { ...this.#env, RUST_LOG: "debug" },
     });
   }
 
@@ -262,8 +264,16 @@ export class PeerOnCommandLine {
   }
 
   #args(verb: string, args: readonly string[]): string[] {
-    const hint = this.server ? ["--server-url", this.server.linkUrl] : [];
+    const hint = this.signalUrl
+      ? ["--signal", this.signalUrl]
+      : this.server
+      ? ["--server-url", this.server.linkUrl]
+      : [];
     return ["peer", verb, "--data-dir", this.folder, ...hint, ...args];
+  }
+
+  get #env(): Record<string, string> {
+    return this.signalUrl ? { CAIRN_SIGNAL_AUTH_TOKEN: SECRETS.signalToken } : {};
   }
 }
 

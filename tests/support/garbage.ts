@@ -90,3 +90,89 @@ export function brokenCbor(garbage: Garbage): Uint8Array[] {
     ...[1, 16, 34, 300].map((length) => garbage.bytes(length)),
   ];
 }
+
+/** What a port that expects HTTP might be told; none of it is a request that it has to answer. */
+export function brokenHttp(garbage: Garbage, path: string): Uint8Array[] {
+  const local = "host: localhost\r\n";
+  const upgrade = `GET ${path} HTTP/1.1\r\n${local}connection: Upgrade\r\nupgrade: websocket\r\n`;
+  const texts = [
+    "\r\n\r\n\r\n",
+    "GET",
+    "GET / HTTP/1.1\r\n",
+    "GET / HTTP/9.9\r\n\r\n",
+    `GET / HTTP/1.1\r\n${"x".repeat(100_000)}`,
+    `GET /${"a".repeat(50_000)} HTTP/1.1\r\n${local}\r\n`,
+    `GET / HTTP/1.1\r\n${local}${"x: y\r\n".repeat(5_000)}\r\n`,
+    `GET / HTTP/1.1\r\nhost: [\r\n\r\n`,
+    `GET / HTTP/1.1\r\nhost: a b\r\nhost: c\r\n\r\n`,
+    "GET / HTTP/1.1\r\n\r\n",
+    `GET http://[ HTTP/1.1\r\n${local}\r\n`,
+    `GET //[ HTTP/1.1\r\n${local}\r\n`,
+    `GET \\..\\%zz?%00#\u00ff HTTP/1.1\r\n${local}\r\n`,
+    `GET /../../etc/passwd HTTP/1.1\r\n${local}authorization: Bearer\r\n\r\n`,
+    `GET /queues HTTP/1.1\r\n${local}authorization: Bearer ${"\u00ff".repeat(8_000)}\r\n\r\n`,
+    `POST /peers HTTP/1.1\r\n${local}content-length: -1\r\n\r\n`,
+    `POST /peers HTTP/1.1\r\n${local}content-length: 99999999999\r\n\r\nand no more`,
+    `POST /peers HTTP/1.1\r\n${local}transfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n`,
+    `POST /peers HTTP/1.1\r\n${local}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0`,
+    `CONNECT localhost:1 HTTP/1.1\r\n${local}\r\n`,
+    `OPTIONS * HTTP/1.1\r\n${local}\r\n`,
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    `${upgrade}\r\n`,
+    `${upgrade}sec-websocket-version: 7\r\nsec-websocket-key: x\r\n\r\n`,
+    `${upgrade}sec-websocket-version: 13\r\nsec-websocket-key: ${"A".repeat(9_000)}\r\n\r\n`,
+    `${upgradeRequest(path).replace("13", "13\r\nsec-websocket-protocol: ,, ,\u00e9")}`,
+    `${upgradeRequest(path).replace("13", "13\r\nsec-websocket-extensions: a;;=,")}`,
+    `GET ${path} HTTP/1.1\r\n${local}connection: Upgrade\r\nupgrade: h2c\r\n\r\n`,
+  ];
+  return [
+    ...texts.map((text) => utf8(text)),
+    Uint8Array.fromHex("16030100a5010000a10303"), // the beginning of a TLS handshake
+    ...[1, 100, 5_000].map((length) => garbage.bytes(length)),
+  ];
+}
+
+/** A request for a WebSocket that is right in all parts (RFC 6455, section 4.1). */
+export function upgradeRequest(path: string, token?: string): string {
+  return `GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n` +
+    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+    (token === undefined ? "" : `authorization: Bearer ${token}\r\n`) + "\r\n";
+}
+
+/** What may follow an upgrade: frames that break RFC 6455, and sound ones of senseless content. */
+export function brokenWebSocketFrames(garbage: Garbage): Uint8Array[] {
+  const mask = new Uint8Array(4);
+  const frame = (first: number, payload: Uint8Array) => {
+    const { length } = payload;
+    const head = length < 126
+      ? [0x80 | length]
+      : length < 65_536
+      ? [0xfe, length >> 8, length & 0xff]
+      : [0xff, 0, 0, 0, 0, ...u32(length)];
+    return concatBytes(Uint8Array.of(first, ...head), mask, payload);
+  };
+  const [text, binary, close, ping] = [0x81, 0x82, 0x88, 0x89];
+  return [
+    ...[1, 14, 500, 70_000].map((length) => garbage.bytes(length)),
+    Uint8Array.of(binary, 5, 1, 2, 3, 4, 5), // not masked
+    frame(0xf2, garbage.bytes(20)), // all reserved bits
+    frame(0x83, garbage.bytes(20)), // reserved opcodes
+    frame(0x8f, garbage.bytes(20)),
+    frame(0x80, garbage.bytes(20)), // continues nothing
+    concatBytes(frame(0x02, garbage.bytes(20)), frame(binary, garbage.bytes(20))),
+    frame(ping, garbage.bytes(300)), // a control frame that is too long
+    frame(0x09, garbage.bytes(3)), // and one in parts
+    frame(close, Uint8Array.of(1)),
+    frame(close, Uint8Array.of(0, 1, 0xff)),
+    Uint8Array.of(binary, 0xff, 0x7f, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0), // 2^63 - 1
+    Uint8Array.of(binary, 0xff, 0xff, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0),
+    frame(binary, garbage.bytes(65_537)),
+    frame(text, utf8("hello?")),
+    frame(text, Uint8Array.of(0xff, 0xfe)),
+    frame(text, utf8(JSON.stringify({ type: "query", topic: "x".repeat(10_000) }))),
+    concatBytes(...Array.from({ length: 500 }, () => frame(ping, new Uint8Array(0)))),
+    concatBytes(...Array.from({ length: 500 }, () => frame(binary, new Uint8Array(0)))),
+    ...[1, 32, 96, 4_000, 65_535].map((length) => frame(binary, garbage.bytes(length))),
+    ...brokenCbor(garbage).map((bytes) => frame(binary, bytes)),
+  ];
+}

@@ -193,8 +193,11 @@ export class FakeMailbox {
       : known
       ? "message ID was used for another body"
       : this.#refusal(pair, request);
-    if (refusal !== undefined) pair.refused = Math.min(sequenceNumber, pair.refused ?? Infinity);
-    else {
+    if (refusal !== undefined) {
+      if (sequenceNumber > pair.last) {
+        pair.refused = Math.min(sequenceNumber, pair.refused ?? Infinity);
+      }
+    } else {
       if (pair.refused === sequenceNumber) pair.refused = undefined;
       if (!known) this.accepted.push(request);
       pair.bodies.set(toHex(msgId), encryptedPayload);

@@ -138,6 +138,32 @@ Deno.test("Courier loses nothing and uses no key twice, whatever commit a crash 
   ok(survived > 10, `${survived} commits`);
 });
 
+Deno.test("Courier does not take a crash for a rollback, whatever commit it prevents", async () => {
+  let outcome: string | void = "died";
+  let survived = 0;
+  for (; outcome === "died"; survived++) {
+    await using scene = await CourierScene.open();
+    const { mailbox } = scene;
+    // The second is refused for good: the numbers behind it are given anew.
+    mailbox.refuse = ({ encryptedPayload }) =>
+      encryptedPayload.length > 100_000 ? "message too large (240000 bytes)" : undefined;
+    await scene.send("1", LARGE, "3");
+    const { commit, events } = scene.alice;
+    commit.dieAfter(survived);
+    await scene.connect();
+    outcome = await Promise.race([commit.death, events.untilLine("accepted 3")]);
+    await scene.restart();
+    await scene.connect();
+    await untilAllAccepted(scene);
+    await scene.send("4");
+    await untilAllAccepted(scene);
+    equal(mailbox.publications.length, 0, `no new keys after commit ${survived}`);
+    assertNoKeyUsedTwice(mailbox.requests);
+    deepEqual((await scene.read()).texts, ["1", "3", "4"], `commit ${survived}`);
+  }
+  ok(survived > 10, `${survived} commits`);
+});
+
 /** Alice writes five messages and goes back to the state after the third. */
 async function goBack(scene: CourierScene): Promise<void> {
   await scene.connect();
