@@ -61,6 +61,14 @@ export class Outbox {
     for await (const { key, value } of kv.list<Route>({ prefix: ["route"] })) {
       outbox.#routes.set(`${String(key[1])} ${String(key[2])}`, value);
     }
+    for (const { recipient, wire } of [...outbox.#entries.values()].flat()) {
+      const key = `${wire?.server} ${recipient}`;
+      const route = outbox.#routes.get(key);
+      if (!wire || !route || !equalBytes(route.storeId, wire.storeId)) continue;
+      // A crash may have come between the correction of a count and of the numbers beyond it.
+      const highest = Math.max(route.highest, wire.sequence);
+      outbox.#routes.set(key, { ...route, highest });
+    }
     return outbox;
   }
 
