@@ -41,6 +41,8 @@ export interface CourierParts {
   readonly rolledBack: () => Promise<void>;
   /** The servers that this peer is paired with. */
   readonly servers: () => readonly string[];
+  /** Called when a message that this mailbox refused is there for another one to take. */
+  readonly leftToOthers?: (recipient: PeerId) => void;
 }
 
 /**
@@ -233,8 +235,10 @@ export class Courier {
     entry.refusedBy.add(this.server.toString());
     const isLeft = servers().some((server) => !entry.refusedBy.has(server));
     const tooLarge = reason?.startsWith("message too large");
-    if (isLeft && !tooLarge) await outbox.unseal(entry);
-    else await outbox.drop(entry, refusalError(entry.recipient, reason));
+    if (isLeft && !tooLarge) {
+      await outbox.unseal(entry);
+      this.#parts.leftToOthers?.(entry.recipient);
+    } else await outbox.drop(entry, refusalError(entry.recipient, reason));
   }
 
   #onDiskFull(recipient: PeerId): void {

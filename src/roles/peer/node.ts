@@ -225,7 +225,7 @@ export class Node {
     const fate = Promise.withResolvers<void>();
     fate.promise.catch(() => {}).finally(() => this.#sending.delete(entry));
     this.#sending.set(entry, fate);
-    for (const conversation of this.#conversations.values()) conversation.poke(recipient);
+    this.#poke(recipient);
     return { id: formatUuid(entry.id), accepted: fate.promise };
   }
 
@@ -271,6 +271,10 @@ export class Node {
     return server;
   }
 
+  #poke(recipient: PeerId): void {
+    for (const conversation of this.#conversations.values()) conversation.poke(recipient);
+  }
+
   #linkContext() {
     return {
       identity: this.#store.own.identity,
@@ -306,6 +310,7 @@ export class Node {
       host: this.#host,
       rolledBack: () => this.#store.startAfresh(),
       servers: () => this.#store.book.list().map(({ peerId }) => peerId.toString()),
+      leftToOthers: (recipient) => this.#poke(recipient),
       onReady: () => this.#listeners.emit("peerFound", { peerId }),
       onFailure: (error) => {
         this.#lastFailure = error;

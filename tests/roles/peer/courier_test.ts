@@ -295,6 +295,7 @@ courierTest("leaves to another server what that one may still have", async (scen
   await scene.alice.events.untilLine("accepted 1");
   await scene.send("2");
   await mailbox.heard.untilLine("refused 2");
+  await scene.settle();
   pair.cable.cut();
   await conversation.close();
   const second = await connect(scene.alice, other, time, {
