@@ -95,7 +95,12 @@ export class BadInputScene implements AsyncDisposable {
   /** `cairn signal`; resolves when it listens. */
   async signal(wanted = 0): Promise<{ process: CairnProcess; port: number; url: string }> {
     const process = this.start(["signal", "--listen-addr", `${LOOPBACK}:${wanted}`], {
-      env: { CAIRN_SIGNAL_AUTH_TOKEN: SECRETS.signalToken },
+      env: {
+        CAIRN_SIGNAL_AUTH_TOKEN: SECRETS.signalToken,
+        // What is behind the limits on rates is to be reached, too.
+        CAIRN_SIGNAL_MESSAGE_RATE: "100000",
+        CAIRN_SIGNAL_BYTE_RATE: "1GB",
+      },
     });
     const { port } = await this.logged(process, /Signaling server listens/);
     return { process, port: Number(port), url: `ws://${LOOPBACK}:${port}` };
