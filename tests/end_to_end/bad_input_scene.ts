@@ -97,9 +97,11 @@ export class BadInputScene implements AsyncDisposable {
     const process = this.start(["signal", "--listen-addr", `${LOOPBACK}:${wanted}`], {
       env: {
         CAIRN_SIGNAL_AUTH_TOKEN: SECRETS.signalToken,
-        // What is behind the limits on rates is to be reached, too.
+        // Everyone here has one address; what is behind the limits is to be reached, too.
         CAIRN_SIGNAL_MESSAGE_RATE: "100000",
         CAIRN_SIGNAL_BYTE_RATE: "1GB",
+        CAIRN_SIGNAL_CONNECTIONS_PER_ADDRESS: "10000",
+        CAIRN_SIGNAL_CONNECTION_RATE: "100000",
       },
     });
     const { port } = await this.logged(process, /Signaling server listens/);
