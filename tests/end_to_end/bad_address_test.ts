@@ -1,10 +1,10 @@
+import { freePort } from "../support/free_port.ts";
 import { equal, match, rejects } from "node:assert/strict";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 import {
   type BadInputScene,
   badInputTest,
   type Ended,
-  freePort,
   LOOPBACK,
   SECRETS,
   sentenceOf,

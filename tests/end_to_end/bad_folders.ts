@@ -1,5 +1,6 @@
 /** Data folders that were used, small disks to put them on, and ways to look into and damage them. */
 
+import { freePort } from "../support/free_port.ts";
 import { createServer, Node } from "../../src/mod.ts";
 import { utf8 } from "../../src/base/bytes.ts";
 import type { DataFolderKind } from "../../src/roles/data_folder.ts";
@@ -7,7 +8,6 @@ import { DatabaseSync, type SQLOutputValue } from "node:sqlite";
 import {
   type BadInputScene,
   type Ended,
-  freePort,
   LOOPBACK,
   SECRETS,
   serverArgs,

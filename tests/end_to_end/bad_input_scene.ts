@@ -1,5 +1,6 @@
 /** Processes of one temporary folder that are given bad input; what they say is searched for secrets. */
 
+import { freePort } from "../support/free_port.ts";
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { within } from "../support/deadline.ts";
 import { CairnProcess, type ProcessOptions } from "../support/processes.ts";
@@ -313,12 +314,6 @@ export interface LogLine {
 /** A log record of a process that logs JSON lines; `undefined` for another line. */
 export function recordOf(line: string): LogLine | undefined {
   return line.startsWith("{") ? JSON.parse(line) : undefined;
-}
-
-/** A port that was free a moment ago. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: LOOPBACK, port: 0 });
-  return listener.addr.port;
 }
 
 /** Asks again and again until the answer is right, at most until the deadline. */

@@ -1,12 +1,6 @@
+import { freePort } from "../support/free_port.ts";
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import {
-  badInputTest,
-  freePort,
-  recordOf,
-  SECRETS,
-  sentenceOf,
-  serverArgs,
-} from "./bad_input_scene.ts";
+import { badInputTest, recordOf, SECRETS, sentenceOf, serverArgs } from "./bad_input_scene.ts";
 
 badInputTest({
   name: "A peer with a wrong key is told so and when to try again, and then the right key works",

@@ -1,5 +1,6 @@
 /** A signaling server, a server and two peers that talk to one another while all is under fire. */
 
+import { freePort } from "../support/free_port.ts";
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { utf8 } from "../../src/base/bytes.ts";
 import { PeerId } from "../../src/protocol/crypto/peer_id.ts";
@@ -13,7 +14,6 @@ import {
   type BadInputScene,
   badInputTest,
   eventually,
-  freePort,
   LOOPBACK,
   type PeerOnCommandLine,
   recordOf,

@@ -1,3 +1,4 @@
+import { freePort } from "./free_port.ts";
 import { equal } from "node:assert/strict";
 import type { PeerId } from "../../src/mod.ts";
 import type { CrashScene } from "./crash_scene.ts";
@@ -93,10 +94,4 @@ async function linkPort(server: CairnProcess): Promise<number> {
     if (/accepts links/.test(message)) return properties.port;
   }
   throw new Error(`The server did not start: ${server.log.all.join("\n")}`);
-}
-
-/** The management port is not logged, so one is chosen that was free a moment ago. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: LOOPBACK, port: 0 });
-  return listener.addr.port;
 }
