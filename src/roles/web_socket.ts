@@ -37,9 +37,11 @@ export interface ConnectedWebSocket extends TextFrameSocket {
 const MAX_EARLY_FRAMES = 64;
 const MAX_REASON_LENGTH = 123;
 const CONNECT_TIMEOUT = 10_000;
-const NORMAL = 1000;
 const UNSUPPORTED_DATA = 1003;
-const ABNORMAL = 1006;
+/** Close code of what ends in order. */
+export const NORMAL = 1000;
+/** Stands for the lack of a closing handshake. */
+export const ABNORMAL = 1006;
 
 /** What accepted and connected sockets share: events wait for their handlers. */
 export abstract class WaitingSocket implements TextFrameSocket {

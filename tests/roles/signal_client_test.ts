@@ -6,7 +6,8 @@ import { SignalClient, type SignalClientOptions } from "../../src/roles/signal_c
 import { startSignal } from "../../src/roles/signal/run_signal.ts";
 import type { SignalOptions } from "../../src/roles/signal/signal_options.ts";
 import { listen } from "../../src/roles/http.ts";
-import { type AcceptedWebSocket, acceptWebSockets } from "../../src/roles/web_socket_server.ts";
+import type { AcceptedWebSocket } from "../../src/roles/accepted_socket.ts";
+import { acceptWebSockets } from "../../src/roles/web_socket_server.ts";
 import { ForeignClient } from "../support/foreign_client.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 

@@ -1,4 +1,5 @@
-import { concatBytes, u16, u64, utf8 } from "../../src/base/bytes.ts";
+import { utf8 } from "../../src/base/bytes.ts";
+import { clientFrame } from "./client_frames.ts";
 
 /**
  * A WebSocket client that does nothing by itself: it reads only when asked, answers no ping and
@@ -41,12 +42,7 @@ export class RawWebSocket {
 
   /** Sends one frame with the given first byte, masked with zeros. */
   async send(firstByte: number, payload: Uint8Array): Promise<void> {
-    const length = payload.length < 126
-      ? Uint8Array.of(0x80 | payload.length)
-      : payload.length < 65_536
-      ? concatBytes(Uint8Array.of(0x80 | 126), u16(payload.length))
-      : concatBytes(Uint8Array.of(0x80 | 127), u64(payload.length));
-    await this.write(concatBytes(Uint8Array.of(firstByte), length, new Uint8Array(4), payload));
+    await this.write(clientFrame(firstByte, payload));
   }
 
   async write(bytes: Uint8Array): Promise<void> {

@@ -1,8 +1,9 @@
-import type { IncomingMessage, Server } from "node:http";
+import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
 import { RateLimit } from "../../base/rate_limit.ts";
+import type { UpgradeRequest } from "../upgrade_requests.ts";
 import { isOneOf, offeredProtocols, presentedToken } from "./bearer_token.ts";
 import { addressKey, clientAddress, plainAddress, TrustedProxies } from "./client_address.ts";
 import type { SignalLimits, SignalOptions } from "./signal_options.ts";
@@ -90,16 +91,16 @@ export class Admission {
   }
 
   /** What limits count `request` under. */
-  keyOf(request: IncomingMessage): string {
+  keyOf(request: UpgradeRequest): string {
     const { remoteAddress } = request.socket;
     const forwardedFor = request.headers["x-forwarded-for"];
-    const list = Array.isArray(forwardedFor) ? forwardedFor.join(",") : forwardedFor;
+    const list = typeof forwardedFor === "object" ? forwardedFor.join(",") : forwardedFor;
     if (list !== undefined) this.#noticeProxy(remoteAddress);
     return addressKey(clientAddress(remoteAddress, list, this.#proxies));
   }
 
   /** Judges a request that comes from `key`; each judgement counts as an attempt. */
-  judge(request: IncomingMessage, key: string): Refusal | undefined {
+  judge(request: UpgradeRequest, key: string): Refusal | undefined {
     const refusal = this.#judge(request, key);
     if (refusal) this.#options.onRefused(refusal.reason);
     return refusal;
@@ -146,7 +147,7 @@ export class Admission {
     });
   }
 
-  #judge(request: IncomingMessage, key: string): Refusal | undefined {
+  #judge(request: UpgradeRequest, key: string): Refusal | undefined {
     const { limits, host, authTokens, allowQueryToken = false } = this.#options;
     if (this.isDraining) return REFUSALS.draining;
     if (!this.#rate.take(key, host.monotonic())) return REFUSALS.rate;
@@ -176,7 +177,7 @@ export class Admission {
  * True for a client that cannot read the status of a refused handshake but can read a close code: a
  * page offers the subprotocol, and cannot send the header.
  */
-export function readsCloseCodes(request: IncomingMessage): boolean {
+export function readsCloseCodes(request: UpgradeRequest): boolean {
   return request.headers.authorization === undefined &&
     offeredProtocols(request).includes(SIGNAL_PROTOCOL);
 }

@@ -1,12 +1,12 @@
-import type { IncomingHttpHeaders } from "node:http";
 import { equalSecret, fromBase64Url, fromUtf8, utf8 } from "../../base/bytes.ts";
+import type { RequestHeaders } from "../../protocol/web_socket_handshake.ts";
 
 /** Stands in front of the token in the list of subprotocols, for clients that set no headers. */
 const SUBPROTOCOL = "cairn.bearer.";
 
 /** What a WebSocket handshake says. */
 export interface Handshake {
-  readonly headers: IncomingHttpHeaders;
+  readonly headers: RequestHeaders;
   readonly url?: string | undefined;
 }
 

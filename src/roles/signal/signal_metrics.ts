@@ -1,7 +1,7 @@
 import type { JsonRequest } from "../../protocol/signal/json_dialect.ts";
 import type { SignalFrame } from "../../protocol/signal/signal_frame.ts";
 import { type Counter, MetricsRegistry } from "../metrics.ts";
-import type { DropReason } from "../web_socket_server.ts";
+import type { DropReason } from "../accepted_socket.ts";
 import { REFUSAL_REASONS, type RefusalReason } from "./admission.ts";
 
 const MESSAGE_KINDS = ["Subscribe", "Unsubscribe", "Relay", "publish", "announce", "query"];

@@ -16,7 +16,8 @@ import {
   encodeSignalFrame,
 } from "../../protocol/signal/signal_frame.ts";
 import { TopicRouter } from "../../protocol/signal/topic_router.ts";
-import type { AcceptedWebSocket } from "../web_socket_server.ts";
+import { EncodedMessage } from "../../protocol/web_socket_frames.ts";
+import type { AcceptedWebSocket } from "../accepted_socket.ts";
 import type { MessageDrop, SignalMetrics } from "./signal_metrics.ts";
 import { BURST_SECONDS, type SignalLimits } from "./signal_options.ts";
 
@@ -131,9 +132,7 @@ export class Switchboard {
     return false;
   }
 
-  #route(member: Member, received: Uint8Array): void {
-    // One copy for all listeners: a view would keep the whole chunk it was read in from being freed.
-    const bytes = received.slice();
+  #route(member: Member, bytes: Uint8Array): void {
     const canonical = decodeCanonicalFrame(bytes);
     let frame;
     try {
@@ -150,10 +149,21 @@ export class Switchboard {
       case "Unsubscribe":
         return this.#router.unsubscribe(socket, frame.topic);
       case "Relay":
-        this.#deliver(socket, frame.topic, () => canonical ? bytes : encodeSignalFrame(frame));
-        // Whoever asks for the topic in JSON later gets the newest.
-        this.#records?.publish(member.key, frame.topic, frame.payload, this.#host.monotonic());
+        // One copy for all: a view would keep the whole chunk it was read in from being freed.
+        return this.#relay(
+          member,
+          frame.topic,
+          EncodedMessage.binary(canonical ? bytes : encodeSignalFrame(frame)),
+          frame.payload.length,
+        );
     }
+  }
+
+  /** Relays a frame, which ends with its payload; who asks for the topic in JSON later gets that. */
+  #relay(member: Member, topic: string, message: EncodedMessage, payloadLength: number): void {
+    this.#deliver(member.socket, topic, message);
+    const payload = message.payload.subarray(message.payload.length - payloadLength);
+    this.#records?.publish(member.key, topic, payload, this.#host.monotonic());
   }
 
   #subscribe(member: Member, topic: string): void {
@@ -163,11 +173,10 @@ export class Switchboard {
     else if (outcome === "topic-full") this.#metrics.dropped("topic full");
   }
 
-  #deliver(sender: AcceptedWebSocket, topic: string, encode: () => Uint8Array): void {
-    let encoded: Uint8Array | undefined;
+  #deliver(sender: AcceptedWebSocket, topic: string, message: EncodedMessage): void {
     let listeners = 0;
     for (const listener of this.#router.relay(sender, topic)) {
-      listener.send(encoded ??= encode());
+      listener.sendEncoded(message);
       listeners++;
     }
     this.#metrics.delivered(listeners);
@@ -192,7 +201,8 @@ export class Switchboard {
     }
     if (kind === "publish") {
       const { payload } = request;
-      this.#deliver(socket, topic, () => encodeSignalFrame({ kind: "Relay", topic, payload }));
+      const frame = encodeSignalFrame({ kind: "Relay", topic, payload });
+      this.#deliver(socket, topic, EncodedMessage.binary(frame));
     }
     if (!this.#records) {
       this.#metrics.dropped("records off");

@@ -1,0 +1,65 @@
+import type { Buffer } from "node:buffer";
+import type { Server } from "node:http";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { parseUpgradeHead, type RequestHeaders } from "../protocol/web_socket_handshake.ts";
+
+/** Longer heads are for node:http to accept or to refuse. */
+const MAX_HEAD_LENGTH = 8_192;
+const HEAD_END = "\r\n\r\n";
+
+/** A request for an upgrade; an `IncomingMessage` is one too. */
+export interface UpgradeRequest {
+  readonly url?: string | undefined;
+  readonly headers: RequestHeaders;
+  readonly socket: { readonly remoteAddress?: string | undefined };
+}
+
+/** Takes over the connection of a request; `rest` is what came behind the head. */
+export type UpgradeListener = (request: UpgradeRequest, connection: Socket, rest: Buffer) => void;
+
+/**
+ * Finds requests for a WebSocket on the connections of an HTTP server. Nearly all come whole and
+ * first on their connection, and are read here, where they cost a fraction; whatever else comes
+ * goes on to node:http, which hands over what it finds to be an upgrade after all.
+ */
+export function onUpgradeRequest(server: Server, listener: UpgradeListener): void {
+  const isTls = server.listenerCount("secureConnection") > 0;
+  const event = isTls ? "secureConnection" : "connection";
+  // With its first listener of this event node:http begins to read from a connection.
+  const [readByHttp, ...others] = server.listeners(event);
+  server.removeAllListeners(event);
+  for (const other of others) server.on(event, (connection) => other.call(server, connection));
+  server.on(event, (connection: Socket) => {
+    if (connection.destroyed) return;
+    firstBytes(connection, server.headersTimeout, (bytes) => {
+      const end = bytes.indexOf(HEAD_END);
+      const head = end > 0 && end <= MAX_HEAD_LENGTH
+        ? parseUpgradeHead(bytes.toString("latin1", 0, end))
+        : undefined;
+      if (head) {
+        const { url, headers } = head;
+        const rest = bytes.subarray(end + HEAD_END.length);
+        return listener({ url, headers, socket: connection }, connection, rest);
+      }
+      connection.unshift(bytes);
+      readByHttp?.call(server, connection);
+    });
+  });
+  server.on("upgrade", (request, connection: Duplex, rest: Buffer) => {
+    if (connection instanceof Socket) listener(request, connection, rest);
+    else connection.destroy();
+  });
+}
+
+/** Hands over what comes first; a connection on which nothing does within `timeout` is ended. */
+function firstBytes(connection: Socket, timeout: number, take: (bytes: Buffer) => void): void {
+  const giveUp = () => connection.destroy();
+  connection.setTimeout(timeout, giveUp);
+  connection.on("end", giveUp);
+  connection.once("data", (bytes: Buffer) => {
+    connection.setTimeout(0, giveUp);
+    connection.off("end", giveUp);
+    take(bytes);
+  });
+}
