@@ -44,6 +44,8 @@ export function onUpgradeRequest(server: Server, listener: UpgradeListener): voi
       }
       connection.unshift(bytes);
       readByHttp?.call(server, connection);
+      // At once, or what comes next is read before it.
+      connection.read();
     });
   });
   server.on("upgrade", (request, connection: Duplex, rest: Buffer) => {

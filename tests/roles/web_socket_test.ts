@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { utf8 } from "../../src/base/bytes.ts";
 import { type HttpListener, listen } from "../../src/roles/http.ts";
 import {
   type CloseInfo,
@@ -13,6 +14,7 @@ import {
   type UpgradeHandler,
   type WebSocketAcceptor,
 } from "../../src/roles/web_socket_server.ts";
+import { clientFrame } from "../support/client_frames.ts";
 import { RawWebSocket } from "../support/raw_web_socket.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
@@ -183,6 +185,98 @@ Deno.test("the subprotocol that the handler names is the client's", async () => 
   (await accepted).destroy();
 });
 
+Deno.test("frames that come in one piece with the handshake are read after it", async () => {
+  await using server = await startServer();
+  const accepted = server.nextSocket();
+  using raw = await RawWebSocket.open(server.port, { behind: clientFrame(BINARY, utf8("early")) });
+  assert.match(raw.response, /^HTTP\/1\.1 101 /);
+  assert.deepEqual(await nextFrame(await accepted), utf8("early"));
+});
+
+for (const tls of [false, true]) {
+  Deno.test({
+    name: `a handshake that comes byte by byte over ${tls ? "TLS" : "TCP"} is completed too`,
+    ignore: tls && !hasOpenssl,
+    fn: async () => {
+      await using certificate = tls ? await makeSelfSigned() : undefined;
+      await using server = await startServer({}, undefined, certificate);
+      const accepted = server.nextSocket();
+      using raw = await RawWebSocket.open(server.port, {
+        ...(certificate && { caCerts: [certificate.cert] }),
+        pieces: 1,
+        behind: clientFrame(BINARY, utf8("early")),
+      });
+      assert.match(raw.response, /^HTTP\/1\.1 101 /);
+      assert.deepEqual(await nextFrame(await accepted), utf8("early"));
+    },
+  });
+}
+
+Deno.test("a connection that a proxy used for a page before may become a WebSocket", async () => {
+  await using server = await startServer();
+  const accepted = server.nextSocket();
+  using raw = await RawWebSocket.open(server.port, {
+    before: "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+  });
+  assert.match(raw.response, /^HTTP\/1\.1 404 .*\r\n\r\nHTTP\/1\.1 101 /s);
+  const received = nextFrame(await accepted);
+  await raw.send(BINARY, utf8("kept alive"));
+  assert.deepEqual(await received, utf8("kept alive"));
+});
+
+for (const tls of [false, true]) {
+  Deno.test({
+    name: `pages are served beside WebSockets over ${tls ? "TLS" : "TCP"}, long heads too`,
+    ignore: tls && !hasOpenssl,
+    fn: async () => {
+      await using certificate = tls ? await makeSelfSigned() : undefined;
+      await using server = await startServer({}, undefined, certificate, 418);
+      using client = Deno.createHttpClient({ caCerts: certificate ? [certificate.cert] : [] });
+      const url = server.url.replace(/^ws/, "http");
+      for (const method of ["GET", "POST"]) {
+        const body = method === "POST" ? { body: new Uint8Array(200_000) } : {};
+        const headers = { "x-long": "x".repeat(method === "POST" ? 1 : 12_000) };
+        const response = await fetch(url, { client, method, headers, ...body });
+        assert.equal(response.status, 418);
+        await response.body?.cancel();
+      }
+    },
+  });
+}
+
+Deno.test("a client that breaks the rules is told which", async () => {
+  await using server = await startServer({ maxFrameBytes: 1_000 });
+  const breaches: [code: number, ...frames: Uint8Array[]][] = [
+    [1002, clientFrame(BINARY, utf8("x"), { mask: null })],
+    [1002, clientFrame(0xc2, utf8("x"))],
+    [1002, clientFrame(0x83, utf8("x"))],
+    [1002, clientFrame(0x80, utf8("x"))],
+    [1002, clientFrame(0x88, Uint8Array.of(0x03, 0xed))],
+    [1007, clientFrame(0x81, Uint8Array.of(0xc0, 0x80))],
+    [1009, clientFrame(0x02, new Uint8Array(600)), clientFrame(0x80, new Uint8Array(600))],
+  ];
+  for (const [code, ...frames] of breaches) {
+    const accepted = server.nextSocket();
+    using raw = await RawWebSocket.open(server.port);
+    const closed = nextClose(await accepted);
+    for (const frame of frames) await raw.write(frame);
+    assert.deepEqual(await raw.read(4), Uint8Array.of(0x88, 2, code >> 8, code & 0xff));
+    assert.equal((await raw.readToEnd()).end, "closed");
+    await raw.send(0x88, new Uint8Array(0));
+    await raw.finish();
+    assert.equal((await closed).code, 1006);
+  }
+});
+
+Deno.test("all that is sent in one turn leaves as one write", async () => {
+  await using server = await startServer();
+  const accepted = server.nextSocket();
+  using raw = await RawWebSocket.open(server.port);
+  const socket = await accepted;
+  for (let i = 0; i < 100; i++) socket.sendText("0123456789");
+  assert.equal((await raw.read(2_000)).length, 1_200);
+});
+
 Deno.test("an upgrade that is no WebSocket handshake gets an HTTP error", async () => {
   await using server = await startServer();
   for (const headers of [{ "sec-websocket-version": "7" }, { "sec-websocket-key": "short" }]) {
@@ -224,6 +318,43 @@ for (const tls of [false, true]) {
     },
   });
 }
+
+Deno.test("a reader that is slow but reads gets everything, in order", async () => {
+  await using server = await startServer({ maxBufferedBytes: 64_000_000 });
+  const { near, far } = await server.pair();
+  const lengths = Array.from({ length: 3_000 }, (_, i) => [3, 70_000, 200, 9_000][i % 4]!);
+  const all = Promise.withResolvers<void>();
+  let count = 0;
+  near.onFrame = (frame) => {
+    assert.equal(frame.length, lengths[count]);
+    assert.equal(frame[0], count % 256);
+    if (++count === lengths.length) all.resolve();
+  };
+  for (const [i, length] of lengths.entries()) {
+    far.send(new Uint8Array(length).fill(i));
+    if (i % 100 === 0) await eventLoopTurn();
+  }
+  assert.ok(far.bufferedBytes > 0, "it could not all leave at once");
+  await all.promise;
+  assert.equal(far.bufferedBytes, 0);
+  await closeBoth(near, far);
+});
+
+Deno.test("many small messages to a reader that stalls are not free", async () => {
+  await using server = await startServer({ maxBufferedBytes: 100_000 });
+  const accepted = server.nextSocket();
+  using _stalled = await RawWebSocket.open(server.port);
+  const socket = await accepted;
+  let ended = false;
+  socket.onClose = () => ended = true;
+  let sent = 0;
+  for (; !ended && sent < 100; sent++) {
+    for (let i = 0; i < 1_000; i++) socket.send(new Uint8Array(0));
+    await eventLoopTurn();
+  }
+  assert.ok(ended);
+  assert.ok(sent < 100);
+});
 
 Deno.test("who answers no ping is reset, who does stays", async () => {
   await using server = await startServer({ pingInterval: 20 });

@@ -1,27 +1,50 @@
-import { utf8 } from "../../src/base/bytes.ts";
+import { concatBytes, utf8 } from "../../src/base/bytes.ts";
 import { clientFrame } from "./client_frames.ts";
+
+export interface RawOptions {
+  /** Certificates to trust; with them, over TLS. */
+  readonly caCerts?: string[];
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A request to make on the same connection first. */
+  readonly before?: string;
+  /** What to send together with the handshake. */
+  readonly behind?: Uint8Array;
+  /** Sends so many bytes at a time. Default all. */
+  readonly pieces?: number;
+}
 
 /**
  * A WebSocket client that does nothing by itself: it reads only when asked, answers no ping and
  * sends whatever bytes a test wants (RFC 6455).
  */
 export class RawWebSocket {
-  readonly #connection: Deno.Conn;
+  readonly #connection: Deno.TcpConn | Deno.TlsConn;
   /** Status line and headers with which the server answered. */
   readonly response: string;
 
-  private constructor(connection: Deno.Conn, response: string) {
+  private constructor(connection: Deno.TcpConn | Deno.TlsConn, response: string) {
     this.#connection = connection;
     this.response = response;
   }
 
-  static async open(
-    port: number,
-    options: { caCerts?: string[]; headers?: Record<string, string> } = {},
-  ): Promise<RawWebSocket> {
-    const connection = options.caCerts
-      ? await Deno.connectTls({ hostname: "localhost", port, caCerts: options.caCerts })
+  static async open(port: number, options: RawOptions = {}): Promise<RawWebSocket> {
+    const { caCerts, before = "", behind = new Uint8Array(0), pieces = Infinity } = options;
+    const connection = caCerts
+      ? await Deno.connectTls({ hostname: "localhost", port, caCerts })
       : await Deno.connect({ hostname: "127.0.0.1", port });
+    let response = "";
+    const readHead = async () => {
+      const byte = new Uint8Array(1);
+      const start = response.length;
+      while (!response.endsWith("\r\n\r\n") || response.length === start) {
+        if (await connection.read(byte) === null) break;
+        response += String.fromCharCode(byte[0]!);
+      }
+    };
+    if (before) {
+      await connection.write(utf8(before));
+      await readHead();
+    }
     const headers = {
       "host": "localhost",
       "connection": "Upgrade",
@@ -31,12 +54,11 @@ export class RawWebSocket {
       ...options.headers,
     };
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-    await connection.write(utf8(`GET / HTTP/1.1\r\n${lines.join("")}\r\n`));
-    let response = "";
-    const byte = new Uint8Array(1);
-    while (!response.endsWith("\r\n\r\n") && await connection.read(byte) !== null) {
-      response += String.fromCharCode(byte[0]!);
+    const request = concatBytes(utf8(`GET / HTTP/1.1\r\n${lines.join("")}\r\n`), behind);
+    for (let at = 0; at < request.length; at += pieces) {
+      await connection.write(request.subarray(at, at + pieces));
     }
+    await readHead();
     return new RawWebSocket(connection, response);
   }
 
@@ -49,6 +71,12 @@ export class RawWebSocket {
     for (let sent = 0; sent < bytes.length;) {
       sent += await this.#connection.write(bytes.subarray(sent));
     }
+  }
+
+  /** What comes next, at most so many bytes. */
+  async read(most: number): Promise<Uint8Array> {
+    const buffer = new Uint8Array(most);
+    return buffer.subarray(0, await this.#connection.read(buffer) ?? 0);
   }
 
   /** Reads to the end, however it comes: `reset` when the server broke the connection off. */
@@ -67,6 +95,11 @@ export class RawWebSocket {
       if (error instanceof Deno.errors.UnexpectedEof) return { length, end: "closed" };
       throw error;
     }
+  }
+
+  /** Says at the TCP level that nothing more will be sent. */
+  finish(): Promise<void> {
+    return this.#connection.closeWrite();
   }
 
   close(): void {
