@@ -10,6 +10,7 @@ import {
   PING_FRAME,
 } from "../protocol/web_socket_frames.ts";
 import { FrameReader, TOO_BIG } from "../protocol/web_socket_reader.ts";
+import type { DeadlineQueue } from "./deadline_queue.ts";
 import {
   ABNORMAL,
   type CloseInfo,
@@ -23,7 +24,6 @@ import {
 const QUEUED_OVERHEAD = 256;
 /** Frames that wait are joined up to this length, so that they cost one call of the system. */
 const MAX_WRITE_LENGTH = 65_536;
-const CLOSE_TIMEOUT = 2_000;
 
 /** Bounds of one accepted socket. */
 export interface SocketLimits {
@@ -55,6 +55,8 @@ export interface AcceptedWebSocket extends TextFrameSocket {
 export interface SocketSurroundings {
   readonly limits: SocketLimits;
   readonly writes: WriteTurn;
+  /** Sockets that wait for the client's part of the end; late ones are destroyed. */
+  readonly leaving: DeadlineQueue<AcceptedSocket>;
   onDrop(reason: DropReason): void;
   /** Ends a connection at once, so that neither side keeps anything that waits in it. */
   reset(connection: Socket): void;
@@ -77,7 +79,6 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
   #unansweredPings = 0;
   #dropReason: DropReason | undefined;
   #closed: CloseInfo | undefined;
-  #closeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(connection: Socket, around: SocketSurroundings) {
     super();
@@ -127,7 +128,7 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
     if (this.#state !== "open") return;
     this.#state = "closing";
     this.#write(encodeClose(code, shortReason(reason)));
-    this.#expectEnd();
+    this.#around.leaving.add(this);
   }
 
   destroy(): void {
@@ -150,7 +151,9 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
         this.#connection.write(bytes, this.#onTaken);
       }
     }
-    if (this.#state === "finishing" && this.#queue.length === 0) this.#connection.end();
+    const isAllWritten = this.#state === "finishing" && this.#queue.length === 0;
+    // Ending what has been ended makes an error, which nobody sees but which costs.
+    if (isAllWritten && !this.#connection.writableEnded) this.#connection.end();
   }
 
   #receive(bytes: Uint8Array): void {
@@ -213,24 +216,19 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
 
   /** Ends the connection when what waits is written, and for the remote's part waits a little. */
   #finish(): void {
-    if (this.#state === "ended") return;
+    if (this.#state === "ended" || this.#state === "finishing") return;
     this.#state = "finishing";
     this.#around.writes.add(this);
-    this.#expectEnd();
+    this.#around.leaving.add(this);
   }
 
   #onEnd(): void {
-    clearTimeout(this.#closeTimer);
+    this.#around.leaving.delete(this);
     this.#state = "ended";
     this.#queue = [];
     this.#around.onEnd(this);
     const { code, reason } = this.#closed ?? { code: ABNORMAL, reason: "" };
     this.end({ code, reason: this.#dropReason ?? reason });
-  }
-
-  #expectEnd(): void {
-    const { closeTimeout = CLOSE_TIMEOUT } = this.#around.limits;
-    this.#closeTimer ??= setTimeout(() => this.destroy(), closeTimeout);
   }
 
   #drop(reason: DropReason): void {

@@ -3,6 +3,7 @@ import type { Server } from "node:http";
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { parseUpgradeHead, type RequestHeaders } from "../protocol/web_socket_handshake.ts";
+import { DeadlineQueue } from "./deadline_queue.ts";
 
 /** Longer heads are for node:http to accept or to refuse. */
 const MAX_HEAD_LENGTH = 8_192;
@@ -19,7 +20,8 @@ export interface UpgradeRequest {
 export type UpgradeListener = (request: UpgradeRequest, connection: Socket, rest: Buffer) => void;
 
 /**
- * Finds requests for a WebSocket on the connections of an HTTP server. Nearly all come whole and
+ * Finds requests for a WebSocket on the connections of an HTTP server, on which the first bytes must
+ * come within its `headersTimeout`. Nearly all come whole and
  * first on their connection, and are read here, where they cost a fraction; whatever else comes
  * goes on to node:http, which hands over what it finds to be an upgrade after all.
  */
@@ -30,9 +32,10 @@ export function onUpgradeRequest(server: Server, listener: UpgradeListener): voi
   const [readByHttp, ...others] = server.listeners(event);
   server.removeAllListeners(event);
   for (const other of others) server.on(event, (connection) => other.call(server, connection));
+  const waiting = new DeadlineQueue<Socket>(server.headersTimeout, (late) => late.destroy());
   server.on(event, (connection: Socket) => {
     if (connection.destroyed) return;
-    firstBytes(connection, server.headersTimeout, (bytes) => {
+    firstBytes(connection, waiting, (bytes) => {
       const end = bytes.indexOf(HEAD_END);
       const head = end > 0 && end <= MAX_HEAD_LENGTH
         ? parseUpgradeHead(bytes.toString("latin1", 0, end))
@@ -54,14 +57,21 @@ export function onUpgradeRequest(server: Server, listener: UpgradeListener): voi
   });
 }
 
-/** Hands over what comes first; a connection on which nothing does within `timeout` is ended. */
-function firstBytes(connection: Socket, timeout: number, take: (bytes: Buffer) => void): void {
-  const giveUp = () => connection.destroy();
-  connection.setTimeout(timeout, giveUp);
-  connection.on("end", giveUp);
-  connection.once("data", (bytes: Buffer) => {
-    connection.setTimeout(0, giveUp);
-    connection.off("end", giveUp);
+/** Hands over what comes first on a connection, while that is waited for. */
+function firstBytes(
+  connection: Socket,
+  waiting: DeadlineQueue<Socket>,
+  take: (bytes: Buffer) => void,
+): void {
+  const leave = () => {
+    waiting.delete(connection);
+    connection.off("data", begin).off("end", giveUp).off("close", leave);
+  };
+  const begin = (bytes: Buffer) => {
+    leave();
     take(bytes);
-  });
+  };
+  const giveUp = () => connection.destroy();
+  waiting.add(connection);
+  connection.on("data", begin).on("end", giveUp).on("close", leave);
 }

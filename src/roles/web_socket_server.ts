@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { type Server, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import { utf8 } from "../base/bytes.ts";
 import {
   ACCEPT_SUFFIX,
   checkHandshake,
@@ -14,6 +15,7 @@ import {
   type SocketLimits,
   WriteTurn,
 } from "./accepted_socket.ts";
+import { DeadlineQueue } from "./deadline_queue.ts";
 import { onUpgradeRequest, type UpgradeRequest } from "./upgrade_requests.ts";
 
 const GOING_AWAY = 1001;
@@ -56,6 +58,7 @@ export function acceptWebSockets(options: {
 }): WebSocketAcceptor {
   const { server, limits, handler, onDrop = () => {} } = options;
   const { maxSockets = 16_384, pingInterval = 25_000, decisionTimeout = 10_000 } = limits;
+  const { closeTimeout = 2_000 } = limits;
   const sockets = new Set<AcceptedSocket>();
   /** Connections that wait for a decision, each with what ends the wait. */
   const pending = new Map<Socket, () => void>();
@@ -65,6 +68,7 @@ export function acceptWebSockets(options: {
     limits,
     onDrop,
     writes: new WriteTurn(),
+    leaving: new DeadlineQueue<AcceptedSocket>(closeTimeout, (late) => late.destroy()),
     reset: resetOf(server),
     onEnd: (socket: AcceptedSocket) => void sockets.delete(socket),
   };
@@ -88,7 +92,7 @@ export function acceptWebSockets(options: {
       const { key, offered } = handshake;
       const chosen = protocol !== undefined && offered.includes(protocol) ? protocol : undefined;
       const proof = createHash("sha1").update(key + ACCEPT_SUFFIX).digest("base64");
-      connection.write(switchingProtocols(proof, chosen), "latin1");
+      connection.write(utf8(switchingProtocols(proof, chosen)));
       const socket = new AcceptedSocket(connection, around);
       sockets.add(socket);
       pinger.start();
