@@ -111,6 +111,13 @@ export interface ConnectOptions {
   readonly timeout?: number;
 }
 
+/** Opens one WebSocket, or rejects with the reason of `attempt` or a {@linkcode CairnError}. */
+export type Dial = (
+  target: URL,
+  options: ConnectOptions,
+  attempt: AbortSignal,
+) => Promise<ConnectedWebSocket>;
+
 /**
  * Opens a WebSocket to `url` (`ws://` or `wss://`).
  *
@@ -127,7 +134,6 @@ export async function connectWebSocket(
   }
   target.hash = "";
   const { timeout = CONNECT_TIMEOUT, signal } = options;
-  const trust = options.caCerts && Deno.createHttpClient({ caCerts: [...options.caCerts] });
   const attempt = new AbortController();
   const giveUp = () => attempt.abort(new CairnError("closed", "The connection was given up"));
   const timer = setTimeout(() => {
@@ -137,148 +143,36 @@ export async function connectWebSocket(
   signal?.addEventListener("abort", giveUp);
   if (signal?.aborted) giveUp();
   try {
-    return await open(target, options, trust, attempt.signal);
-  } catch (error) {
-    trust?.close();
-    throw error;
+    const dial = await platformDial();
+    attempt.signal.throwIfAborted();
+    return await dial(target, options, attempt.signal);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", giveUp);
   }
 }
 
-function open(
-  target: URL,
-  options: ConnectOptions,
-  trust: Deno.HttpClient | undefined,
-  attempt: AbortSignal,
-): Promise<ConnectedSocket> {
-  return new Promise((resolve, reject) => {
-    attempt.throwIfAborted();
-    const protocols = [...options.protocols ?? []];
-    const headers = { ...options.headers };
-    const webSocket = options.headers || trust
-      ? new WebSocket(target, { protocols, headers, ...(trust && { client: trust }) })
-      : new WebSocket(target, protocols);
-    webSocket.binaryType = "arraybuffer";
-    const abort = () => {
-      release();
-      webSocket.close();
-      reject(attempt.reason);
-    };
-    const release = () => {
-      webSocket.onopen = webSocket.onerror = null;
-      attempt.removeEventListener("abort", abort);
-    };
-    attempt.addEventListener("abort", abort);
-    webSocket.onopen = () => {
-      release();
-      resolve(new ConnectedSocket(webSocket, trust));
-    };
-    webSocket.onerror = (event) => {
-      release();
-      const detail = event instanceof ErrorEvent ? event.message : "";
-      explainFailure(target, detail, { headers, trust, attempt }).then(reject, reject);
-    };
-  });
+/** A page has only the WebSocket of its browser; it sets no headers and does not say why it fails. */
+async function platformDial(): Promise<Dial> {
+  return "Deno" in globalThis
+    ? (await import("./web_socket_client.ts")).dial
+    : (await import("./browser_web_socket.ts")).dial;
 }
 
-class ConnectedSocket extends WaitingSocket implements ConnectedWebSocket {
-  readonly #webSocket: WebSocket;
-
-  constructor(webSocket: WebSocket, trust: Deno.HttpClient | undefined) {
-    super();
-    this.#webSocket = webSocket;
-    webSocket.onmessage = ({ data }) => {
-      if (typeof data === "string") this.receiveText(data);
-      else this.receiveFrame(new Uint8Array(data));
-    };
-    webSocket.onclose = ({ code, reason }) => {
-      trust?.close();
-      this.end({ code: code || ABNORMAL, reason });
-    };
-  }
-
-  get bufferedBytes(): number {
-    return this.#webSocket.bufferedAmount;
-  }
-
-  get protocol(): string {
-    return this.#webSocket.protocol;
-  }
-
-  send(frame: Uint8Array<ArrayBuffer>): void {
-    this.#webSocket.send(frame);
-  }
-
-  sendText(text: string): void {
-    this.#webSocket.send(text);
-  }
-
-  close(code = NORMAL, reason = ""): void {
-    // The built-in WebSocket lets clients say 1000 and the range of applications only.
-    const allowed = code === NORMAL || code >= 3000 && code <= 4999 ? code : NORMAL;
-    this.#webSocket.close(allowed, shortReason(reason));
-  }
-
-  destroy(): void {
-    this.#webSocket.close();
-    this.end({ code: ABNORMAL, reason: "" });
-  }
+/** What a client says when it closes: beside 1000 browsers allow the range of applications only. */
+export function clientCloseCode(code: number): number {
+  return code >= 3000 && code <= 4999 ? code : NORMAL;
 }
 
-/** Puts a failed handshake into a sentence. */
-async function explainFailure(
-  target: URL,
-  detail: string,
-  context: {
-    readonly headers: Readonly<Record<string, string>>;
-    readonly trust: Deno.HttpClient | undefined;
-    readonly attempt: AbortSignal;
-  },
-): Promise<CairnError> {
-  const status = /status code: (\d+)/.exec(detail)?.[1];
-  if (status !== undefined) return refusal(target, Number(status));
-  if (/connect error|lookup/.test(detail)) {
-    return unreachable(target, "is not reachable; check the address and that the server runs");
-  }
-  if (target.protocol === "ws:") {
-    return unreachable(target, "does not speak WebSocket; if it uses TLS, write wss://");
-  }
-  // Over TLS the handshake's own error says nothing, whether the certificate or the token failed.
-  const { headers, trust, attempt } = context;
-  const page = new URL(target);
-  page.protocol = "https:";
-  try {
-    const response = await fetch(page, {
-      headers: { ...headers },
-      redirect: "manual",
-      signal: attempt,
-      ...(trust && { client: trust }),
-    });
-    await response.body?.cancel();
-    return refusal(target, response.status);
-  } catch (error) {
-    if (attempt.aborted) throw attempt.reason;
-    const reason = error instanceof Error ? `${error.message} ${error.cause ?? ""}` : "";
-    const certificate = /invalid peer certificate: ([^\n]+)/.exec(reason)?.[1];
-    return certificate === undefined
-      ? unreachable(target, "does not speak TLS; check the address, or write ws://")
-      : unreachable(
-        target,
-        `has a certificate that this machine does not trust (${certificate}); use one of a known ` +
-          "authority that names this host, or add its authority to the trusted ones",
-      );
-  }
-}
-
-function refusal(target: URL, status: number): CairnError {
+/** Says why a server refused the handshake with an HTTP status. */
+export function refusal(target: URL, status: number): CairnError {
   return status === 401 || status === 403
     ? new CairnError("refused", `${originOf(target)} refused the token (HTTP status ${status})`)
     : unreachable(target, `does not accept WebSockets at ${target.pathname} (status ${status})`);
 }
 
-function unreachable(target: URL, sentence: string): CairnError {
+/** Says of a server what it does or does not. */
+export function unreachable(target: URL, sentence: string): CairnError {
   return new CairnError("unreachable", `${originOf(target)} ${sentence}`);
 }
 

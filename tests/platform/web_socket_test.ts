@@ -1,12 +1,13 @@
 /*
- * Facts about Deno and npm:ws that decided the design of roles/web_socket.ts and
+ * Facts about Deno and npm:ws that decided the design of roles/web_socket_client.ts and
  * roles/web_socket_server.ts. When one of these fails, a reason may have gone away.
  */
 
 import assert from "node:assert/strict";
+import type { Buffer } from "node:buffer";
 import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 // @ts-types="@types/ws"
 import { type WebSocket as PeerWebSocket, WebSocketServer } from "ws";
@@ -113,25 +114,31 @@ Deno.test("frames that npm:ws delivered are not overwritten by later ones", asyn
   await closed;
 });
 
-Deno.test({
-  name: "over TLS the built-in client calls a bad certificate and a 401 NoApplicationProtocol",
-  ignore: !hasOpenssl,
-  fn: async () => {
-    await using certificate = await makeSelfSigned();
-    await using server = await startServer(certificate, 401);
-    using trusting = Deno.createHttpClient({ caCerts: [certificate.cert] });
-    for (const options of [{}, { client: trusting }]) {
-      const client = new WebSocket(`wss://localhost:${server.port}`, options);
-      const message = new Promise<string>((resolve) => {
-        client.onerror = (event) => resolve(event instanceof ErrorEvent ? event.message : "");
-      });
-      assert.match(await message, /NoApplicationProtocol/);
-    }
-  },
+Deno.test("each piece that node:net reads has memory of its own, and no more than it needs", async () => {
+  const server = createTcpServer();
+  const pieces: Buffer[] = [];
+  const ended = new Promise((resolve) => {
+    server.on("connection", (socket) => {
+      socket.on("data", (piece: Buffer) => pieces.push(piece)).on(
+        "end",
+        () => resolve(socket.end()),
+      );
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  using client = await Deno.connect({ hostname: "127.0.0.1", port });
+  for (let i = 0; i < 200; i++) await client.write(new Uint8Array(50).fill(i));
+  await client.closeWrite();
+  await ended;
+  const bytes = pieces.flatMap((piece) => [...piece]);
+  assert.deepEqual(bytes, Array.from({ length: 10_000 }, (_, i) => Math.floor(i / 50)));
+  for (const { length, buffer } of pieces) assert.equal(buffer.byteLength, length);
+  await new Promise((resolve) => server.close(resolve));
 });
 
 /** A bare npm:ws server, with the TCP socket under each connection. */
-async function startServer(tls?: { certPath: string; keyPath: string }, refusal?: number) {
+async function startServer(tls?: { certPath: string; keyPath: string }) {
   const server: Server = tls
     ? createTlsServer({
       cert: await Deno.readTextFile(tls.certPath),
@@ -146,7 +153,6 @@ async function startServer(tls?: { certPath: string; keyPath: string }, refusal?
     connections.push(socket);
   });
   server.on("upgrade", (request, stream: Duplex, head) => {
-    if (refusal !== undefined) return void stream.end(`HTTP/1.1 ${refusal} No\r\n\r\n`);
     webSockets.handleUpgrade(request, stream, head, (webSocket) => {
       webSocket.on("error", () => {});
       const connection = connections.at(-1);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { utf8 } from "../../src/base/bytes.ts";
+import { dial as dialFromBrowser } from "../../src/roles/browser_web_socket.ts";
 import { type HttpListener, listen } from "../../src/roles/http.ts";
 import {
   type CloseInfo,
@@ -459,6 +460,42 @@ Deno.test("connectWebSocket() gives up when its signal says so, before or during
   connection.close();
 });
 
+Deno.test("by a browser's WebSocket messages flow both ways too", async () => {
+  await using server = await startServer();
+  const { signal } = new AbortController();
+  const [near, far] = await Promise.all([
+    dialFromBrowser(new URL(server.url), {}, signal),
+    server.nextSocket(),
+  ]);
+  const received = nextFrame(far);
+  near.send(Uint8Array.of(1, 2));
+  assert.deepEqual(await received, Uint8Array.of(1, 2));
+  const answered = nextText(near);
+  far.sendText("ü");
+  assert.equal(await answered, "ü");
+  near.close(1008, "bye");
+  assert.deepEqual(await nextClose(far), { code: 1000, reason: "bye" });
+  await nextClose(near);
+});
+
+Deno.test("by a browser's WebSocket a failure says little, and giving up ends the attempt", async () => {
+  const gone = await startServer();
+  await gone[Symbol.asyncDispose]();
+  const { signal } = new AbortController();
+  await assert.rejects(dialFromBrowser(new URL(gone.url), {}, signal), {
+    code: "unreachable",
+    message: /is not reachable or refuses; check the address and the token$/,
+  });
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const giveUp = new AbortController();
+  const url = new URL(`ws://127.0.0.1:${listener.addr.port}`);
+  const connecting = dialFromBrowser(url, {}, giveUp.signal);
+  const connection = await listener.accept();
+  giveUp.abort(new Error("given up"));
+  await assert.rejects(connecting, { message: "given up" });
+  connection.close();
+});
+
 Deno.test("connectWebSocket() refuses what is not a WebSocket URL", async () => {
   for (const url of ["", "localhost:80", "http://localhost", "ws://"]) {
     await assert.rejects(connectWebSocket(url), { name: "CairnError", code: "invalid-option" });
@@ -477,7 +514,8 @@ Deno.test({
     const port = server.port;
     await assert.rejects(connectWebSocket(`wss://127.0.0.1:${port}`), {
       code: "unreachable",
-      message: /^wss:\/\/127\.0\.0\.1:\d+ has a certificate that this machine does not trust \(Unk/,
+      message:
+        /^wss:\/\/127\.0\.0\.1:\d+ has a certificate that this machine does not trust \(self-signed certificate\)/,
     });
     await assert.rejects(connectWebSocket(`ws://127.0.0.1:${port}`), {
       code: "unreachable",
