@@ -4,12 +4,13 @@
  */
 
 import assert from "node:assert/strict";
-import { concatBytes, u64, utf8 } from "../../src/base/bytes.ts";
+import { concatBytes, fromHex, u64, utf8 } from "../../src/base/bytes.ts";
 import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import { AttackedSignal, TOKEN } from "../support/attacked_signal.ts";
 import { within } from "../support/deadline.ts";
 import { Dice, mutated } from "../support/dice.ts";
 import type { RawWebSocket } from "../support/raw_web_socket.ts";
+import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
 const MEBIBYTE = 1_048_576;
 const SEED = 20_261_120;
@@ -23,39 +24,96 @@ const MEMORY_MARGIN = 64 * MEBIBYTE;
 const latencyMargin = (before: number) => 5 * before + 20;
 /** The system's tables and the memory of a process are read from /proc. */
 const ignore = Deno.build.os !== "linux";
+const tlsNote = hasOpenssl ? "" : " (SKIPPED: openssl is not installed)";
 /** All attackers are on this machine, and there are more of them than may have one address. */
 const MANY = { connectionsPerAddress: 2_000, connectionsPerMinute: 100_000 };
 
-Deno.test(
-  "a reader that never reads is gone from the system's table, and nobody else waits",
-  { ignore },
-  async () => {
-    await using signal = await AttackedSignal.start();
-    const before = await signal.medianLatency(10);
-    const memoryBefore = signal.peakMemory();
-    const others = signal.connections();
-    using stalled = await signal.raw();
-    const [port] = signal.connections().difference(others);
-    assert.ok(port);
-    await stalled.send(BINARY, subscribe("flood"));
-    const frame = relay("flood", new Uint8Array(60_000));
-    const times: number[] = [];
-    const deadline = performance.now() + 30_000;
-    for (let i = 0; signal.connections().has(port); i++) {
-      assert.ok(performance.now() < deadline, "its connection is gone within 30 s");
-      assert.ok(i < 40 * signal.crowd.length, "it is dropped before the others reach their limits");
-      signal.crowd[i % signal.crowd.length]!.send(frame);
-      if (i % 10 === 0) times.push(await signal.medianLatency(1));
-    }
-    assert.equal((await stalled.readToEnd()).end, "reset");
-    times.sort((a, b) => a - b);
-    const during = times[Math.floor(times.length / 2)] ?? NaN;
-    assert.ok(during < latencyMargin(before), `${during} ms each, ${before} before`);
-    const more = signal.peakMemory() - memoryBefore;
-    assert.ok(more < MEMORY_MARGIN, `${more} bytes more`);
-    await signal.stands();
-  },
-);
+for (const tls of [false, true]) {
+  const how = tls ? `over TLS${tlsNote}` : "over TCP";
+  const options = { ignore: ignore || tls && !hasOpenssl };
+
+  Deno.test(
+    `a reader that never reads ${how} is gone, and nobody else waits`,
+    options,
+    async () => {
+      await using certificate = tls ? await makeSelfSigned() : undefined;
+      await using signal = await AttackedSignal.start({}, certificate);
+      const before = await signal.medianLatency(10);
+      const memoryBefore = signal.peakMemory();
+      const others = signal.connections();
+      using stalled = await signal.raw();
+      const [port] = signal.connections().difference(others);
+      assert.ok(port);
+      await stalled.send(BINARY, subscribe("flood"));
+      const frame = relay("flood", new Uint8Array(60_000));
+      const times: number[] = [];
+      const deadline = performance.now() + 30_000;
+      for (let i = 0; signal.connections().has(port); i++) {
+        assert.ok(performance.now() < deadline, "its connection is gone within 30 s");
+        assert.ok(
+          i < 40 * signal.crowd.length,
+          "it is dropped before the others reach their limits",
+        );
+        signal.crowd[i % signal.crowd.length]!.send(frame);
+        if (i % 10 === 0) times.push(await signal.medianLatency(1));
+      }
+      assert.equal((await stalled.readToEnd()).end, "reset");
+      times.sort((a, b) => a - b);
+      const during = times[Math.floor(times.length / 2)] ?? NaN;
+      assert.ok(during < latencyMargin(before), `${during} ms each, ${before} before`);
+      const more = signal.peakMemory() - memoryBefore;
+      assert.ok(more < MEMORY_MARGIN, `${more} bytes more`);
+      await signal.stands();
+    },
+  );
+
+  Deno.test(`a request that dribbles ${how} is cut off`, options, async () => {
+    await using certificate = tls ? await makeSelfSigned() : undefined;
+    await using signal = await AttackedSignal.start(
+      { ...MANY, handshakeTimeout: 1_000 },
+      certificate,
+    );
+    await unnoticed(signal, async () => {
+      const request = utf8(
+        `GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n` +
+          `X-Filler: ${"x".repeat(6_000)}`,
+      );
+      await dribble(signal, request, () => signal.stranger());
+    });
+  });
+
+  Deno.test(`connections that say nothing ${how} are cut off`, options, async () => {
+    await using certificate = tls ? await makeSelfSigned() : undefined;
+    await using signal = await AttackedSignal.start(
+      { ...MANY, handshakeTimeout: 1_000 },
+      certificate,
+    );
+    await unnoticed(signal, async () => {
+      const others = signal.connections();
+      const silent = await connectMany(signal, 300);
+      const ports = signal.connections().difference(others);
+      assert.ok(ports.size > 200);
+      await signal.gone(ports, 15_000);
+      for (const connection of silent) connection.close();
+    });
+  });
+}
+
+Deno.test(`a TLS handshake that dribbles is cut off${tlsNote}`, {
+  ignore: ignore || !hasOpenssl,
+}, async () => {
+  await using certificate = await makeSelfSigned();
+  await using signal = await AttackedSignal.start(
+    { ...MANY, handshakeTimeout: 1_000 },
+    certificate,
+  );
+  await unnoticed(signal, async () => {
+    // A record of 16 KiB with a ClientHello that fills it.
+    const hello = concatBytes(fromHex("160301400001003ffc0303"), new Uint8Array(6_000));
+    const { port } = signal;
+    await dribble(signal, hello, () => Deno.connect({ hostname: "127.0.0.1", port }));
+  });
+});
 
 Deno.test("a message of 1 MiB costs its sender the connection", { ignore }, async () => {
   await using signal = await AttackedSignal.start();
@@ -92,40 +150,6 @@ Deno.test("10,000 subscribes cost their sender the connection", { ignore }, asyn
     const client = await signal.client();
     for (let i = 0; i < 10_000; i++) client.send(subscribe(`topic ${i}`));
     assert.ok((await client.closed).code >= 1006);
-  });
-});
-
-Deno.test("a handshake that dribbles is cut off", { ignore }, async () => {
-  await using signal = await AttackedSignal.start({ ...MANY, handshakeTimeout: 1_000 });
-  await unnoticed(signal, async () => {
-    const request = utf8(
-      `GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\n` +
-        `X-Filler: ${"x".repeat(6_000)}`,
-    );
-    const others = signal.connections();
-    const dribblers = await connectMany(signal, 8);
-    const ports = signal.connections().difference(others);
-    assert.equal(ports.size, dribblers.length);
-    for (let i = 0; signal.connections().intersection(ports).size > 0; i++) {
-      assert.ok(i < request.length, "it ends before the request does");
-      await Promise.all(
-        dribblers.map((dribbler) => dribbler.write(request.subarray(i, i + 1)).catch(() => {})),
-      );
-      await signal.medianLatency(1);
-    }
-    for (const dribbler of dribblers) dribbler.close();
-  });
-});
-
-Deno.test("connections that say nothing are cut off", { ignore }, async () => {
-  await using signal = await AttackedSignal.start({ ...MANY, handshakeTimeout: 1_000 });
-  await unnoticed(signal, async () => {
-    const others = signal.connections();
-    const silent = await connectMany(signal, 300);
-    const ports = signal.connections().difference(others);
-    assert.ok(ports.size > 200);
-    await signal.gone(ports, 15_000);
-    for (const connection of silent) connection.close();
   });
 });
 
@@ -254,6 +278,26 @@ async function saysAndLeaves(signal: AttackedSignal, bytes: Uint8Array): Promise
   } finally {
     stranger.close();
   }
+}
+
+/** Eight strangers say `bytes` one by one, and are gone before they come to the end. */
+async function dribble(
+  signal: AttackedSignal,
+  bytes: Uint8Array,
+  connect: () => Promise<Deno.Conn>,
+): Promise<void> {
+  const others = signal.connections();
+  const dribblers = await Promise.all(Array.from({ length: 8 }, connect));
+  const ports = signal.connections().difference(others);
+  assert.equal(ports.size, dribblers.length);
+  for (let i = 0; signal.connections().intersection(ports).size > 0; i++) {
+    assert.ok(i < bytes.length, "it ends before the bytes do");
+    await Promise.all(
+      dribblers.map((dribbler) => dribbler.write(bytes.subarray(i, i + 1)).catch(() => {})),
+    );
+    await signal.medianLatency(1);
+  }
+  for (const dribbler of dribblers) dribbler.close();
 }
 
 function connectMany(signal: AttackedSignal, count: number): Promise<Deno.TcpConn[]> {

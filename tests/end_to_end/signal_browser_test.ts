@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { toHex, utf8 } from "../../src/base/bytes.ts";
+import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import { startSignal } from "../../src/roles/signal/run_signal.ts";
 import type { SignalOptions } from "../../src/roles/signal/signal_options.ts";
 import { Chromium, chromiumPath } from "../support/chromium.ts";
 import { ForeignClient } from "../support/foreign_client.ts";
+import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
 const TOKEN = "token of a page";
 /** The reference's own bytes. */
@@ -13,6 +15,7 @@ const ANSWER_ABC = "a16552656c6179a265746f70696363616263677061796c6f6164420304";
 
 const ignore = chromiumPath === undefined;
 const note = ignore ? " (SKIPPED: Chromium is not installed)" : "";
+const tlsNote = hasOpenssl ? note : " (SKIPPED: openssl is not installed)";
 
 Deno.test(
   `a page connects with its token as subprotocol and exchanges frames with a peer${note}`,
@@ -35,6 +38,58 @@ Deno.test(
     await peer.closed;
   },
 );
+
+Deno.test(`a page connects over TLS${tlsNote}`, { ignore: ignore || !hasOpenssl }, async () => {
+  await using certificate = await makeSelfSigned();
+  await using scene = await start({ tls: certificate }, certificate.cert);
+  assert.match(scene.url, /^wss:/);
+  assert.equal(await scene.browser.run(`connect(${scene.arguments(TOKEN)})`), "open");
+  const peer = await ForeignClient.open(scene.url, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+    ca: certificate.cert,
+  });
+  await peer.subscribe("abc");
+  await scene.browser.run(`page.send("${RELAY_ABC}")`);
+  assert.equal(toHex(await peer.next()), RELAY_ABC);
+  assert.equal(await scene.closeCode("another token"), 4401);
+  peer.socket.close();
+  await peer.closed;
+});
+
+Deno.test(`a page that stops reading reads in the end that it was too slow${note}`, {
+  ignore,
+}, async () => {
+  await using scene = await start({
+    metricsAddr: "127.0.0.1:0",
+    limits: { messagesPerSecond: 1_000_000, bytesPerSecond: 1_000_000_000 },
+  });
+  const peer = await ForeignClient.open(scene.url, {
+    headers: { authorization: `Bearer ${TOKEN}` },
+  });
+  const frame = encodeSignalFrame({
+    kind: "Relay",
+    topic: "abc",
+    payload: new Uint8Array(60_000),
+  });
+  const codes: unknown[] = [];
+  // On a busy machine it may be gone before it could say why.
+  for (let attempt = 1; attempt <= 5 && codes.at(-1) !== 4408; attempt++) {
+    await scene.browser.run(`connect(${scene.arguments(TOKEN)})`);
+    await scene.browser.run(`page.send("${SUBSCRIBE_ABC}")`);
+    const release = scene.hold();
+    const closed = scene.browser.run(`page.stand(); page.closed`);
+    await scene.standing();
+    while (await scene.count("slow reader") < attempt) {
+      for (let i = 0; i < 20; i++) peer.send(frame);
+      await peer.settled();
+    }
+    release();
+    codes.push(await closed);
+  }
+  assert.equal(codes.at(-1), 4408, codes.join());
+  peer.socket.close();
+  await peer.closed;
+});
 
 Deno.test(`a page reads why it is not let in, or no longer${note}`, { ignore }, async (t) => {
   await t.step("4401: its token is wrong, or missing", async () => {
@@ -74,6 +129,12 @@ function connect(url, protocols) {
   const closed = new Promise((resolve) => { socket.onclose = ({ code }) => resolve(code); });
   page = {
     socket, received, closed,
+    // Reads nothing until the site answers.
+    stand: () => {
+      const request = new XMLHttpRequest();
+      request.open("GET", "/stand", false);
+      request.send();
+    },
     send: (text) => socket.send(bytes(text)),
     next: async () => {
       while (received.length === 0) await new Promise((resolve) => { wake = resolve; });
@@ -86,8 +147,10 @@ function connect(url, protocols) {
 </script>`;
 
 /** A signaling server, and a browser that shows a page of another origin. */
-async function start(options: Partial<SignalOptions>) {
+async function start(options: Partial<SignalOptions>, certificate?: string) {
   const stack = new AsyncDisposableStack();
+  let held = Promise.withResolvers<void>();
+  let stands = Promise.withResolvers<void>();
   const signal = stack.adopt(
     await startSignal({ listenAddr: "127.0.0.1:0", authTokens: [TOKEN], drainTime: 0, ...options }),
     (signal) => signal.close(),
@@ -95,11 +158,20 @@ async function start(options: Partial<SignalOptions>) {
   const site = stack.use(
     Deno.serve(
       { hostname: "127.0.0.1", port: 0, onListen() {} },
-      () => new Response(PAGE, { headers: { "content-type": "text/html" } }),
+      async ({ url }) => {
+        if (new URL(url).pathname === "/stand") {
+          stands.resolve();
+          await held.promise;
+        }
+        return new Response(PAGE, { headers: { "content-type": "text/html" } });
+      },
     ),
   );
-  const browser = stack.use(await Chromium.open(`http://127.0.0.1:${site.addr.port}/`));
-  const url = `ws://127.0.0.1:${signal.address.port}`;
+  const browser = stack.use(
+    await Chromium.open(`http://127.0.0.1:${site.addr.port}/`, certificate),
+  );
+  const { port } = signal.address;
+  const url = options.tls ? `wss://localhost:${port}` : `ws://127.0.0.1:${port}`;
   const scene = {
     browser,
     url,
@@ -107,6 +179,19 @@ async function start(options: Partial<SignalOptions>) {
     arguments(token: string | undefined): string {
       const carrier = token === undefined ? [] : [`cairn.bearer.${base64Url(token)}`];
       return JSON.stringify([url, ["cairn.signal.v1", ...carrier]]).slice(1, -1);
+    },
+    /** Lets the page's next `stand` last until what this returns is called. */
+    hold(): () => void {
+      held = Promise.withResolvers();
+      stands = Promise.withResolvers();
+      return () => held.resolve();
+    },
+    standing: () => stands.promise,
+    /** How many connections the server has ended for this reason. */
+    async count(reason: string): Promise<number> {
+      const { port } = signal.metricsAddress ?? {};
+      const page = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      return Number(new RegExp(`ended_total\\{reason="${reason}"\\} (\\d+)`).exec(page)?.[1]);
     },
     /** With which the page's connection ends. */
     async closeCode(token: string | undefined): Promise<unknown> {

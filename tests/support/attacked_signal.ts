@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import { ForeignClient } from "./foreign_client.ts";
 import { RawWebSocket } from "./raw_web_socket.ts";
+import type { SelfSigned } from "./self_signed.ts";
 
 export const TOKEN = "the token of the attacked server";
 const AUTHORIZED = { authorization: `Bearer ${TOKEN}` };
@@ -12,6 +13,7 @@ const FINISHED = ["05", "06", "0A"];
 export class AttackedSignal {
   readonly port: number;
   readonly crowd: readonly ForeignClient[];
+  readonly #tls: SelfSigned | undefined;
   readonly #child: Deno.ChildProcess;
   readonly #output: ReadableStreamDefaultReader<string>;
   #hasEnded = false;
@@ -20,8 +22,10 @@ export class AttackedSignal {
     child: Deno.ChildProcess,
     output: ReadableStreamDefaultReader<string>,
     port: number,
+    tls: SelfSigned | undefined,
     crowd: readonly ForeignClient[],
   ) {
+    this.#tls = tls;
     this.#child = child;
     this.#output = output;
     this.port = port;
@@ -29,13 +33,17 @@ export class AttackedSignal {
     void child.status.then(() => this.#hasEnded = true);
   }
 
-  static async start(limits: Readonly<Record<string, number>> = {}): Promise<AttackedSignal> {
+  static async start(
+    limits: Readonly<Record<string, number>> = {},
+    tls?: SelfSigned,
+  ): Promise<AttackedSignal> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "-A", "--no-lock", "--unstable-kv", "--unstable-net"],
         new URL("signal_process.ts", import.meta.url).pathname,
         JSON.stringify(limits),
         TOKEN,
+        ...(tls ? [tls.certPath, tls.keyPath] : []),
       ],
       env: { NO_COLOR: "1" },
       stdin: "piped",
@@ -46,22 +54,33 @@ export class AttackedSignal {
     const port = Number(value);
     assert.ok(port > 0, "the server says its port");
     const crowd = await Promise.all(
-      Array.from({ length: 50 }, () => AttackedSignal.#connect(port)),
+      Array.from({ length: 50 }, () => AttackedSignal.#connect(port, tls)),
     );
     await Promise.all(crowd.map((client, i) => client.subscribe(topicOf(i))));
-    return new AttackedSignal(child, output, port, crowd);
+    return new AttackedSignal(child, output, port, tls, crowd);
   }
 
-  static #connect(port: number): Promise<ForeignClient> {
-    return ForeignClient.open(`ws://127.0.0.1:${port}`, { headers: AUTHORIZED });
+  static #connect(port: number, tls: SelfSigned | undefined): Promise<ForeignClient> {
+    return ForeignClient.open(`${tls ? "wss" : "ws"}://127.0.0.1:${port}`, {
+      headers: AUTHORIZED,
+      ...(tls && { ca: tls.cert }),
+    });
   }
 
   client(): Promise<ForeignClient> {
-    return AttackedSignal.#connect(this.port);
+    return AttackedSignal.#connect(this.port, this.#tls);
   }
 
   raw(): Promise<RawWebSocket> {
-    return RawWebSocket.open(this.port, { headers: AUTHORIZED });
+    const caCerts = this.#tls && [this.#tls.cert];
+    return RawWebSocket.open(this.port, { headers: AUTHORIZED, ...(caCerts && { caCerts }) });
+  }
+
+  /** A connection on which nothing has been said, over TLS if the server wants that. */
+  stranger(): Promise<Deno.TcpConn | Deno.TlsConn> {
+    return this.#tls
+      ? Deno.connectTls({ hostname: "localhost", port: this.port, caCerts: [this.#tls.cert] })
+      : Deno.connect({ hostname: "127.0.0.1", port: this.port });
   }
 
   /** Milliseconds that a message takes through the server and its answer back, median of all. */
@@ -114,14 +133,12 @@ export class AttackedSignal {
   }
 
   /** Waits until the system's table has none of `remotes` any more. */
-  async gone(remotes: Iterable<number>, withinMs: number): Promise<void> {
+  async gone(remotes: ReadonlySet<number>, withinMs: number): Promise<void> {
     const deadline = performance.now() + withinMs;
-    for (const remote of remotes) {
-      while (this.connections().has(remote)) {
-        assert.ok(performance.now() < deadline, "the system's table still has it");
-        // A round trip of the others paces the looking.
-        await this.#relayBetweenAll();
-      }
+    while (this.connections().intersection(remotes).size > 0) {
+      assert.ok(performance.now() < deadline, "the system's table still has it");
+      // A round trip of the others paces the looking.
+      await this.#relayBetweenAll();
     }
   }
 
