@@ -132,8 +132,7 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
   }
 
   destroy(): void {
-    this.#state = "ended";
-    this.#queue = [];
+    this.#discard();
     this.#around.reset(this.#connection);
   }
 
@@ -222,10 +221,16 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
     this.#around.leaving.add(this);
   }
 
-  #onEnd(): void {
-    this.#around.leaving.delete(this);
+  /** Nothing more is read or written. */
+  #discard(): void {
     this.#state = "ended";
     this.#queue = [];
+    this.#queuedBytes = 0;
+  }
+
+  #onEnd(): void {
+    this.#discard();
+    this.#around.leaving.delete(this);
     this.#around.onEnd(this);
     const { code, reason } = this.#closed ?? { code: ABNORMAL, reason: "" };
     this.end({ code, reason: this.#dropReason ?? reason });

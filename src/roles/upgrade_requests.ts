@@ -21,9 +21,9 @@ export type UpgradeListener = (request: UpgradeRequest, connection: Socket, rest
 
 /**
  * Finds requests for a WebSocket on the connections of an HTTP server, on which the first bytes must
- * come within its `headersTimeout`. Nearly all come whole and
- * first on their connection, and are read here, where they cost a fraction; whatever else comes
- * goes on to node:http, which hands over what it finds to be an upgrade after all.
+ * come within its `headersTimeout`. Nearly all come whole and first on their connection, and are
+ * read here, where they cost a fraction; whatever else comes goes on to node:http, which hands over
+ * what it finds to be an upgrade after all.
  */
 export function onUpgradeRequest(server: Server, listener: UpgradeListener): void {
   const isTls = server.listenerCount("secureConnection") > 0;

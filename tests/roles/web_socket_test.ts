@@ -368,6 +368,17 @@ Deno.test("who answers no ping is reset, who does stays", async () => {
   await closeBoth(alive.near, alive.far);
 });
 
+Deno.test("each of many is pinged in an interval", async () => {
+  await using server = await startServer({ pingInterval: 100 });
+  const clients = await Promise.all(
+    Array.from({ length: 40 }, () => RawWebSocket.open(server.port)),
+  );
+  for (const ping of await Promise.all(clients.map((client) => client.read(2)))) {
+    assert.deepEqual(ping, Uint8Array.of(0x89, 0));
+  }
+  for (const client of clients) client.close();
+});
+
 Deno.test("a close that the remote does not answer ends in a reset", async () => {
   await using server = await startServer({ closeTimeout: 20 });
   const accepted = server.nextSocket();
