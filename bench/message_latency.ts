@@ -3,11 +3,9 @@
  * The time from `node.send` to the reader's handler: a server in a process of its own, sender and
  * reader in this one, on loopback. All three keep what they must on disk.
  *
- * `deno run -A bench/message_latency.ts [ws]`: with `ws` peers dial by the client of npm:ws, which
- * sends small frames at once, in place of the built-in WebSocket, which does not (TCP_NODELAY).
+ * `deno run -A bench/message_latency.ts`
  */
 
-import { WebSocket as WsWebSocket } from "ws";
 import { createServer, Node, PeerId } from "../src/mod.ts";
 import { cpuMs, reportLine } from "./measured_times.ts";
 
@@ -31,7 +29,6 @@ async function serve(storagePath: string): Promise<void> {
 }
 
 async function measure(): Promise<void> {
-  if (Deno.args[0] === "ws") Object.assign(globalThis, { WebSocket: WsWebSocket });
   const folder = await Deno.makeTempDir({ prefix: "cairn-bench-" });
   await using stack = new AsyncDisposableStack();
   stack.defer(() => Deno.remove(folder, { recursive: true }));
