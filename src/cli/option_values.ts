@@ -1,7 +1,7 @@
 /** The kinds of value that an option may have: how each is read and what is said when it is wrong. */
 
+import { parsePrefix } from "../base/address.ts";
 import { LOG_FILTER_EXPECTED, type LogDirective, parseLogFilter } from "../base/log_filter.ts";
-import { parseAddressRange } from "../roles/signal/client_address.ts";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../protocol/pairing/psk.ts";
 
@@ -156,7 +156,7 @@ export const origins: ValueKind<readonly string[]> = {
 export const addressRanges: ValueKind<readonly string[]> = {
   placeholder: "<addresses>",
   expected: "IP addresses or ranges separated by commas, as in 127.0.0.1,10.0.0.0/8,fd00::/8",
-  parse: listOf((text) => parseAddressRange(text) ? text : undefined),
+  parse: listOf((text) => parsePrefix(text) ? text : undefined),
 };
 
 export const webSocketUrl: ValueKind<string> = {
