@@ -86,8 +86,11 @@ export class StreamFramer {
     const resting = this.#headroom + RESTING_CAPACITY;
     if (this.#end + length <= this.buffer.length && pending > 0) return;
     const old = this.buffer;
-    if (needed > old.length || (old.length > resting && needed <= resting)) {
-      this.buffer = new Uint8Array(Math.max(resting, needed));
+    if (needed > old.length) {
+      // Doubled, so that a long frame that comes byte by byte is not copied for each of them.
+      this.buffer = new Uint8Array(Math.max(needed, 2 * old.length));
+    } else if (old.length > resting && needed <= resting) {
+      this.buffer = new Uint8Array(resting);
     }
     this.buffer.set(old.subarray(this.#start, this.#end), this.#headroom);
     this.#start = this.#headroom;
