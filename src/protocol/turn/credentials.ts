@@ -8,17 +8,8 @@ import { toBase64, toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { MAX_TEXT_LENGTH, MAX_USERNAME_LENGTH } from "../stun/attributes.ts";
 import { hmacSha1, longTermKey, type PasswordAlgorithm, userHash } from "../stun/integrity.ts";
+import type { Account, Credentials } from "./authentication.ts";
 import { opaqueString } from "./opaque_string.ts";
-
-/** One set of keys that a username may be used with. */
-export interface Account {
-  /** By whom quotas are counted and allocations owned: a username without its time. */
-  readonly user: string;
-  /** Unix seconds of the last second in which it may allocate; `undefined` for ever. */
-  readonly expiry: number | undefined;
-  /** The long-term key of RFC 8489 section 9.2.2. */
-  key(algorithm: PasswordAlgorithm): Uint8Array;
-}
 
 /** A user and password as they were configured. */
 export interface StaticUser {
@@ -37,46 +28,39 @@ export interface CredentialSettings {
 const MAX_CACHED_USERNAMES = 1_000;
 
 /** Immutable; a reload makes another one. */
-export class Credentials {
+export class RelayUsers implements Credentials {
   /** As it stands in REALM. */
   readonly realm: string;
-  /** What an unknown user's message is verified with, so that it takes as long as a wrong password. */
-  readonly decoy: Account;
   readonly #secrets: readonly Uint8Array[];
-  readonly #byName = new Map<string, readonly Account[]>();
-  readonly #byHash = new Map<string, readonly Account[]>();
+  readonly #byName = new Map<string, Account>();
+  readonly #byHash = new Map<string, Account>();
   /** Accounts of time-limited usernames, in order of last use. */
-  readonly #timeLimited = new Map<string, readonly Account[]>();
+  readonly #timeLimited = new Map<string, Account>();
 
-  /**
-   * `decoyKey` is 32 random bytes.
-   *
-   * @throws {CairnError} `invalid-option` on a name, password or realm that cannot be used.
-   */
-  constructor({ realm, users, restSecrets }: CredentialSettings, decoyKey: Uint8Array) {
-    this.realm = prepare(realm, "realm", MAX_TEXT_LENGTH);
-    this.decoy = { user: "", expiry: undefined, key: () => decoyKey };
+  /** @throws {CairnError} `invalid-option` on a name, password or realm that cannot be used. */
+  constructor({ realm, users, restSecrets }: CredentialSettings) {
+    this.realm = prepare(realm, "relay's realm", MAX_TEXT_LENGTH);
     this.#secrets = restSecrets.map(utf8);
     for (const user of users) this.#add(user);
   }
 
-  /** Whether anybody can be let in. */
+  /** Whether nobody can be let in. */
   get isEmpty(): boolean {
     return this.#byName.size === 0 && this.#secrets.length === 0;
   }
 
-  /** The accounts that USERNAME may stand for, the most likely one first; none when it is unknown. */
-  byUsername(username: string): readonly Account[] {
-    return this.#byName.get(username) ?? this.#ofTimeLimited(username);
+  byUsername(username: string): Account | undefined {
+    return this.#byName.get(username) ?? this.#byName.get(opaqueString(username) ?? "") ??
+      this.#ofTimeLimited(username);
   }
 
-  /** The accounts that USERHASH may stand for: only of users with a password, which are listed. */
-  byUserHash(hash: Uint8Array): readonly Account[] {
-    return this.#byHash.get(toHex(hash)) ?? [];
+  /** Only users with a password are listed, so that their hash can be known. */
+  byUserHash(hash: Uint8Array): Account | undefined {
+    return this.#byHash.get(toHex(hash));
   }
 
   #add(user: StaticUser): void {
-    const username = prepare(user.username, "username", MAX_USERNAME_LENGTH);
+    const username = prepare(user.username, "name of a relay user", MAX_USERNAME_LENGTH);
     if (this.#byName.has(username)) {
       throw new CairnError(
         "invalid-option",
@@ -85,33 +69,55 @@ export class Credentials {
     }
     const password = prepare(user.password, `password of the relay's user "${username}"`, Infinity);
     const keys = {
-      "md5": longTermKey("md5", username, this.realm, password),
-      "sha-256": longTermKey("sha-256", username, this.realm, password),
+      "md5": [longTermKey("md5", username, this.realm, password)],
+      "sha-256": [longTermKey("sha-256", username, this.realm, password)],
     };
-    const account = [{
+    const account: Account = {
       user: username,
-      expiry: undefined,
-      key: (algorithm: PasswordAlgorithm) => keys[algorithm],
-    }];
+      expiresAt: Infinity,
+      keys: (algorithm) => keys[algorithm],
+    };
     this.#byName.set(username, account);
     this.#byHash.set(toHex(userHash(username, this.realm)), account);
   }
 
-  #ofTimeLimited(username: string): readonly Account[] {
-    const name = this.#secrets.length === 0 ? undefined : parseTimeLimited(username);
-    if (name === undefined) return [];
-    const accounts = this.#timeLimited.get(username) ?? this.#secrets.map((secret) => ({
-      ...name,
-      key: keyOnce(username, this.realm, secret),
-    }));
+  #ofTimeLimited(username: string): Account | undefined {
+    const account = this.#timeLimited.get(username) ?? this.#vouchFor(username);
+    if (account === undefined) return undefined;
     this.#timeLimited.delete(username);
-    this.#timeLimited.set(username, accounts);
+    this.#timeLimited.set(username, account);
     for (const oldest of this.#timeLimited.keys()) {
       if (this.#timeLimited.size <= MAX_CACHED_USERNAMES) break;
       this.#timeLimited.delete(oldest);
     }
-    return accounts;
+    return account;
   }
+
+  #vouchFor(username: string): Account | undefined {
+    const name = this.#secrets.length === 0 ? undefined : parseTimeLimited(username);
+    if (name === undefined) return undefined;
+    const made = new Map<PasswordAlgorithm, readonly Uint8Array[]>();
+    return {
+      user: name.user,
+      // Valid to the end of the second that it names.
+      expiresAt: name.expiry + 1,
+      keys: (algorithm) => {
+        const keys = made.get(algorithm) ??
+          this.#secrets.map((secret) =>
+            longTermKey(algorithm, username, this.realm, timeLimitedPassword(username, secret))
+          );
+        made.set(algorithm, keys);
+        return keys;
+      },
+    };
+  }
+}
+
+/** Reads `user:pass`, split at the first colon. */
+export function parseStaticUser(text: string): StaticUser | undefined {
+  const [, username, password] = /^([^:]+):(.+)$/su.exec(text) ?? [];
+  if (username === undefined || password === undefined) return undefined;
+  return { username, password };
 }
 
 /** The password of a time-limited username. */
@@ -133,18 +139,6 @@ export function parseTimeLimited(
     if (/^\d{9,11}$/.test(part)) return { user: parts[1 - i] ?? part, expiry: Number(part) };
   }
   return undefined;
-}
-
-function keyOnce(username: string, realm: string, secret: Uint8Array): Account["key"] {
-  const keys = new Map<PasswordAlgorithm, Uint8Array>();
-  return (algorithm) => {
-    let key = keys.get(algorithm);
-    if (key === undefined) {
-      key = longTermKey(algorithm, username, realm, timeLimitedPassword(username, secret));
-      keys.set(algorithm, key);
-    }
-    return key;
-  };
 }
 
 function prepare(text: string, what: string, maxBytes: number): string {

@@ -2,57 +2,55 @@ import assert from "node:assert/strict";
 import { createHash, createHmac } from "node:crypto";
 import { fromHex, toHex, utf8 } from "../../../src/base/bytes.ts";
 import {
-  Credentials,
   type CredentialSettings,
+  parseStaticUser,
   parseTimeLimited,
+  RelayUsers,
   timeLimitedPassword,
 } from "../../../src/protocol/turn/credentials.ts";
 
-const DECOY = new Uint8Array(32).fill(7);
-
-Deno.test("2-AU-55 Credentials make the key and the USERHASH of RFC 8489 B.1", () => {
+Deno.test("2-AU-55 RelayUsers make the key and the USERHASH of RFC 8489 B.1", () => {
   const credentials = credentialsOf({
     realm: "example.org",
     users: [{ username: "マトリックス", password: "The\u00adM\u00aatr\u2168" }],
   });
-  const [account] = credentials.byUsername("マトリックス");
+  const account = credentials.byUsername("マトリックス");
   assert.equal(account?.user, "マトリックス");
   assert.equal(
-    toHex(account.key("sha-256")),
+    toHex(account.keys("sha-256")[0]!),
     createHash("sha256").update("マトリックス:example.org:TheMatrIX").digest("hex"),
   );
   const hash = fromHex("4a3cf38fef6992bda952c6780417da0f24819415569e60b205c46e41407f1704");
-  assert.equal(credentials.byUserHash(hash)[0], account);
+  assert.equal(credentials.byUserHash(hash), account);
   hash[0]! ^= 1;
-  assert.deepEqual(credentials.byUserHash(hash), []);
+  assert.equal(credentials.byUserHash(hash), undefined);
 });
 
-Deno.test("2-AU-57 Credentials make the MD5 key of RFC 8489 section 9.2.2", () => {
+Deno.test("2-AU-57 RelayUsers make the MD5 key of RFC 8489 section 9.2.2", () => {
   const users = [{ username: "user", password: "pass" }];
-  const [account] = credentialsOf({ realm: "realm", users }).byUsername("user");
-  assert.equal(toHex(account!.key("md5")), "8493fbc53ba582fb4c044c456bdc40eb");
+  const account = credentialsOf({ realm: "realm", users }).byUsername("user");
+  assert.equal(toHex(account!.keys("md5")[0]!), "8493fbc53ba582fb4c044c456bdc40eb");
 });
 
-Deno.test("2-AU-46 Credentials know nobody who is not listed", () => {
+Deno.test("2-AU-46 RelayUsers know nobody who is not listed", () => {
   const credentials = credentialsOf({ users: [{ username: "user", password: "pass" }] });
   for (const name of ["", "User", "user ", "1900000000:user", "__proto__"]) {
-    assert.deepEqual(credentials.byUsername(name), [], name);
+    assert.equal(credentials.byUsername(name), undefined, name);
   }
-  assert.equal(credentials.decoy.key("md5"), DECOY);
   assert.equal(credentials.isEmpty, false);
   assert.equal(credentialsOf({}).isEmpty, true);
 });
 
 Deno.test("2-AU-58 a username with an expiry has the password that the secret gives it", () => {
   const username = "1900000000:3f2a9c0d11223344";
-  const [account] = credentialsOf({ restSecrets: ["s3cret"] }).byUsername(username);
+  const account = credentialsOf({ restSecrets: ["s3cret"] }).byUsername(username);
   const password = createHmac("sha1", "s3cret").update(username).digest("base64");
   assert.equal(timeLimitedPassword(username, utf8("s3cret")), password);
-  assert.equal(account?.expiry, 1_900_000_000);
+  assert.equal(account?.expiresAt, 1_900_000_001);
   assert.equal(account.user, "3f2a9c0d11223344");
   for (const [algorithm, hash] of [["md5", "md5"], ["sha-256", "sha256"]] as const) {
     const key = createHash(hash).update(`${username}:cairn:${password}`).digest("hex");
-    assert.equal(toHex(account.key(algorithm)), key);
+    assert.equal(toHex(account.keys(algorithm)[0]!), key);
   }
 });
 
@@ -76,21 +74,20 @@ const TIME_LIMITED: [username: string, user: string | undefined, expiry: number 
 for (const [username, user, expiry] of TIME_LIMITED) {
   Deno.test(`2-AU-59 the username "${username}" is ${expiry ? "time-limited" : "no time-limited one"}`, () => {
     assert.deepEqual(parseTimeLimited(username), expiry && { user, expiry });
-    const accounts = credentialsOf({ restSecrets: ["s3cret"] }).byUsername(username);
-    assert.deepEqual(accounts.map((account) => account.user), expiry ? [user] : []);
+    const account = credentialsOf({ restSecrets: ["s3cret"] }).byUsername(username);
+    assert.equal(account?.user, user);
   });
 }
 
 Deno.test("2-AU-60 every secret vouches for time-limited usernames", () => {
-  const both = credentialsOf({ restSecrets: ["new", "old"] }).byUsername("1900000000:a");
-  const keys = ["new", "old"].map((secret) =>
-    credentialsOf({ restSecrets: [secret] }).byUsername("1900000000:a")[0]!.key("md5")
-  );
-  assert.deepEqual(both.map((account) => account.key("md5")), keys);
+  const keysOf = (...restSecrets: string[]) =>
+    credentialsOf({ restSecrets }).byUsername("1900000000:a")!.keys("md5");
+  const keys = [...keysOf("new"), ...keysOf("old")];
+  assert.deepEqual(keysOf("new", "old"), keys);
   assert.notDeepEqual(keys[0], keys[1]);
 });
 
-Deno.test("Credentials keep the keys of the usernames used last, and no more", () => {
+Deno.test("RelayUsers keep the keys of the usernames used last, and no more", () => {
   const credentials = credentialsOf({ restSecrets: ["s3cret"] });
   const first = credentials.byUsername("1900000000:first");
   for (let i = 0; i < 999; i++) credentials.byUsername(`1900000000:${i}`);
@@ -101,21 +98,26 @@ Deno.test("Credentials keep the keys of the usernames used last, and no more", (
 
 Deno.test("a user listed before its time-limited namesake is the one that is meant", () => {
   const users = [{ username: "1900000000", password: "pass" }];
-  const accounts = credentialsOf({ users, restSecrets: ["s3cret"] }).byUsername("1900000000");
-  assert.deepEqual(accounts.map(({ expiry }) => expiry), [undefined]);
+  const account = credentialsOf({ users, restSecrets: ["s3cret"] }).byUsername("1900000000");
+  assert.equal(account?.expiresAt, Infinity);
+});
+
+Deno.test("parseStaticUser() splits at the first colon", () => {
+  assert.deepEqual(parseStaticUser("user:pa:ss"), { username: "user", password: "pa:ss" });
+  for (const text of ["", "user", ":pass", "user:"]) assert.equal(parseStaticUser(text), undefined);
 });
 
 const REFUSED: [settings: Partial<CredentialSettings>, message: RegExp][] = [
   [{ users: [user("a", "1"), user("a", "2")] }, /"a" is listed twice/],
-  [{ users: [user("", "1")] }, /username is empty/],
+  [{ users: [user("", "1")] }, /name of a relay user is empty/],
   [{ users: [user("a", "")] }, /password of the relay's user "a" is empty/],
-  [{ users: [user("u".repeat(509), "1")] }, /username is empty, too long/],
+  [{ users: [user("u".repeat(509), "1")] }, /name of a relay user is empty, too long/],
   [{ realm: "" }, /realm is empty/],
   [{ realm: "r".repeat(764) }, /realm is empty, too long/],
 ];
 
 for (const [settings, message] of REFUSED) {
-  Deno.test(`Credentials are refused: ${message}`, () => {
+  Deno.test(`RelayUsers are refused: ${message}`, () => {
     assert.throws(() => credentialsOf(settings), { code: "invalid-option", message });
   });
 }
@@ -124,6 +126,6 @@ function user(username: string, password: string) {
   return { username, password };
 }
 
-function credentialsOf(settings: Partial<CredentialSettings>): Credentials {
-  return new Credentials({ realm: "cairn", users: [], restSecrets: [], ...settings }, DECOY);
+function credentialsOf(settings: Partial<CredentialSettings>): RelayUsers {
+  return new RelayUsers({ realm: "cairn", users: [], restSecrets: [], ...settings });
 }
