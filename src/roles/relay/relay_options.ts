@@ -1,3 +1,6 @@
+import type { AddressPrefix, IpAddress } from "../../base/address.ts";
+import type { StaticUser } from "../../protocol/turn/credentials.ts";
+
 /** Bounds of one relay's sockets; those of the protocol are the machine's. */
 export interface RelayLimits {
   /** TCP and TLS connections at a time, and those of one client address. */
@@ -21,14 +24,13 @@ export const RELAY_LIMITS: RelayLimits = {
 
 /** What the operator may change while the relay runs: SIGHUP reads it again. */
 export interface RelayPolicyOptions {
-  /** `user:pass` pairs. */
-  readonly credentials: readonly string[];
+  readonly users: readonly StaticUser[];
   /** Secrets of time-limited credentials; any one validates. */
   readonly restSecrets: readonly string[];
   /** Prefixes of peers that are let through though they are not global. */
-  readonly allowPeers: readonly string[];
+  readonly allowPeers: readonly AddressPrefix[];
   /** Prefixes of peers that are refused. */
-  readonly denyPeers: readonly string[];
+  readonly denyPeers: readonly AddressPrefix[];
 }
 
 export interface RelayOptions extends RelayPolicyOptions {
@@ -54,15 +56,15 @@ export interface RelayOptions extends RelayPolicyOptions {
   /** URIs in the answer of `/credentials`. Default made from the addresses. */
   readonly turnUris?: readonly string[];
   /** Addresses, at most one of each family, that relayed addresses are advertised with. */
-  readonly externalIps?: readonly string[];
+  readonly externalIps?: readonly IpAddress[];
   /** Addresses, at most one of each family, that relayed ports are opened on. */
-  readonly relayIps?: readonly string[];
-  /** First and last port of relayed addresses. Default 49152 to 65535. */
-  readonly portRange?: readonly [first: number, last: number];
+  readonly relayIps?: readonly IpAddress[];
+  /** Ports of relayed addresses, both included. Default 49152 to 65535. */
+  readonly relayPorts?: { readonly min: number; readonly max: number };
   /** Allocations of one user at a time. */
   readonly userQuota?: number;
-  /** Bytes a second of one user, both directions together; without, no bound. */
-  readonly maxBps?: number;
+  /** Bits a second of one user in each direction; 0, the default, for no bound. */
+  readonly maxBitsPerSecond?: number;
   /** Also takes channel numbers 0x5000 to 0x7FFF of RFC 5766. Default false. */
   readonly legacyChannels?: boolean;
   /** Time-limited credentials must be valid at each Refresh too. Default false. */
