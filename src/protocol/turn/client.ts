@@ -12,18 +12,24 @@ export interface Client {
   readonly endpoint: Endpoint;
   /** Begins as `undefined`; only the machine sets it, from the first moment of an allocation. */
   allocation: Allocation | undefined;
-  /** Sends `buffer[offset, offset + length)` on this 5-tuple. The machine never calls it. */
-  send(buffer: Uint8Array, offset: number, length: number): void;
+  /**
+   * Sends `buffer[offset, offset + length)` on this 5-tuple. A promise says when the buffer may be
+   * written again. The machine never calls it.
+   */
+  send(buffer: Uint8Array, offset: number, length: number): void | Promise<unknown>;
 }
 
 /** The socket of a relayed transport address, an object of the shell. The machine never calls it. */
 export interface RelaySocket {
-  /** Sends `buffer[offset, offset + length)` as one datagram, without fragmenting where asked. */
+  /**
+   * Sends `buffer[offset, offset + length)` as one datagram, without fragmenting where asked. A
+   * promise says when the buffer may be written again.
+   */
   send(
     buffer: Uint8Array,
     offset: number,
     length: number,
     to: Endpoint,
     dontFragment: boolean,
-  ): void;
+  ): void | Promise<unknown>;
 }
