@@ -78,17 +78,23 @@ export class PeerPolicy {
     return isBarred ? "forbidden" : verdict;
   }
 
-  /** The verdict and its reason, as one sentence. Without a port, of any peer at the address. */
-  explain(address: IpAddress, port?: number): string {
+  /** The verdict and its reason, as one sentence. Without a port, on any peer at the address. */
+  explain(
+    address: IpAddress,
+    port?: number,
+  ): { readonly verdict: PeerVerdict; readonly sentence: string } {
     const ground = this.#ground(address, port);
-    const isAllowed = verdictOf(ground) !== "forbidden";
-    const carried = isAllowed ? embeddedIpv4(address) : undefined;
+    const verdict = verdictOf(ground);
+    const carried = verdict === "forbidden" ? undefined : embeddedIpv4(address);
     if (carried !== undefined && this.#forbids(carried, port)) {
       const why = this.#reason(carried, this.#ground(carried, port));
-      return `${formatIp(address)} is refused: it carries ${formatIp(carried)}, which ${why}`;
+      const sentence = `${formatIp(address)} is refused: it carries ${formatIp(carried)}, which ` +
+        why;
+      return { verdict: "forbidden", sentence };
     }
-    const why = this.#reason(address, ground);
-    return `${formatIp(address)} is ${isAllowed ? "allowed" : "refused"}: it ${why}`;
+    const word = verdict === "forbidden" ? "refused" : "allowed";
+    const sentence = `${formatIp(address)} is ${word}: it ${this.#reason(address, ground)}`;
+    return { verdict, sentence };
   }
 
   #forbids(address: IpAddress, port: number | undefined): boolean {
