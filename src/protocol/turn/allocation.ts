@@ -1,12 +1,15 @@
 import type { AddressFamily } from "../../base/endpoint.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
+import type { Attribute } from "../stun/message.ts";
 import type { Client } from "./client.ts";
+import type { Opening } from "./opening.ts";
 import type { Channel, RelayPort } from "./relay_port.ts";
 
 /** What one user has under way; it lives as long as the user's allocations. */
 export class User {
   readonly name: string;
-  allocations = 0;
+  /** Allocations and reserved ports: what the quota counts. */
+  holdings = 0;
   /** Payload bytes per second in each direction; `undefined` without a limit. */
   readonly toPeers: TokenBucket | undefined;
   readonly toClients: TokenBucket | undefined;
@@ -50,6 +53,12 @@ export class Allocation {
   v6: RelayPort | undefined;
   /** False until the shell has opened the ports: nothing is relayed, nothing answered. */
   isOpen = false;
+  /** Set until its ports are open. */
+  opening: Opening | undefined;
+  /** RESERVATION-TOKEN and ADDRESS-ERROR-CODE, for when the answer must be given again. */
+  extras: readonly Attribute[] = [];
+  /** Its relayed transport addresses as text, those that have ended included. */
+  relayed: readonly string[] = [];
   readonly channels = new Map<number, Channel>();
   packetsToPeers = 0;
   bytesToPeers = 0;
@@ -74,5 +83,20 @@ export class Allocation {
 
   get ports(): RelayPort[] {
     return [this.v4, this.v6].filter((port) => port !== undefined);
+  }
+
+  record(reason: EndReason, now: number): SessionRecord {
+    const { client, relayed, packetsToPeers, bytesToPeers, packetsToClient, bytesToClient } = this;
+    return {
+      client,
+      user: this.user.name,
+      reason,
+      milliseconds: now - this.startedAt,
+      relayed,
+      packetsToPeers,
+      bytesToPeers,
+      packetsToClient,
+      bytesToClient,
+    };
   }
 }

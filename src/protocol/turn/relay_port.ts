@@ -1,7 +1,9 @@
 import type { AddressFamily, AddressWords, Endpoint } from "../../base/endpoint.ts";
 import { AddressTable } from "./address_table.ts";
-import type { Allocation } from "./allocation.ts";
+import type { Allocation, User } from "./allocation.ts";
 import type { RelaySocket } from "./client.ts";
+import type { Timed } from "./deadlines.ts";
+import type { Opening } from "./opening.ts";
 
 /** Lifetime of a permission, milliseconds (RFC 8656 section 9). */
 export const PERMISSION_LIFETIME = 300_000;
@@ -36,16 +38,30 @@ export interface Channel {
   expiresAt: number;
 }
 
+/** A port that is held for whoever brings the token (RFC 8656 section 7.2). */
+export interface Reservation {
+  /** 8 random bytes. */
+  readonly token: Uint8Array;
+  /** Against whose quota it counts. */
+  readonly user: User;
+}
+
 /** A relayed transport address (RFC 8656 section 2): its socket, permissions and peers. */
-export class RelayPort {
+export class RelayPort implements Timed {
   readonly family: AddressFamily;
   /** As peers are told: the server's external address and this port. */
   readonly endpoint: Endpoint;
-  /** `undefined` while the port is only reserved (EVEN-PORT), and once it is closed. */
+  /** Whose it is: `undefined` while it is opened or reserved (EVEN-PORT), and once it is closed. */
   allocation: Allocation | undefined;
+  /** Set until its allocation has been answered. */
+  opening: Opening | undefined;
+  /** Set while it waits for who has its RESERVATION-TOKEN. */
+  reservation: Reservation | undefined;
   /** `undefined` until the shell has opened it. */
   socket: RelaySocket | undefined;
+  /** Of the relayed address or of the reservation. */
   expiresAt = Infinity;
+  place = -1;
   readonly #permissions = new AddressTable<Permission>("address");
   readonly #peers = new AddressTable<Peer>("address and port");
 

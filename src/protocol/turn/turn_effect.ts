@@ -1,0 +1,19 @@
+import type { SessionRecord } from "./allocation.ts";
+import type { Client } from "./client.ts";
+import type { RelayPort } from "./relay_port.ts";
+
+/** Control work for the shell, in order. */
+export type TurnEffect =
+  /** An answer to a client. */
+  | { readonly kind: "send"; readonly client: Client; readonly bytes: Uint8Array }
+  /**
+   * Bind `port.endpoint.port` at the relay address of `port.family`, then report
+   * `relayPortOpened` or `relayPortFailed`, at once or later.
+   */
+  | { readonly kind: "open-relay-port"; readonly port: RelayPort }
+  /** The shell's socket is `port.socket`, or is still being opened: close it and do not report. */
+  | { readonly kind: "close-relay-port"; readonly port: RelayPort }
+  /** The client's `allocation` is undefined again: a UDP client need not be remembered. */
+  | { readonly kind: "forget-client"; readonly client: Client }
+  /** An allocation that was granted has ended. */
+  | { readonly kind: "session-ended"; readonly session: SessionRecord };
