@@ -1,5 +1,6 @@
 import type { AddressPrefix, IpAddress } from "../../base/address.ts";
 import type { StaticUser } from "../../protocol/turn/credentials.ts";
+import type { TurnSettings } from "../../protocol/turn/settings.ts";
 
 /** Bounds of one relay's sockets; those of the protocol are the machine's. */
 export interface RelayLimits {
@@ -27,6 +28,8 @@ export interface RelayPolicyOptions {
   readonly users: readonly StaticUser[];
   /** Secrets of time-limited credentials; any one validates. */
   readonly restSecrets: readonly string[];
+  /** Bearer token of `/credentials`. Default the first secret. */
+  readonly apiToken?: string;
   /** Prefixes of peers that are let through though they are not global. */
   readonly allowPeers: readonly AddressPrefix[];
   /** Prefixes of peers that are refused. */
@@ -47,8 +50,6 @@ export interface RelayOptions extends RelayPolicyOptions {
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
   /** Where `/credentials` is served, when there is a secret. Default nowhere. */
   readonly apiAddr?: string;
-  /** Bearer token of `/credentials`. Default the first secret. */
-  readonly apiToken?: string;
   /** Where `/metrics` is served. Default nowhere. */
   readonly metricsAddr?: string;
   /** Default `cairn`. */
@@ -72,6 +73,10 @@ export interface RelayOptions extends RelayPolicyOptions {
   /** Milliseconds that an ending relay waits for its allocations. Default 0. */
   readonly drainTimeout?: number;
   readonly limits?: Partial<RelayLimits>;
+  /** Other bounds of the protocol than the usual ones, for tests and measurements. */
+  readonly rates?: Partial<
+    Pick<TurnSettings, "challengeRate" | "bindingRate" | "failureRate" | "maxAllocations">
+  >;
   /** Reads anew what may change. Default what was given. */
   readonly reread?: () => RelayPolicyOptions;
 }
