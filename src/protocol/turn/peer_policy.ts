@@ -69,7 +69,10 @@ export class PeerPolicy {
       .filter((address) => !isUnspecified(address));
   }
 
-  /** Whether a client may have a permission or channel for, or send to, this address and port. */
+  /**
+   * Whether a client may have a permission or channel for, or send to, this address and port. Port
+   * 0, which nothing can be sent to, stands for any: permissions have none (RFC 8656 section 9).
+   */
   judge(address: IpAddress, port: number): PeerVerdict {
     const verdict = verdictOf(this.#ground(address, port));
     if (verdict === "forbidden" || address.length === 4) return verdict;
@@ -78,10 +81,10 @@ export class PeerPolicy {
     return isBarred ? "forbidden" : verdict;
   }
 
-  /** The verdict and its reason, as one sentence. Without a port, on any peer at the address. */
+  /** The verdict and its reason, as one sentence. */
   explain(
     address: IpAddress,
-    port?: number,
+    port: number,
   ): { readonly verdict: PeerVerdict; readonly sentence: string } {
     const ground = this.#ground(address, port);
     const verdict = verdictOf(ground);
@@ -97,15 +100,15 @@ export class PeerPolicy {
     return { verdict, sentence };
   }
 
-  #forbids(address: IpAddress, port: number | undefined): boolean {
+  #forbids(address: IpAddress, port: number): boolean {
     return verdictOf(this.#ground(address, port)) === "forbidden";
   }
 
-  #ground(address: IpAddress, port: number | undefined): Ground {
+  #ground(address: IpAddress, port: number): Ground {
     const special = specialRange(address);
     if (special.reach === "never") return "impossible";
     const isOwn = this.#own.some((own) => equalBytes(own, address));
-    if (port !== undefined && this.#listensAt(address, port, isOwn)) return "listening";
+    if (this.#listensAt(address, port, isOwn)) return "listening";
     const rule = this.#rule(address);
     if (rule?.allows === false) return "denied";
     if (isOwn && this.#relays(address, port)) return "relayed";
@@ -149,9 +152,9 @@ export class PeerPolicy {
     return undefined;
   }
 
-  #relays(address: IpAddress, port: number | undefined): boolean {
+  #relays(address: IpAddress, port: number): boolean {
     const { relayed, relayPorts: { min, max } } = this.#settings;
-    const inRange = port === undefined || (port >= min && port <= max);
+    const inRange = port === 0 || (port >= min && port <= max);
     return inRange && relayed.some((own) => equalBytes(own, address));
   }
 

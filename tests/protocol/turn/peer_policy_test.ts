@@ -24,14 +24,14 @@ const ALLOWED = `
 for (const address of DENIED) {
   Deno.test(`T-ACL: ${address} is forbidden`, () => {
     assert.equal(policy().judge(ip(address), PORT), "forbidden");
-    assert.match(policy().explain(ip(address)).sentence, /is refused: it /);
+    assert.match(policy().explain(ip(address), 0).sentence, /is refused: it /);
   });
 }
 
 for (const address of ALLOWED) {
   Deno.test(`T-ACL: ${address} is allowed`, () => {
     assert.equal(policy().judge(ip(address), PORT), "allowed");
-    assert.match(policy().explain(ip(address)).sentence, /is allowed: it /);
+    assert.match(policy().explain(ip(address), 0).sentence, /is allowed: it /);
   });
 }
 
@@ -60,7 +60,7 @@ Deno.test("PeerPolicy opens a spelling only together with the address that it ca
   const one = policy({ allow: [translated] });
   assert.equal(one.judge(ip("64:ff9b:1::10.0.0.1"), PORT), "forbidden");
   assert.equal(
-    one.explain(ip("64:ff9b:1::10.0.0.1")).sentence,
+    one.explain(ip("64:ff9b:1::10.0.0.1"), 0).sentence,
     "64:ff9b:1::a00:1 is refused: it carries 10.0.0.1, which is private (RFC 1918); to open it, " +
       "add 10.0.0.0/8 or a part of it to the allowed peers",
   );
@@ -97,7 +97,7 @@ for (const [allow, deny, address, allowed] of RULES) {
   Deno.test(`PeerPolicy: with ${allow || "nothing"} allowed and ${deny || "nothing"} denied, ${address} is ${verdict}`, () => {
     const gate = policy({ allow: prefixes(allow), deny: prefixes(deny) });
     assert.equal(gate.judge(ip(address), PORT), verdict);
-    assert.match(gate.explain(ip(address)).sentence, allowed ? /allowed/ : /refused/);
+    assert.match(gate.explain(ip(address), 0).sentence, allowed ? /allowed/ : /refused/);
   });
 }
 
@@ -108,10 +108,11 @@ Deno.test("PeerPolicy knows its own relayed addresses by their ports, private on
     assert.equal(gate.judge(ip(address), 65_535), "own");
     assert.equal(gate.judge(ip(address), 49_151), "forbidden");
     assert.equal(gate.judge(ip(address), 22), "forbidden");
+    assert.equal(gate.judge(ip(address), 0), "own", "a permission, which has no port");
   }
   assert.equal(gate.judge(ip("64:ff9b::198.41.0.4"), 22), "forbidden");
   assert.match(
-    gate.explain(ip("198.41.0.4")).sentence,
+    gate.explain(ip("198.41.0.4"), 0).sentence,
     /allowed: it is a relayed address of this relay/,
   );
   assert.match(gate.explain(ip("198.41.0.4"), 22).sentence, /refused: it is this machine's own/);
@@ -165,7 +166,7 @@ Deno.test("PeerPolicy.explain() names the rule and how to change it", () => {
     "2606:4700::1": "2606:4700::1 is allowed: it is a public address",
   };
   for (const [address, sentence] of Object.entries(sentences)) {
-    assert.equal(gate.explain(ip(address)).sentence, sentence);
+    assert.equal(gate.explain(ip(address), 0).sentence, sentence);
   }
 });
 
