@@ -3,7 +3,7 @@ import { getLogger } from "@logtape/logtape";
 import { formatAddressPort, formatIp } from "../../base/address.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
-import { Credentials } from "../../protocol/turn/credentials.ts";
+import { RelayUsers } from "../../protocol/turn/credentials.ts";
 import type { PeerPolicy } from "../../protocol/turn/peer_policy.ts";
 import { DEFAULT_TURN_SETTINGS } from "../../protocol/turn/settings.ts";
 import { TurnServer } from "../../protocol/turn/turn_server.ts";
@@ -25,7 +25,6 @@ import { listenUdp } from "./udp_clients.ts";
 const log = getLogger(["cairn", "relay"]);
 
 const DEFAULT_REALM = "cairn";
-const DECOY_KEY_LENGTH = 32;
 /** How often an ending relay looks whether its last allocation is gone. */
 const DRAIN_CHECK = 100;
 
@@ -60,7 +59,7 @@ export async function startRelay(
   const udp = parseListenAddress(options.listenAddr);
   const { relayIps = [], externalIps = [] } = options;
   const addresses = relayAddresses({ listenHost: udp.host, relayIps, externalIps }, machine);
-  const credentials = readCredentials(options, options, host);
+  const credentials = readCredentials(options, options);
   const settings = {
     ...DEFAULT_TURN_SETTINGS,
     relayedV4: addresses.advertised[4],
@@ -205,7 +204,7 @@ export async function startRelay(
       tls?.watch.reload();
       try {
         const policy = options.reread?.() ?? options;
-        server.setCredentials(readCredentials(options, policy, host));
+        server.setCredentials(readCredentials(options, policy));
         server.setPolicy(gate(policy));
         current = policy;
         log.info("Credentials and lists of peers were read again");
@@ -223,10 +222,9 @@ export async function startRelay(
 function readCredentials(
   { realm = DEFAULT_REALM }: RelayOptions,
   { users, restSecrets }: RelayPolicyOptions,
-  host: Host,
-): Credentials | undefined {
+): RelayUsers | undefined {
   if (users.length === 0 && restSecrets.length === 0) return undefined;
-  return new Credentials({ realm, users, restSecrets }, host.random(DECOY_KEY_LENGTH));
+  return new RelayUsers({ realm, users, restSecrets });
 }
 
 async function startTls(

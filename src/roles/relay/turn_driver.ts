@@ -5,7 +5,8 @@ import type { SessionRecord } from "../../protocol/turn/allocation.ts";
 import type { Client } from "../../protocol/turn/client.ts";
 import { type Delivery, HEADROOM } from "../../protocol/turn/relay_data.ts";
 import type { RelayPort } from "../../protocol/turn/relay_port.ts";
-import type { TurnEffect, TurnServer } from "../../protocol/turn/turn_server.ts";
+import type { TurnEffect } from "../../protocol/turn/turn_effect.ts";
+import type { TurnServer } from "../../protocol/turn/turn_server.ts";
 import type { DatagramSocket, DatagramSockets, DatagramSource } from "./datagram_sockets.ts";
 
 const log = getLogger(["cairn", "relay"]);
