@@ -1,0 +1,55 @@
+import { parseIp, parsePrefix } from "../../src/base/address.ts";
+import { type Host, systemHost } from "../../src/base/host.ts";
+import type { RelayOptions } from "../../src/roles/relay/relay_options.ts";
+import { startRelay } from "../../src/roles/relay/run_relay.ts";
+import { WireClient, type WireTarget } from "./wire_client.ts";
+
+const LOOPBACK = ["127.0.0.0/8", "::1/128"].map((text) => parsePrefix(text)!);
+const LOCALHOST = ["127.0.0.1", "::1"].map((text) => parseIp(text)!);
+/** Each connection begins as often as tests like. */
+const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
+
+/** A relay on free ports of this machine's loopback, and clients that end with it. */
+export async function startedRelay(
+  options: Partial<RelayOptions> = {},
+  host: Host = systemHost,
+) {
+  const relay = await startRelay({
+    listenAddr: "127.0.0.1:0",
+    tlsAddr: "127.0.0.1:0",
+    users: [{ username: "user", password: "pass" }],
+    restSecrets: ["secret"],
+    allowPeers: LOOPBACK,
+    denyPeers: [],
+    relayIps: LOCALHOST,
+    rates: { challengeRate: UNLIMITED, bindingRate: UNLIMITED, failureRate: UNLIMITED },
+    ...options,
+  }, host);
+  const clients: WireClient[] = [];
+  const { port } = relay.udpAddress;
+  const tlsPort = relay.tlsAddress?.port;
+  return {
+    port,
+    tlsPort,
+    apiPort: relay.apiAddress?.port ?? NaN,
+    metricsPort: relay.metricsAddress?.port ?? NaN,
+    reload: () => relay.reload(),
+    close: () => relay.close(),
+    /** A client that has said nothing yet. */
+    async client(target: Partial<WireTarget> = {}): Promise<WireClient> {
+      const isTls = target.transport === "tls";
+      const client = await WireClient.open({
+        transport: "udp",
+        port: isTls ? tlsPort ?? NaN : port,
+        ...target,
+      });
+      clients.push(client);
+      return client;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const client of clients) client.close();
+      await Promise.all(clients.map(({ ended }) => ended));
+      await relay.close();
+    },
+  };
+}
