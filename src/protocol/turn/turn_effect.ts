@@ -11,7 +11,10 @@ export type TurnEffect =
    * `relayPortOpened` or `relayPortFailed`, at once or later.
    */
   | { readonly kind: "open-relay-port"; readonly port: RelayPort }
-  /** The shell's socket is `port.socket`, or is still being opened: close it and do not report. */
+  /**
+   * Close `port.socket`, or what is still being opened, and report nothing more about this port.
+   * There is nothing to close when opening it has failed meanwhile.
+   */
   | { readonly kind: "close-relay-port"; readonly port: RelayPort }
   /** The client's `allocation` is undefined again: a UDP client need not be remembered. */
   | { readonly kind: "forget-client"; readonly client: Client }
