@@ -6,7 +6,9 @@ import { WireClient, type WireTarget } from "./wire_client.ts";
 
 const LOOPBACK = ["127.0.0.0/8", "::1/128"].map((text) => parsePrefix(text)!);
 const LOCALHOST = ["127.0.0.1", "::1"].map((text) => parseIp(text)!);
-/** Each connection begins as often as tests like. */
+/** Below the ports that systems give to sockets of tests, which would be taken for relayed ones. */
+const RELAY_PORTS = { min: 10_000, max: 19_999 };
+/** Tests may ask and be wrong as often as they like. */
 const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
 
 /** A relay on free ports of this machine's loopback, and clients that end with it. */
@@ -22,6 +24,7 @@ export async function startedRelay(
     allowPeers: LOOPBACK,
     denyPeers: [],
     relayIps: LOCALHOST,
+    relayPorts: RELAY_PORTS,
     rates: { challengeRate: UNLIMITED, bindingRate: UNLIMITED, failureRate: UNLIMITED },
     ...options,
   }, host);

@@ -55,8 +55,11 @@ export class Refused extends Error {
 export class WireClient {
   /** Resolves when the connection has ended. */
   readonly ended: Promise<void>;
+  /** Length of the last datagram or frame from the server. */
+  lastLength = 0;
   readonly #wire: Wire;
-  readonly #client: TurnClient;
+  readonly #target: WireTarget;
+  #client: TurnClient;
   readonly #framer: StreamFramer | undefined;
   readonly #waiting: {
     readonly kind: TurnClientEffect["kind"];
@@ -65,6 +68,7 @@ export class WireClient {
   }[] = [];
   readonly #arrived: FromPeer[] = [];
   #grown = Promise.withResolvers<void>();
+  #isClosed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #deadline = new AbortController();
   readonly #late = setTimeout(() => this.#deadline.abort(), WITHIN_MS);
@@ -72,13 +76,8 @@ export class WireClient {
   private constructor(wire: Wire, target: WireTarget) {
     const isStream = target.transport !== "udp";
     this.#wire = wire;
-    this.#client = new TurnClient({
-      username: target.username ?? "user",
-      password: target.password ?? "pass",
-      transport: isStream ? "stream" : "datagram",
-      ...(target.family && { family: target.family }),
-      random: systemHost.random,
-    });
+    this.#target = target;
+    this.#client = makeClient(target);
     this.#framer = isStream
       ? new StreamFramer({
         headroom: 0,
@@ -98,6 +97,12 @@ export class WireClient {
     const effect = await this.#ask("allocated", () => this.#client.allocate(now()));
     assert.ok(effect.kind === "allocated");
     return effect.relayed;
+  }
+
+  /** The same from the same socket once the former allocation is gone. */
+  allocateAnew(): Promise<AddressPort> {
+    this.#client = makeClient(this.#target);
+    return this.allocate();
   }
 
   async permit(address: IpAddress): Promise<void> {
@@ -131,6 +136,11 @@ export class WireClient {
     await this.#wire.send(buffer.subarray(0, length));
   }
 
+  /** Sends these bytes as they are. */
+  async sendBytes(bytes: Uint8Array): Promise<void> {
+    await this.#wire.send(bytes);
+  }
+
   /** Sends a Send indication. */
   async indicate(peer: AddressPort, data: Uint8Array): Promise<void> {
     await this.#wire.send(this.#client.indication(peer, data));
@@ -149,7 +159,8 @@ export class WireClient {
   close(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#late);
-    this.#wire.close();
+    if (!this.#isClosed) this.#wire.close();
+    this.#isClosed = true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -202,6 +213,7 @@ export class WireClient {
   }
 
   #receive(buffer: Uint8Array, offset: number, length: number): void {
+    this.lastLength = length;
     const isFromPeer = this.#client.receive(buffer, offset, length, now());
     const { peer, dataOffset, dataLength } = this.#client;
     if (isFromPeer && peer !== undefined) {
@@ -211,6 +223,16 @@ export class WireClient {
     }
     this.#settle();
   }
+}
+
+function makeClient(target: WireTarget): TurnClient {
+  return new TurnClient({
+    username: target.username ?? "user",
+    password: target.password ?? "pass",
+    transport: target.transport === "udp" ? "datagram" : "stream",
+    ...(target.family && { family: target.family }),
+    random: systemHost.random,
+  });
 }
 
 function now(): number {
@@ -234,11 +256,6 @@ async function openWire(target: WireTarget): Promise<Wire> {
     ? await Deno.connect({ hostname, port })
     : await Deno.connectTls({ hostname, port, caCerts: [target.caCert ?? ""] });
   const buffer = new Uint8Array(ROOM);
-  let isClosed = false;
-  const close = () => {
-    if (!isClosed) connection.close();
-    isClosed = true;
-  };
   let sending = Promise.resolve();
   return {
     send: (bytes) =>
@@ -249,9 +266,8 @@ async function openWire(target: WireTarget): Promise<Wire> {
       }),
     receive: async () => {
       const count = await connection.read(buffer).catch(() => null);
-      if (count === null) close();
       return count === null ? undefined : buffer.subarray(0, count);
     },
-    close,
+    close: () => connection.close(),
   };
 }
