@@ -4,7 +4,7 @@ import { utf8 } from "../../../src/base/bytes.ts";
 import { AttributeType, decodeXorAddress } from "../../../src/protocol/stun/attributes.ts";
 import { decodeStunMessage, MessageClass } from "../../../src/protocol/stun/message.ts";
 import { addressesToListen, machineAddresses } from "../../../src/roles/relay/relay_addresses.ts";
-import { FakeTime } from "../../support/fake_time.ts";
+import { FakeTime, turns } from "../../support/fake_time.ts";
 import { startedRelay } from "../../support/started_relay.ts";
 import { bindingRequest } from "../../support/stun_bytes.ts";
 import { Refused } from "../../support/wire_client.ts";
@@ -138,6 +138,7 @@ Deno.test("2-AL-79 an allocation that nobody renews ends within two seconds, wit
   time.pass(599_000);
   assert.throws(() => openSocket("127.0.0.1", port), Deno.errors.AddrInUse);
   time.pass(3_000);
+  await turns();
   openSocket("127.0.0.1", port)[Symbol.dispose]();
 });
 
