@@ -69,10 +69,11 @@ export class AddressTable<Entry extends Addressed> {
   }
 
   #hash({ w0, w1, w2, w3, port }: AddressWords): number {
-    let hash = Math.imul(w0 ^ (this.#withPort ? port : 0), 0x9e3779b1);
-    hash = Math.imul(hash ^ w1 ^ hash >>> 15, 0x85ebca77);
-    hash = Math.imul(hash ^ w2 ^ hash >>> 13, 0xc2b2ae3d);
-    hash = Math.imul(hash ^ w3 ^ hash >>> 16, 0x27d4eb2f);
+    let hash = Math.imul(this.#withPort ? port : 0, 0x9e3779b1);
+    hash = Math.imul(hash ^ hash >>> 15 ^ w0, 0x85ebca77);
+    hash = Math.imul(hash ^ hash >>> 13 ^ w1, 0xc2b2ae3d);
+    hash = Math.imul(hash ^ hash >>> 15 ^ w2, 0x27d4eb2f);
+    hash = Math.imul(hash ^ hash >>> 13 ^ w3, 0x165667b1);
     return hash ^ hash >>> 15;
   }
 

@@ -53,8 +53,9 @@ Deno.test("2-TCP-29 Frames come out in order however the stream is cut", () => {
     const sent = sizes.map((size) => size % 7 === 0 ? binding : channelData(size));
     const stream = concatBytes(...sent);
     const chunks: Uint8Array[] = [];
-    for (let at = 0, n = 0; at < stream.length; n++) {
-      const step = steps[n % steps.length]!;
+    let at = 0;
+    while (at < stream.length) {
+      const step = steps[chunks.length % steps.length]!;
       chunks.push(stream.subarray(at, at + step));
       at += step;
     }
