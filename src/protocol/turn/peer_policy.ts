@@ -108,7 +108,7 @@ export class PeerPolicy {
     const special = specialRange(address);
     if (special.reach === "never") return "impossible";
     const isOwn = this.#own.some((own) => equalBytes(own, address));
-    if (this.#listensAt(address, port, isOwn)) return "listening";
+    if (port !== 0 && this.#listensAt(address, port, isOwn)) return "listening";
     const rule = this.#rule(address);
     if (rule?.allows === false) return "denied";
     if (isOwn && this.#relays(address, port)) return "relayed";

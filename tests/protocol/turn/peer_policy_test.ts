@@ -129,7 +129,7 @@ Deno.test("PeerPolicy keeps peers from where this relay listens, also where the 
     relayed: [ip("198.41.0.4")],
     machine: [ip("2a00::5")],
     relayPorts: { min: 3000, max: 9000 },
-    listening: ["0.0.0.0:3478", "127.0.0.1:8080", "[2a00::5]:5349"].map((text) =>
+    listening: ["0.0.0.0:3478", "127.0.0.1:8080", "[2a00::5]:5349", "127.0.0.1:0"].map((text) =>
       parseAddressPort(text)!
     ),
   });
@@ -146,6 +146,7 @@ Deno.test("PeerPolicy keeps peers from where this relay listens, also where the 
   assert.equal(gate.judge(ip("2a00::5"), 5349), "forbidden");
   assert.equal(gate.judge(ip("2a00::5"), 5000), "forbidden", "of the machine, but not relayed");
   assert.equal(gate.judge(ip("127.0.0.1"), 5000), "allowed");
+  assert.equal(gate.judge(ip("127.0.0.1"), 0), "allowed", "a permission, which has no port");
   assert.match(gate.explain(ip("127.0.0.1"), 8080).sentence, /where this relay itself listens/);
 });
 
