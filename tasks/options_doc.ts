@@ -13,8 +13,8 @@ Made from the table in \`src/cli/options.ts\` by \`deno task options-doc\`.
 Every option is a flag, an environment variable and a default, in this order of precedence. An empty
 variable counts as unset. A secret may come from a file: \`CAIRN_PSK_FILE=/run/secrets/psk\` sets
 \`CAIRN_PSK\` to what that file holds, without a trailing newline, and so may the relay's lists of
-peers. Secrets never appear in help or
-logs; prefer a variable or a file to a flag, which other users of the machine can see.
+peers. Secrets never appear in help or logs; prefer a variable or a file to a flag, which other
+users of the machine can see.
 
 - Booleans: \`true\`, \`false\`, \`1\`, \`0\`, \`yes\`, \`no\`.
 - Sizes: \`1GB\` (2^30 bytes), \`512MB\`, or a number of bytes.
