@@ -11,6 +11,8 @@ const RELAY_PORTS = { min: 10_000, max: 19_999 };
 /** Tests may ask and be wrong as often as they like. */
 const UNLIMITED = { burst: 1e9, perSecond: 1e9 };
 
+const WITHIN_MS = 30_000;
+
 /** A relay on free ports of this machine's loopback, and clients that end with it. */
 export async function startedRelay(
   options: Partial<RelayOptions> = {},
@@ -19,6 +21,7 @@ export async function startedRelay(
   const relay = await startRelay({
     listenAddr: "127.0.0.1:0",
     tlsAddr: "127.0.0.1:0",
+    metricsAddr: "127.0.0.1:0",
     users: [{ username: "user", password: "pass" }],
     restSecrets: ["secret"],
     allowPeers: LOOPBACK,
@@ -31,11 +34,27 @@ export async function startedRelay(
   const clients: WireClient[] = [];
   const { port } = relay.udpAddress;
   const tlsPort = relay.tlsAddress?.port;
+  const metricsPort = relay.metricsAddress?.port ?? NaN;
+  const metrics = async () => {
+    const response = await fetch(`http://127.0.0.1:${metricsPort}/metrics`);
+    return await response.text();
+  };
   return {
     port,
     tlsPort,
     apiPort: relay.apiAddress?.port ?? NaN,
-    metricsPort: relay.metricsAddress?.port ?? NaN,
+    metricsPort,
+    metrics,
+    /** Waits until the metrics say so. */
+    async until(pattern: RegExp): Promise<void> {
+      const deadline = performance.now() + WITHIN_MS;
+      for (let text = await metrics(); !pattern.test(text); text = await metrics()) {
+        if (performance.now() > deadline) {
+          throw new Error(`Waited in vain for ${pattern}:\n${text}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    },
     reload: () => relay.reload(),
     close: () => relay.close(),
     /** A client that has said nothing yet. */
