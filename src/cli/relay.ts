@@ -23,12 +23,12 @@ export function relayOptions(settings: Settings): RelayOptions {
   const externalIps = settings.value(OPTIONS.relayExternalIp);
   const relayIps = settings.value(OPTIONS.relayIp);
   const reread = () => policyOptions(settings);
+  const policy = reread();
   return {
-    ...reread(),
+    ...policy,
     reread,
     listenAddr: settings.value(OPTIONS.relayListenAddr),
     tlsAddr: settings.value(OPTIONS.relayTlsAddr),
-    apiAddr: settings.value(OPTIONS.relayApiAddr),
     relayPorts: settings.value(OPTIONS.relayPortRange),
     realm: settings.value(OPTIONS.relayRealm),
     userQuota: settings.value(OPTIONS.relayUserQuota),
@@ -38,6 +38,8 @@ export function relayOptions(settings: Settings): RelayOptions {
     drainTimeout: settings.value(OPTIONS.relayDrainTimeout),
     ...(tls && { tls }),
     ...(tcpAddr !== undefined && { tcpAddr }),
+    // Nobody is to find its port taken for an API that has nothing to hand out.
+    ...(policy.restSecrets.length > 0 && { apiAddr: settings.value(OPTIONS.relayApiAddr) }),
     ...(metricsAddr !== undefined && { metricsAddr }),
     ...(turnUris && { turnUris }),
     ...(externalIps && { externalIps }),

@@ -61,7 +61,6 @@ Deno.test("without settings a relay has the reference's defaults, and nobody to 
   assert.deepEqual(options, {
     listenAddr: "0.0.0.0:3478",
     tlsAddr: "0.0.0.0:443",
-    apiAddr: "127.0.0.1:8080",
     realm: "cairn",
     relayPorts: { min: 49_152, max: 65_535 },
     users: [],
@@ -74,6 +73,11 @@ Deno.test("without settings a relay has the reference's defaults, and nobody to 
     strictExpiry: false,
     drainTimeout: 10_000,
   });
+});
+
+Deno.test("a relay has an API for credentials where it has a secret to make them by", () => {
+  const env = { CAIRN_RELAY_REST_SECRET: "s3cret" };
+  assert.equal(relayOptions(settings(env)).apiAddr, "127.0.0.1:8080");
 });
 
 Deno.test("a relay's credentials, secrets and lists may come from files, which a reload reads again", () => {
