@@ -56,6 +56,19 @@ export class Allocations {
     return allocation;
   }
 
+  /** The ports are open: from here on there is an allocation for everybody. */
+  grant(allocation: Allocation): void {
+    allocation.isOpen = true;
+    this.#counters.allocations++;
+  }
+
+  /** Takes a reserved port out of its reservation. */
+  claim(port: RelayPort): void {
+    const user = port.reservation?.user;
+    this.#ports.claim(port);
+    if (user !== undefined) this.#forgetIdle(user);
+  }
+
   /** Lets a relayed address or a reservation end at `expiresAt`. */
   schedule(port: RelayPort, expiresAt: number): void {
     this.#deadlines.schedule(port, expiresAt);
@@ -102,7 +115,6 @@ export class Allocations {
     client.allocation = undefined;
     user.holdings--;
     this.#forgetIdle(user);
-    this.#emit({ kind: "forget-client", client });
     if (!allocation.isOpen) return;
     this.#emit({ kind: "session-ended", session: allocation.record(reason, now) });
   }

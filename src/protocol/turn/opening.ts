@@ -137,7 +137,7 @@ export class AllocationOpener {
     };
     allocation.opening = opening;
     if (reserved !== undefined) {
-      this.#ports.claim(reserved);
+      this.#allocations.claim(reserved);
       reserved.opening = opening;
       const { family } = reserved;
       opening.lanes.push({ family, wish: "any", ports: [reserved], attempts: MAX_ATTEMPTS });
@@ -194,7 +194,7 @@ export class AllocationOpener {
       this.#allocations.schedule(next, now + RESERVATION_LIFETIME);
     }
     this.#settle(opening);
-    allocation.isOpen = true;
+    this.#allocations.grant(allocation);
     allocation.extras = extras;
     allocation.relayed = allocation.ports.map(({ endpoint }) => formatAddressPort(endpoint));
     this.#answer(opening.asked, success(allocation, now), opening.integrity);

@@ -10,8 +10,8 @@ export const PERMISSION_LIFETIME = 300_000;
 /** Lifetime of a channel binding, milliseconds (RFC 8656 section 12). */
 export const CHANNEL_LIFETIME = 600_000;
 
-/** Addresses that Send indications went to without a channel, kept at hand; forgotten when full. */
-const MAX_REMEMBERED_PEERS = 256;
+/** Peers without a channel that Send indications went to and that are kept at hand. */
+const MAX_MET_PEERS = 256;
 
 /** That datagrams from an IP address, whatever their port, may reach the client. */
 export interface Permission {
@@ -64,6 +64,8 @@ export class RelayPort implements Timed {
   place = -1;
   readonly #permissions = new AddressTable<Permission>("address");
   readonly #peers = new AddressTable<Peer>("address and port");
+  /** With so many, those without a channel are forgotten. */
+  #maxPeers = MAX_MET_PEERS;
 
   constructor(family: AddressFamily, endpoint: Endpoint) {
     this.family = family;
@@ -99,11 +101,12 @@ export class RelayPort implements Timed {
 
   /** Remembers a peer whose IP address has `permission`. */
   remember(endpoint: Endpoint, permission: Permission, isOwn: boolean): Peer {
-    if (this.#peers.size >= MAX_REMEMBERED_PEERS) {
+    if (this.#peers.size >= this.#maxPeers) {
       this.#peers.retain(({ channel }) => channel !== undefined);
+      this.#maxPeers = this.#peers.size + MAX_MET_PEERS;
     }
     const peer = { endpoint, permission, isOwn, channel: undefined };
-    if (this.#peers.size < 2 * MAX_REMEMBERED_PEERS) this.#peers.set(peer);
+    this.#peers.set(peer);
     return peer;
   }
 

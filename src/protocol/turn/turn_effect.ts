@@ -16,7 +16,5 @@ export type TurnEffect =
    * There is nothing to close when opening it has failed meanwhile.
    */
   | { readonly kind: "close-relay-port"; readonly port: RelayPort }
-  /** The client's `allocation` is undefined again: a UDP client need not be remembered. */
-  | { readonly kind: "forget-client"; readonly client: Client }
   /** An allocation that was granted has ended. */
   | { readonly kind: "session-ended"; readonly session: SessionRecord };

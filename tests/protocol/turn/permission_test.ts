@@ -3,7 +3,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { AttributeType } from "../../../src/protocol/stun/attributes.ts";
-import { type Attribute, Method } from "../../../src/protocol/stun/message.ts";
+import { Method } from "../../../src/protocol/stun/message.ts";
 import {
   BOTH,
   DONT_FRAGMENT,
@@ -36,18 +36,20 @@ Deno.test("2-PE-87 CreatePermission names a peer", () => {
   ok(client.trusts(answer));
 });
 
-Deno.test("2-PE-88 2-PE-91 One bad peer and none of the list is permitted", () => {
+Deno.test("2-ST-25 2-PE-88 2-PE-91 One bad peer and none of the list is permitted", () => {
   const scene = new TurnScene();
   const client = scene.allocated();
   strictEqual(errorOf(client.permit(PEER, "127.0.0.1:1", "8.8.4.4:1")), 403);
   const transactionId = scene.nextTransaction();
-  const malformed: Attribute = [AttributeType.XorPeerAddress, new Uint8Array(7)];
-  const answer = client.request(
-    Method.CreatePermission,
-    [peerAddress(PEER, transactionId), malformed],
-    { transactionId },
-  );
-  strictEqual(errorOf(answer), 400);
+  const [type, value] = peerAddress(PEER, transactionId);
+  for (const malformed of [value.subarray(1), value.with(1, 3), new Uint8Array()]) {
+    const answer = client.request(
+      Method.CreatePermission,
+      [[type, value], [type, malformed]],
+      { transactionId },
+    );
+    strictEqual(errorOf(answer), 400);
+  }
   strictEqual(client.sendTo(PEER, HELLO), undefined);
   strictEqual(scene.fromPeer(PEER, client.relayed, HELLO), undefined);
 });

@@ -88,7 +88,6 @@ export class TurnScene {
   /** Ports that the shell has been asked for and has not opened yet. */
   readonly waiting: RelayPort[] = [];
   readonly sessions: SessionRecord[] = [];
-  readonly forgotten: Client[] = [];
   readonly #options: SceneOptions;
   #transactions = 0;
 
@@ -190,9 +189,6 @@ export class TurnScene {
           else ok(this.open.delete(effect.port), "a port is closed that was not open");
           break;
         }
-        case "forget-client":
-          this.forgotten.push(effect.client);
-          break;
         case "session-ended":
           this.sessions.push(effect.session);
       }
