@@ -44,7 +44,7 @@ const REACHABLE = ["8.8.8.8", "[2606:4700::1111]", "172.15.255.255", "172.32.0.1
 
 const BOTH_FAMILIES = [AttributeType.AdditionalAddressFamily, Uint8Array.of(2, 0, 0, 0)] as const;
 
-Deno.test("Attack 1-5: T-ACL, no spelling of a forbidden address gets through any door", () => {
+Deno.test("Attack 1-5 2-SEC-126: T-ACL, no spelling of a forbidden address gets through any door", () => {
   const scene = new TurnScene({ settings: UNLIMITED });
   const client = scene.allocated(undefined, BOTH_FAMILIES);
   for (const peer of FORBIDDEN) {
