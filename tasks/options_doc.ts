@@ -60,7 +60,9 @@ function tableRow(row: OptionRow<unknown>, command: CommandName): readonly strin
   const fallback = defaultOf(row, command);
   return [
     code(placeholder === undefined ? flag : `${flag} ${placeholder}`),
-    row.env === undefined ? "" : code(row.env) + (row.secret ? ", a secret" : ""),
+    row.env === undefined
+      ? ""
+      : code(row.env) + (row.secret ? ", a secret" : row.fromFile ? ", or a file" : ""),
     fallback ? code(fallback) : row.otherwise ?? "",
     row.sentence,
   ];

@@ -61,6 +61,8 @@ export class TurnConversation implements AsyncDisposable {
   #question: Question | undefined;
   #onDatagram: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #sending: Promise<unknown> = Promise.resolve();
+  #isAllocated = false;
   #isOver = false;
 
   constructor(
@@ -139,7 +141,13 @@ export class TurnConversation implements AsyncDisposable {
     return this.#datagrams.shift();
   }
 
+  /** Gives back what it still has, without waiting for the answer. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isAllocated && !this.#isOver) {
+      this.#client.release(this.#options.host.monotonic());
+      this.#settle();
+      await this.#sending;
+    }
     clearTimeout(this.#timer);
     this.#carrier.close();
     await this.#reading;
@@ -172,8 +180,12 @@ export class TurnConversation implements AsyncDisposable {
   /** Does what the client wants, and comes back when it wants something again. */
   #settle(): void {
     for (const effect of this.#client.takeEffects()) {
-      if (effect.kind === "send") this.#carrier.send(effect.bytes).catch(() => this.#end());
-      else if (effect.kind === this.#question?.answer) this.#question.resolve(effect);
+      if (effect.kind === "allocated") this.#isAllocated = true;
+      if (effect.kind === "ended") this.#isAllocated = false;
+      if (effect.kind === "send") {
+        this.#sending = this.#carrier.send(effect.bytes).catch(() => this.#end());
+      }
+      if (effect.kind === this.#question?.answer) this.#question.resolve(effect);
       else if (effect.kind === "refused") this.#refused(effect.purpose, effect.refusal);
     }
     clearTimeout(this.#timer);

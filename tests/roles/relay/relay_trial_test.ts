@@ -85,6 +85,16 @@ for (const { name, relay: options, trial, code, message } of FAILURES) {
   });
 }
 
+Deno.test("relay check gives its allocations back, also when it fails", async () => {
+  await using relay = await startedRelay({ userQuota: 1 });
+  const uri = { host: "127.0.0.1", port: relay.port, transport: "udp" } as const;
+  for (let check = 0; check < 2; check++) {
+    const said: string[] = [];
+    await assert.rejects(sentences({ uri }, said), /too many allocations/);
+    assert.match(said.join(), /it lets the user in/);
+  }
+});
+
 Deno.test("relay check says what is wrong: nothing answers", async () => {
   using silence = new DisposableStack();
   const socket = silence.adopt(
@@ -139,7 +149,10 @@ Deno.test({
 });
 
 /** What a trial yields, one sentence for each step. */
-async function sentences(options: Pick<TrialOptions, "uri"> & Partial<TrialOptions>) {
+async function sentences(
+  options: Pick<TrialOptions, "uri"> & Partial<TrialOptions>,
+  said: string[] = [],
+): Promise<string[]> {
   const steps = tryRelay({
     username: "user",
     password: "pass",
@@ -147,7 +160,6 @@ async function sentences(options: Pick<TrialOptions, "uri"> & Partial<TrialOptio
     host: systemHost,
     ...options,
   });
-  const said: string[] = [];
   for await (const { kind, sentence } of steps) said.push(`${kind}: ${sentence}`);
   return said;
 }
