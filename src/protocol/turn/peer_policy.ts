@@ -15,7 +15,7 @@ import {
   prefixHas,
 } from "../../base/address.ts";
 import { equalBytes } from "../../base/bytes.ts";
-import { embeddedIpv4, specialRange } from "./special_addresses.ts";
+import { embeddedIpv4, type SpecialRange, specialRange } from "./special_addresses.ts";
 
 /** `own`: a relayed address of this server, which nothing but an allocation may answer for. */
 export type PeerVerdict = "allowed" | "own" | "forbidden";
@@ -112,10 +112,12 @@ export class PeerPolicy {
     const rule = this.#rule(address);
     if (rule?.allows === false) return "denied";
     if (isOwn && this.#relays(address, port)) return "relayed";
-    const isPublic = special.reach === "global";
-    if (rule && (isPublic || rule.prefix.length >= special.prefix.length)) return "opened";
-    if (isOwn) return "own machine";
-    return isPublic ? "public" : "not public";
+    // Whoever opens a network does not mean the services of this machine in it.
+    const isApart = isOwn && !isLoopback(special);
+    const needed = isApart ? address.length * 8 : special.prefix.length;
+    if (rule && rule.prefix.length >= needed) return "opened";
+    if (isApart) return "own machine";
+    return special.reach === "global" ? "public" : "not public";
   }
 
   /** Completes "the address …". */
@@ -135,7 +137,8 @@ export class PeerPolicy {
       case "opened":
         return `lies in ${name(rule)} of the allowed peers`;
       case "own machine":
-        return "is this machine's own, and the port is none that it relays from";
+        return "is this machine's own, and the port is none that it relays from; to open it, add " +
+          `${formatIp(address)} itself to the allowed peers`;
       case "not public": {
         const open = `add ${formatPrefix(special.prefix)} or a part of it to the allowed peers`;
         return rule === undefined
@@ -162,13 +165,13 @@ export class PeerPolicy {
     return this.#settings.listening.some((listener) =>
       equalAddressPort(listener, { address, port }) ||
       (listener.port === port && isUnspecified(listener.address) &&
-        (isOwn || isLoopback(address)))
+        (isOwn || isLoopback(specialRange(address))))
     );
   }
 }
 
-function isLoopback(address: IpAddress): boolean {
-  return specialRange(address).is.startsWith("loopback");
+function isLoopback({ is }: SpecialRange): boolean {
+  return is.startsWith("loopback");
 }
 
 function verdictOf(ground: Ground): PeerVerdict {

@@ -150,10 +150,23 @@ Deno.test("PeerPolicy keeps peers from where this relay listens, also where the 
   assert.match(gate.explain(ip("127.0.0.1"), 8080).sentence, /where this relay itself listens/);
 });
 
-Deno.test("PeerPolicy lets an allowed range open this machine's own addresses", () => {
-  const gate = policy({ relayed: [ip("127.0.0.1")], allow: prefixes("127.0.0.0/8") });
-  assert.equal(gate.judge(ip("127.0.0.1"), 34_800), "allowed");
-  assert.equal(gate.judge(ip("127.0.0.1"), 50_000), "own");
+Deno.test("PeerPolicy opens this machine only where it is named itself, or as loopback", () => {
+  const settings = {
+    relayed: ["127.0.0.1", "198.41.0.4", "192.168.1.9"].map(ip),
+    machine: [ip("2a00::5")],
+  };
+  const wide = policy({
+    ...settings,
+    allow: prefixes("0.0.0.0/0,::/0,192.168.0.0/16,127.0.0.0/8"),
+  });
+  for (const address of ["198.41.0.4", "192.168.1.9", "2a00::5"]) {
+    assert.equal(wide.judge(ip(address), 34_800), "forbidden", address);
+    const named = policy({ ...settings, allow: prefixes(address) });
+    assert.equal(named.judge(ip(address), 34_800), "allowed", address);
+  }
+  assert.equal(wide.judge(ip("192.168.1.10"), 34_800), "allowed");
+  assert.equal(wide.judge(ip("127.0.0.1"), 34_800), "allowed");
+  assert.equal(wide.judge(ip("127.0.0.1"), 50_000), "own");
 });
 
 Deno.test("PeerPolicy.explain() names the rule and how to change it", () => {
