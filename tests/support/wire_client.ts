@@ -210,6 +210,7 @@ export class WireClient {
       }
     }
     clearTimeout(this.#timer);
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error("The connection has ended"));
   }
 
   #receive(buffer: Uint8Array, offset: number, length: number): void {

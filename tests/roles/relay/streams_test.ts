@@ -147,24 +147,22 @@ Deno.test("2-TCP-36 what a client does not read is dropped, and the client in th
 });
 
 for (const alpn of [["stun.turn"], undefined]) {
-  Deno.test({
-    name: `2-TCP-37 TLS is spoken with a client that offers ${alpn ?? "no"} protocol`,
+  Deno.test(`2-TCP-37 TLS is spoken with a client that offers ${alpn ?? "no"} protocol`, {
     ignore: !hasOpenssl,
-    async fn() {
-      await using tls = await makeSelfSigned();
-      await using relay = await startedRelay({ tls });
-      const connection = await Deno.connectTls({
-        hostname: "localhost",
-        port: relay.tlsPort!,
-        caCerts: [tls.cert],
-        ...(alpn && { alpnProtocols: alpn }),
-      });
-      const { alpnProtocol } = await connection.handshake();
-      assert.equal(alpnProtocol, alpn?.[0] ?? null);
-      using reader = new FrameReader(connection);
-      await reader.write(bindingRequest());
-      assert.equal((await reader.message()).messageClass, MessageClass.Success);
-    },
+  }, async () => {
+    await using tls = await makeSelfSigned();
+    await using relay = await startedRelay({ tls });
+    const connection = await Deno.connectTls({
+      hostname: "localhost",
+      port: relay.tlsPort!,
+      caCerts: [tls.cert],
+      ...(alpn && { alpnProtocols: alpn }),
+    });
+    const { alpnProtocol } = await connection.handshake();
+    assert.equal(alpnProtocol, alpn?.[0] ?? null);
+    using reader = new FrameReader(connection);
+    await reader.write(bindingRequest());
+    assert.equal((await reader.message()).messageClass, MessageClass.Success);
   });
 }
 
