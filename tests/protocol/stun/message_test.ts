@@ -1,7 +1,7 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
 import { parseAddressPort } from "../../../src/base/address.ts";
-import { concatBytes, toHex, u16, utf8 } from "../../../src/base/bytes.ts";
+import { concatBytes, toHex, u16, u32, utf8 } from "../../../src/base/bytes.ts";
 import {
   AttributeType,
   decodeAddressFamily,
@@ -27,6 +27,7 @@ import {
   padChannelData,
   writeChannelHeader,
 } from "../../../src/protocol/stun/channel_data.ts";
+import { fingerprint } from "../../../src/protocol/stun/integrity.ts";
 import {
   type Attribute,
   decodeStunMessage,
@@ -111,6 +112,9 @@ Deno.test("2-ST-15 FINGERPRINT comes last, has four bytes, and is right", () => 
   strictEqual(decodeStunMessage(good.with(27, good[27]! ^ 1)), undefined, "wrong");
   strictEqual(decodeStunMessage(append(good, 0x80, 0x22, 0, 0)), undefined, "not last");
   strictEqual(decodeStunMessage(append(request(), 0x80, 0x28, 0, 0)), undefined, "empty");
+  const early = append(request(), 0x80, 0x28, 0, 4, 0, 0, 0, 0, 0x80, 0x22, 0, 0);
+  early.set(u32(fingerprint(early, 0, 20)), 24);
+  strictEqual(decodeStunMessage(early), undefined, "right, but not last");
 });
 
 Deno.test("2-ST-17 2-ST-18 What stands behind an integrity attribute is not there", () => {
@@ -126,6 +130,8 @@ Deno.test("2-ST-17 2-ST-18 What stands behind an integrity attribute is not ther
     ok(message.verify({ kind, key: utf8("key") }));
     strictEqual(message.get(AttributeType.EvenPort), undefined);
     strictEqual(message.has(AttributeType.Lifetime), true);
+    const again = [0, kind === "sha1" ? 8 : 0x1c, 0, 4, 1, 2, 3, 4];
+    ok(decodeStunMessage(append(signed, ...again))!.verify({ kind, key: utf8("key") }));
     const required = decodeStunMessage(append(signed, 0x7f, 0xff, 0, 0))!;
     deepStrictEqual(required.unknownAttributes(new Set([AttributeType.Lifetime])), []);
   }

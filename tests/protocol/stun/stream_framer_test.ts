@@ -87,10 +87,13 @@ Deno.test("2-TCP-33 A length of 65,532 with a slow sender costs a bounded buffer
   const framer = newFramer();
   framer.push(concatBytes(Uint8Array.of(0, 1, 0xff, 0xfc, 0x21, 0x12, 0xa4, 0x42)));
   const byte = new Uint8Array(1);
+  const buffers = new Set<Uint8Array>();
   for (let n = 8; n < 65_551; n++) {
     framer.push(byte);
     strictEqual(framer.next(), false);
+    buffers.add(framer.buffer);
   }
+  ok(buffers.size < 10, "it is not copied for every byte");
   ok(framer.buffer.length <= 2 * MAX_FRAME_LENGTH);
   framer.push(byte);
   ok(framer.next());

@@ -65,6 +65,8 @@ Deno.test("2-AL-63 Allocate that comes again is answered again, and takes nothin
   );
   strictEqual(lifetimeOf(again), 595);
   strictEqual(scene.open.size, 2);
+  const stranger = client.as("other").request(Method.Allocate, [UDP, PAIR], { transactionId });
+  strictEqual(errorOf(stranger), 437, "another user's request is another request");
 });
 
 Deno.test("2-AL-63 Allocate that comes again while its port is being opened stays unanswered", () => {
@@ -392,13 +394,14 @@ Deno.test("Allocate: a port whose socket fails for good ends its allocation", ()
 
 Deno.test("Allocate: a server that drains grants nothing and keeps what it granted", () => {
   const scene = new TurnScene();
-  const client = scene.allocated("203.0.113.7:1");
+  const client = scene.allocated("203.0.113.7:1", PAIR);
   scene.server.drain();
   const late = scene.client("203.0.113.7:2");
   const answer = late.allocate();
   strictEqual(errorOf(answer), 508);
   ok(late.trusts(answer));
   ok(isSuccess(client.refresh(600)));
+  strictEqual(scene.open.size, 2, "with the port that it reserved");
   scene.server.close(scene.now);
   scene.settle();
   strictEqual(scene.open.size, 0);

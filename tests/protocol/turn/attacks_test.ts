@@ -263,6 +263,15 @@ Deno.test("Attack 23: guesses at a password run dry, and lock nobody else out", 
   ok(isSuccess(guesser.allocate()), "nor is the source for long");
 });
 
+Deno.test("Attack 23: guesses at names run dry like guesses at passwords", () => {
+  const scene = new TurnScene();
+  const guesser = scene.client("203.0.113.66:1", "tcp");
+  guesser.nonce = nonceOf(guesser.ask(Method.Allocate));
+  const answered = Array.from({ length: 200 }, (_, n) => guesser.as(`user${n}`).allocate())
+    .filter((answer) => answer !== undefined);
+  strictEqual(answered.length, 20);
+});
+
 Deno.test("Attack 23: many sources that guess at one user run dry together", () => {
   const scene = new TurnScene();
   let looked = 0;

@@ -174,6 +174,17 @@ Deno.test("2-CH-119 A channel that has lapsed may be bound to another peer", () 
   strictEqual(receivedBy(scene.fromPeer(PEER, client.relayed, HELLO)).from, "0x4001");
 });
 
+Deno.test("2-CH-119 With the channel lapsed and a permission in force, a peer comes as Data", () => {
+  const scene = new TurnScene();
+  const client = scene.allocated();
+  client.refresh(3_600);
+  client.bind(0x4000, PEER);
+  scene.pass(599);
+  client.permit(PEER);
+  scene.pass(2);
+  strictEqual(receivedBy(scene.fromPeer(PEER, client.relayed, HELLO)).from, PEER);
+});
+
 Deno.test("2-PE-101 A bound peer comes as ChannelData, its other ports as Data", () => {
   const scene = new TurnScene();
   const client = scene.allocated();

@@ -143,6 +143,9 @@ Deno.test("2-ST-12 A second XOR-PEER-ADDRESS in a Send indication is not used", 
   const sent = client.indicate(transactionId, [good!, bad!, data]);
   strictEqual(sent?.to === "peer" && sent.peer, PEER);
   strictEqual(client.indicate(transactionId, [bad!, good!, data]), undefined);
+  const another: Attribute = [AttributeType.Data, utf8("another")];
+  const first = client.indicate(transactionId, [good!, data, another]);
+  deepStrictEqual(first?.to === "peer" && [...first.bytes], [...utf8("x")]);
 });
 
 Deno.test("2-ST-14 A wrong FINGERPRINT silences requests and indications", () => {
