@@ -15,7 +15,12 @@ import { DenoDatagramSockets } from "./datagram_sockets.ts";
 import { machineAddresses, relayAddresses } from "./relay_addresses.ts";
 import { DEFAULT_RELAY_PORTS, peerPolicy } from "./relay_gate.ts";
 import { RelayMetrics } from "./relay_metrics.ts";
-import { RELAY_LIMITS, type RelayOptions, type RelayPolicyOptions } from "./relay_options.ts";
+import {
+  RELAY_LIMITS,
+  type RelayLimits,
+  type RelayOptions,
+  type RelayPolicyOptions,
+} from "./relay_options.ts";
 import { logSession } from "./session_log.ts";
 import { StreamConnections } from "./stream_connections.ts";
 import { listenTcp, listenTls, type StreamListener } from "./stream_listeners.ts";
@@ -25,6 +30,8 @@ import { listenUdp } from "./udp_clients.ts";
 const log = getLogger(["cairn", "relay"]);
 
 const DEFAULT_REALM = "cairn";
+/** How often, while a silent connection is suffered, listening sockets are looked at. */
+const CHECKS_PER_TIMEOUT = 6;
 /** How often an ending relay looks whether its last allocation is gone. */
 const DRAIN_CHECK = 100;
 
@@ -123,10 +130,11 @@ export async function startRelay(
       ...parseListenAddress(options.tcpAddr ?? formatListenAddress(udpAddress)),
       option: "--tcp-addr (CAIRN_RELAY_TCP_ADDR)",
       connections,
+      checkInterval: limits.idleTimeout / CHECKS_PER_TIMEOUT,
     }),
     (listener) => listener.close(),
   );
-  const tls = await startTls(options, connections, metrics, host, started);
+  const tls = await startTls(options, { connections, limits, metrics, host, started });
 
   const uris = options.turnUris ?? Object.values(addresses.advertised)
     .map((address) => `turn:${formatAddressPort({ address, port: udpAddress.port })}`);
@@ -229,10 +237,13 @@ function readCredentials(
 
 async function startTls(
   { tls, tlsAddr }: RelayOptions,
-  connections: StreamConnections,
-  metrics: RelayMetrics,
-  host: Host,
-  started: AsyncDisposableStack,
+  { connections, limits, metrics, host, started }: {
+    readonly connections: StreamConnections;
+    readonly limits: RelayLimits;
+    readonly metrics: RelayMetrics;
+    readonly host: Host;
+    readonly started: AsyncDisposableStack;
+  },
 ): Promise<{ readonly listener: StreamListener; readonly watch: CertificateWatch } | undefined> {
   if (tls === undefined || tlsAddr === undefined) return undefined;
   const listener = started.adopt(
@@ -240,6 +251,7 @@ async function startTls(
       ...parseListenAddress(tlsAddr),
       option: "--tls-addr (CAIRN_RELAY_TLS_ADDR)",
       connections,
+      checkInterval: limits.idleTimeout / CHECKS_PER_TIMEOUT,
       tls,
     }),
     (listener) => listener.close(),

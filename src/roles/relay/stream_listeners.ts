@@ -5,6 +5,7 @@ import {
   type TLSSocket,
 } from "node:tls";
 import { bind, type HttpListener, type ListenAddress, pem, readCertificate } from "../http.ts";
+import { AcceptWatch } from "./accept_watch.ts";
 import type { StreamConnection, StreamConnections } from "./stream_connections.ts";
 
 /** The application protocol of TURN over TLS (RFC 7443). */
@@ -18,20 +19,22 @@ export interface StreamListener extends Pick<HttpListener, "certificate" | "relo
 }
 
 export interface StreamListenerOptions extends ListenAddress {
+  /** The option to name when the address cannot be used. */
   readonly option: string;
   readonly connections: StreamConnections;
+  /** Milliseconds within which a deaf listener is noticed. */
+  readonly checkInterval: number;
 }
 
 /** @throws {CairnError} when the address cannot be listened on. */
 export async function listenTcp(options: StreamListenerOptions): Promise<StreamListener> {
   const { connections } = options;
-  const server = createServer((socket: Socket) => connections.accept(socket, "tcp")?.start(socket));
-  return {
-    address: await listenOn(server, options),
-    certificate: undefined,
-    reloadCertificate() {},
-    close: () => server.close(),
-  };
+  const listener = await keepListening(options, (onAccepted) =>
+    createServer((socket: Socket) => {
+      onAccepted();
+      connections.accept(socket, "tcp")?.start(socket);
+    }));
+  return { ...listener, certificate: undefined, reloadCertificate() {} };
 }
 
 /** @throws {CairnError} also when the certificate is unusable. */
@@ -42,10 +45,34 @@ export async function listenTls(
 ): Promise<StreamListener> {
   const { connections, tls } = options;
   let pair = readCertificate(tls);
-  const server: TlsServer = createTlsServer({ ...pem(pair), ALPNProtocols: [ALPN] });
+  let current: TlsServer;
+  const listener = await keepListening(options, (onAccepted) => {
+    current = createTlsServer({ ...pem(pair), ALPNProtocols: [ALPN] });
+    acceptTls(current, connections, onAccepted);
+    return current;
+  });
+  return {
+    ...listener,
+    get certificate() {
+      return pair.certificate;
+    },
+    reloadCertificate() {
+      const next = readCertificate(tls);
+      current.setSecureContext(pem(next));
+      pair = next;
+    },
+  };
+}
+
+function acceptTls(
+  server: TlsServer,
+  connections: StreamConnections,
+  onAccepted: () => void,
+): void {
   /** Connections whose handshake is under way, by their other end. */
   const shaking = new Map<string, StreamConnection>();
   server.on("connection", (socket: Socket) => {
+    onAccepted();
     const key = otherEnd(socket);
     const connection = connections.accept(socket, "tls");
     if (connection === undefined) return;
@@ -58,28 +85,29 @@ export async function listenTls(
     connection.start(socket);
   });
   server.on("tlsClientError", (_error: Error, socket: TLSSocket) => socket.destroy());
-  return {
-    address: await listenOn(server, options),
-    get certificate() {
-      return pair.certificate;
-    },
-    reloadCertificate() {
-      const next = readCertificate(tls);
-      server.setSecureContext(pem(next));
-      pair = next;
-    },
-    close: () => server.close(),
-  };
 }
 
-async function listenOn(
-  server: Server,
-  { host, port, option }: StreamListenerOptions,
-): Promise<ListenAddress> {
-  const address = await bind(server, { host, port, option });
-  // Running out of file descriptors fails a connection, not the relay.
-  server.on("error", () => {});
-  return address ?? { host, port };
+/** Listens, and again with another server whenever the one at hand has gone deaf. */
+async function keepListening(
+  { host, port, option, checkInterval }: StreamListenerOptions,
+  makeServer: (onAccepted: () => void) => Server,
+): Promise<{ readonly address: ListenAddress; close(): void }> {
+  let server: Server | undefined;
+  const start = async (address: ListenAddress) => {
+    server?.close();
+    server = makeServer(() => watch.accepted());
+    return await bind(server, { ...address, option }) ?? address;
+  };
+  const watch = new AcceptWatch({ interval: checkInterval, listenAgain: start });
+  const address = await start({ host, port });
+  watch.start(address);
+  return {
+    address,
+    close() {
+      watch.close();
+      server?.close();
+    },
+  };
 }
 
 function otherEnd({ remoteAddress, remotePort }: Socket): string {
