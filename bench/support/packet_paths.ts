@@ -34,6 +34,9 @@ export function packetPaths(size: number): PacketPath[] {
   client.bind(0x4001, PEER_V6);
   client.bind(0x4002, other.relayed);
   other.bind(0x4000, client.relayed);
+  const limited = new TurnScene({ settings: { maxBitsPerSecond: 1e15 } });
+  const limitedClient = limited.allocated("203.0.113.7:1");
+  limitedClient.bind(0x4000, PEER);
   const data = new Uint8Array(size).fill(7);
   const channelData = (channel: number) => concatBytes(u16(channel), u16(size), data);
   const fromClient = (name: string, bytes: Uint8Array) => clientPath(scene, client, name, bytes);
@@ -49,6 +52,7 @@ export function packetPaths(size: number): PacketPath[] {
   return [
     fromClient("ChannelData to a peer", channelData(0x4000)),
     fromClient("ChannelData to an IPv6 peer", channelData(0x4001)),
+    clientPath(limited, limitedClient, "ChannelData of a limited user", channelData(0x4000)),
     fromClient("Send to a peer", sendIndication(scene, UNBOUND_PEER, data)),
     fromClient("ChannelData to another client (hairpin)", channelData(0x4002)),
     fromPeer("a peer's packet as ChannelData", v4, PEER),
