@@ -85,6 +85,18 @@ export class AttackedRelay {
     return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
   }
 
+  /** Bytes of the process that are in memory. */
+  memory(): number {
+    const status = Deno.readTextFileSync(`/proc/${this.#child.pid}/status`);
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1_024;
+  }
+
+  /** Where datagrams are sent back. */
+  get echoPort(): number {
+    assert.ok(this.#echo.addr.transport === "udp");
+    return this.#echo.addr.port;
+  }
+
   /** One of the metrics, 0 when it is not there. */
   async metric(name: string): Promise<number> {
     const text = await (await fetch(`http://127.0.0.1:${this.#metricsPort}/metrics`)).text();
@@ -127,8 +139,7 @@ export class AttackedRelay {
   async #join(): Promise<Member> {
     const client = await this.client();
     await client.allocate();
-    assert.ok(this.#echo.addr.transport === "udp");
-    const channel = await client.bind({ address: LOOPBACK, port: this.#echo.addr.port });
+    const channel = await client.bind({ address: LOOPBACK, port: this.echoPort });
     return { client, channel };
   }
 

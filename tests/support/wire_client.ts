@@ -70,8 +70,6 @@ export class WireClient {
   #grown = Promise.withResolvers<void>();
   #isClosed = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #deadline = new AbortController();
-  readonly #late = setTimeout(() => this.#deadline.abort(), WITHIN_MS);
 
   private constructor(wire: Wire, target: WireTarget) {
     const isStream = target.transport !== "udp";
@@ -151,14 +149,13 @@ export class WireClient {
     for (;;) {
       const next = this.#arrived.shift();
       if (next !== undefined) return next;
-      await within(this.#deadline.signal, this.#grown.promise, () => "a datagram of a peer");
+      await inTime(this.#grown.promise, "a datagram of a peer");
     }
   }
 
   /** Closes the socket without a word. */
   close(): void {
     clearTimeout(this.#timer);
-    clearTimeout(this.#late);
     if (!this.#isClosed) this.#wire.close();
     this.#isClosed = true;
   }
@@ -173,7 +170,7 @@ export class WireClient {
     this.#waiting.push({ kind, resolve, reject });
     start();
     this.#settle();
-    return await within(this.#deadline.signal, promise, () => `the relay's answer: ${kind}`);
+    return await inTime(promise, `the relay's answer: ${kind}`);
   }
 
   #settle(): void {
@@ -183,7 +180,7 @@ export class WireClient {
     }
     clearTimeout(this.#timer);
     const wait = this.#client.nextDeadline() - now();
-    if (wait > WITHIN_MS) return;
+    if (wait === Infinity || this.#isClosed) return;
     this.#timer = setTimeout(() => {
       this.#client.advance(now());
       this.#settle();
@@ -234,6 +231,16 @@ function makeClient(target: WireTarget): TurnClient {
     ...(target.family && { family: target.family }),
     random: systemHost.random,
   });
+}
+
+async function inTime<T>(promise: Promise<T>, what: string): Promise<T> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(), WITHIN_MS);
+  try {
+    return await within(deadline.signal, promise, () => what);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function now(): number {
