@@ -11,6 +11,6 @@ USER deno
 ENV CAIRN_DATA_DIR=/data CAIRN_MGMT_BIND=0.0.0.0
 VOLUME /data
 # 443 and 8443 signal, 3478 relay, 9090 management and links, 9091 links.
-EXPOSE 443 3478 8443 9090 9091
+EXPOSE 443 3478 3478/udp 8443 9090 9091
 ENTRYPOINT ["cairn"]
 CMD ["server"]

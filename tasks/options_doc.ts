@@ -12,8 +12,9 @@ Made from the table in \`src/cli/options.ts\` by \`deno task options-doc\`.
 
 Every option is a flag, an environment variable and a default, in this order of precedence. An empty
 variable counts as unset. A secret may come from a file: \`CAIRN_PSK_FILE=/run/secrets/psk\` sets
-\`CAIRN_PSK\` to what that file holds, without a trailing newline. Secrets never appear in help or
-logs; prefer a variable or a file to a flag, which other users of the machine can see.
+\`CAIRN_PSK\` to what that file holds, without a trailing newline, and so may the relay's lists of
+peers. Secrets never appear in help or logs; prefer a variable or a file to a flag, which other
+users of the machine can see.
 
 - Booleans: \`true\`, \`false\`, \`1\`, \`0\`, \`yes\`, \`no\`.
 - Sizes: \`1GB\` (2^30 bytes), \`512MB\`, or a number of bytes.
@@ -38,6 +39,8 @@ const SECTIONS: readonly (readonly [title: string, commands: readonly CommandNam
   ["cairn peer send", ["peer send"]],
   ["cairn peer listen", ["peer listen"]],
   ["cairn relay", ["relay"]],
+  ["cairn relay check", ["relay check"]],
+  ["cairn relay check-peer", ["relay check-peer"]],
 ];
 
 /** The page, formatted as \`deno fmt\` would. */
@@ -57,7 +60,9 @@ function tableRow(row: OptionRow<unknown>, command: CommandName): readonly strin
   const fallback = defaultOf(row, command);
   return [
     code(placeholder === undefined ? flag : `${flag} ${placeholder}`),
-    row.env === undefined ? "" : code(row.env) + (row.secret ? ", a secret" : ""),
+    row.env === undefined
+      ? ""
+      : code(row.env) + (row.secret ? ", a secret" : row.fromFile ? ", or a file" : ""),
     fallback ? code(fallback) : row.otherwise ?? "",
     row.sentence,
   ];

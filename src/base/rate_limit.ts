@@ -42,6 +42,14 @@ export class RateLimit {
     return allowed;
   }
 
+  /** Whether the bucket of `key` has `cost`, which stays in it. */
+  has(key: string, nowMs: number, cost = 1): boolean {
+    const bucket = this.#buckets.get(key);
+    if (bucket === undefined) return cost <= this.#rate.burst;
+    const refill = Math.max(0, nowMs - bucket.at) / 1000 * this.#rate.perSecond;
+    return Math.min(this.#rate.burst, bucket.tokens + refill) >= cost;
+  }
+
   /** Forgets the buckets that have refilled, at least the one used longest ago. */
   #evict(nowMs: number): void {
     const refillMs = this.#rate.burst / this.#rate.perSecond * 1000;

@@ -10,6 +10,7 @@ import {
   type CommandName,
   defaultOf,
   flagOf,
+  mayBeFile,
   type OptionRow,
   processSurroundings,
   Settings,
@@ -39,8 +40,22 @@ const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "relay",
-    summary: "run the TURN relay (not built yet)",
-    run: async () => (await import("./relay.ts")).runRelay(),
+    summary: "run the TURN relay, for peers that cannot reach one another",
+    run: async (settings) => (await import("./relay.ts")).runRelay(settings),
+  },
+  {
+    name: "relay check",
+    summary: "try a relay from outside, as in turn:relay.example.com:3478, and say what is wrong",
+    operands: ["<uri>"],
+    run: async (settings, [uri = ""]) =>
+      (await import("./relay_check.ts")).relayCheck(settings, uri),
+  },
+  {
+    name: "relay check-peer",
+    summary: "say whether a relay with these options lets its clients reach an address",
+    operands: ["<address>"],
+    run: async (settings, [address = ""]) =>
+      (await import("./relay_check_peer.ts")).relayCheckPeer(settings, address),
   },
   {
     name: "server",
@@ -168,15 +183,14 @@ function addCommand(
   if (!showAll && rows.some((row) => !row.essential)) {
     command.addHelpText("after", `\nFurther options: cairn ${spec.name} --help-all`);
   }
-  // What comes with the relay's own options is to hear that there is no relay, not that they are wrong.
-  if (spec.name === "relay") command.allowUnknownOption().allowExcessArguments();
+  const hasVerbs = COMMANDS.some(({ name }) => name.startsWith(`${spec.name} `));
   // Commander would call an unknown verb an argument too many.
-  if (spec.name === "server") command.allowExcessArguments();
+  if (hasVerbs) command.allowExcessArguments();
   command.action(async () => {
-    const [stray] = spec.name === "server" ? command.args : [];
+    const [stray] = hasVerbs ? command.args : [];
     if (stray !== undefined) {
       const verbs = command.commands.map((verb) => verb.name()).join(", ");
-      command.error(`error: unknown command '${stray}' (cairn server has: ${verbs})`);
+      command.error(`error: unknown command '${stray}' (cairn ${spec.name} has: ${verbs})`);
     }
     const settings = new Settings(spec.name, givenFlags(command), processSurroundings);
     await run(spec, settings, command.args);
@@ -193,7 +207,7 @@ function commanderOption(row: OptionRow<unknown>, command: CommandName, showAll:
 /** The sentence of `row`, its variable and what holds when nobody sets it. */
 function describe(row: OptionRow<unknown>, command: CommandName): string {
   const notes: string[] = [];
-  if (row.env !== undefined) notes.push(row.env + (row.secret ? ` or ${row.env}_FILE` : ""));
+  if (row.env !== undefined) notes.push(row.env + (mayBeFile(row) ? ` or ${row.env}_FILE` : ""));
   const fallback = defaultOf(row, command);
   if (row.kind.placeholder !== undefined && fallback) notes.push(`default ${fallback}`);
   else if (row.otherwise !== undefined) notes.push(`default: ${row.otherwise}`);

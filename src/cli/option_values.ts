@@ -1,9 +1,10 @@
 /** The kinds of value that an option may have: how each is read and what is said when it is wrong. */
 
+import { parsePrefix } from "../base/address.ts";
 import { LOG_FILTER_EXPECTED, type LogDirective, parseLogFilter } from "../base/log_filter.ts";
-import { parseAddressRange } from "../roles/signal/client_address.ts";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../protocol/pairing/psk.ts";
+import { parseTurnUri } from "../protocol/turn/turn_uri.ts";
 
 /** Reads one kind of value from the text of a flag, a variable or a default. */
 export interface ValueKind<T> {
@@ -156,7 +157,7 @@ export const origins: ValueKind<readonly string[]> = {
 export const addressRanges: ValueKind<readonly string[]> = {
   placeholder: "<addresses>",
   expected: "IP addresses or ranges separated by commas, as in 127.0.0.1,10.0.0.0/8,fd00::/8",
-  parse: listOf((text) => parseAddressRange(text) ? text : undefined),
+  parse: listOf((text) => parsePrefix(text) ? text : undefined),
 };
 
 export const webSocketUrl: ValueKind<string> = {
@@ -171,15 +172,11 @@ export const webSocketUrls: ValueKind<readonly string[]> = {
   parse: listOf(parseWebSocketUrl),
 };
 
-/** RFC 7065: `turn:host:port?transport=udp`. */
+/** As they were written. */
 export const turnUrls: ValueKind<readonly string[]> = {
   placeholder: "<urls>",
   expected: "turn: or turns: addresses separated by commas, as in turn:relay.example.com:3478",
-  parse: listOf((text) =>
-    /^turns?:(\[[0-9a-f:.]+\]|[^\s:[\]/?]+)(:\d{1,5})?(\?transport=(udp|tcp))?$/i.test(text)
-      ? text
-      : undefined
-  ),
+  parse: listOf((text) => parseTurnUri(text) && text),
 };
 
 export const peerId: ValueKind<PeerId> = {
@@ -240,7 +237,8 @@ function wholeNumber(text: string, max: number): number | undefined {
   return number <= max ? number : undefined;
 }
 
-function listOf<T>(parseItem: (text: string) => T | undefined) {
+/** Reads what stands between commas; `undefined` when nothing does or a part is wrong. */
+export function listOf<T>(parseItem: (text: string) => T | undefined) {
   return (text: string): readonly T[] | undefined => {
     const items: T[] = [];
     for (const part of text.split(",").map((part) => part.trim())) {

@@ -1,6 +1,7 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
 import * as value from "./option_values.ts";
+import { RELAY_OPTIONS } from "./relay_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 
@@ -15,7 +16,8 @@ const PEER: readonly CommandName[] = [
   "peer send",
   "peer listen",
 ];
-const ALL: readonly CommandName[] = ["signal", "relay", ...SERVER_VERBS, ...PEER];
+const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
+const ALL: readonly CommandName[] = ["signal", "relay", ...RELAY_VERBS, ...SERVER_VERBS, ...PEER];
 
 /** A peer's commands print results; what they log is for when something is wrong. */
 const QUIET = { default: "warn" };
@@ -100,6 +102,7 @@ export const OPTIONS = {
     per: { up: { flag: "--signal-metrics-addr" } },
   },
   ...SIGNAL_LIMIT_OPTIONS,
+  ...RELAY_OPTIONS,
 
   serverDataDir: {
     flag: "--data-dir",
@@ -399,7 +402,9 @@ export const OPTIONS = {
     sentence: "What to log on standard error, as in info, cairn_signal=debug or off",
     kind: value.logFilter,
     commands: ALL,
-    per: Object.fromEntries([...PEER, "server id", "server pair"].map((name) => [name, QUIET])),
+    per: Object.fromEntries(
+      [...PEER, ...RELAY_VERBS, "server id", "server pair"].map((name) => [name, QUIET]),
+    ),
   },
   logFormat: {
     flag: "--log-format",

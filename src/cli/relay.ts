@@ -1,9 +1,60 @@
 /** `cairn relay`: the TURN relay. */
 
-import { CairnError } from "../base/errors.ts";
+import type { RelayOptions, RelayPolicyOptions } from "../roles/relay/relay_options.ts";
+import { startRelay } from "../roles/relay/run_relay.ts";
+import { OPTIONS } from "./options.ts";
+import { giveUp, ProcessLife } from "./process_life.ts";
+import type { Settings } from "./settings.ts";
+import { tlsFiles } from "./tls_files.ts";
 
-export function runRelay(): Promise<number> {
-  return Promise.reject(
-    new CairnError("refused", "The relay is not built yet; use any TURN server, such as coturn"),
-  );
+export async function runRelay(settings: Settings): Promise<number> {
+  const life = new ProcessLife();
+  const options = relayOptions(settings);
+  giveUp("run", "ffi", "write");
+  return await life.run(() => startRelay(options));
+}
+
+/** What the role is started with. */
+export function relayOptions(settings: Settings): RelayOptions {
+  const tls = tlsFiles(settings, OPTIONS.relayTlsCert, OPTIONS.relayTlsKey);
+  const tcpAddr = settings.value(OPTIONS.relayTcpAddr);
+  const metricsAddr = settings.value(OPTIONS.relayMetricsAddr);
+  const turnUris = settings.value(OPTIONS.relayUris);
+  const externalIps = settings.value(OPTIONS.relayExternalIp);
+  const relayIps = settings.value(OPTIONS.relayIp);
+  const reread = () => policyOptions(settings);
+  const policy = reread();
+  return {
+    ...policy,
+    reread,
+    listenAddr: settings.value(OPTIONS.relayListenAddr),
+    tlsAddr: settings.value(OPTIONS.relayTlsAddr),
+    relayPorts: settings.value(OPTIONS.relayPortRange),
+    realm: settings.value(OPTIONS.relayRealm),
+    userQuota: settings.value(OPTIONS.relayUserQuota),
+    maxBitsPerSecond: settings.value(OPTIONS.relayMaxBps),
+    legacyChannels: settings.value(OPTIONS.relayLegacyChannels),
+    strictExpiry: settings.value(OPTIONS.relayStrictExpiry),
+    drainTimeout: settings.value(OPTIONS.relayDrainTimeout),
+    ...(tls && { tls }),
+    ...(tcpAddr !== undefined && { tcpAddr }),
+    // Nobody is to find its port taken for an API that has nothing to hand out.
+    ...(policy.restSecrets.length > 0 && { apiAddr: settings.value(OPTIONS.relayApiAddr) }),
+    ...(metricsAddr !== undefined && { metricsAddr }),
+    ...(turnUris && { turnUris }),
+    ...(externalIps && { externalIps }),
+    ...(relayIps && { relayIps }),
+  };
+}
+
+/** What is read again at SIGHUP; of it only files can have changed. */
+function policyOptions(settings: Settings): RelayPolicyOptions {
+  const apiToken = settings.value(OPTIONS.relayApiToken);
+  return {
+    users: settings.value(OPTIONS.relayCredentials) ?? [],
+    restSecrets: settings.value(OPTIONS.relayRestSecret) ?? [],
+    allowPeers: settings.value(OPTIONS.relayAllowPeers) ?? [],
+    denyPeers: settings.value(OPTIONS.relayDenyPeers) ?? [],
+    ...(apiToken !== undefined && { apiToken }),
+  };
 }

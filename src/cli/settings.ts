@@ -1,6 +1,6 @@
 /**
- * Finds out what an option is set to: the flag, else the environment variable (or, for a secret,
- * the file that its `_FILE` variable names), else the default.
+ * Finds out what an option is set to: the flag, else the environment variable (or, for a secret
+ * and some lists, the file that its `_FILE` variable names), else the default.
  */
 
 import { CairnError } from "../base/errors.ts";
@@ -10,6 +10,8 @@ import type { ValueKind } from "./option_values.ts";
 export type CommandName =
   | "signal"
   | "relay"
+  | "relay check"
+  | "relay check-peer"
   | "server"
   | "server id"
   | "server pair"
@@ -34,6 +36,8 @@ export interface OptionRow<T> {
   readonly kind: ValueKind<T>;
   /** Never shown; may come from the file that `<env>_FILE` names. */
   readonly secret?: true;
+  /** May come from the file that `<env>_FILE` names, as a secret may. */
+  readonly fromFile?: true;
   /** In `--help`; the others only in `--help-all`. */
   readonly essential?: true;
   readonly commands: readonly CommandName[];
@@ -57,6 +61,11 @@ export const processSurroundings: Surroundings = {
   env: (name) => Deno.env.get(name),
   readTextFile: (path) => Deno.readTextFileSync(path),
 };
+
+/** Whether the variable with `_FILE` at its end sets `row`, too. */
+export function mayBeFile(row: OptionRow<unknown>): boolean {
+  return row.secret === true || row.fromFile === true;
+}
 
 /** The flag of `row` on `command`. */
 export function flagOf(row: OptionRow<unknown>, command: CommandName): string {
@@ -110,7 +119,7 @@ export class Settings {
     if (onCommandLine !== undefined) return { text: onCommandLine, source: flag };
     if (row.env === undefined) return undefined;
     const inEnvironment = this.surroundings.env(row.env) || undefined;
-    if (row.secret) {
+    if (mayBeFile(row)) {
       const file = this.surroundings.env(`${row.env}_FILE`) || undefined;
       if (file !== undefined && inEnvironment !== undefined) {
         throw new CairnError(
@@ -118,19 +127,20 @@ export class Settings {
           `${row.env} and ${row.env}_FILE are both set; keep one`,
         );
       }
-      if (file !== undefined) return this.#fromFile(`${row.env}_FILE`, file);
+      const content = row.secret ? "the secret" : "the value";
+      if (file !== undefined) return this.#fromFile(`${row.env}_FILE`, file, content);
     }
     return inEnvironment === undefined ? undefined : { text: inEnvironment, source: row.env };
   }
 
-  #fromFile(variable: string, path: string): { text: string; source: string } {
+  #fromFile(variable: string, path: string, content: string): { text: string; source: string } {
     try {
       const text = this.surroundings.readTextFile(path);
       return { text: text.replace(/\r?\n$/, ""), source: variable };
     } catch (cause) {
       throw new CairnError(
         "invalid-option",
-        `${variable}: cannot read "${path}"; expected a file that holds the secret`,
+        `${variable}: cannot read "${path}"; expected a file that holds ${content}`,
         { cause },
       );
     }

@@ -28,7 +28,7 @@ export async function runUp(settings: Settings): Promise<number> {
     );
   }
   giveUp("run", "ffi");
-  logger.warn("The relay is not built yet: ports 3478 and 5349 stay closed");
+  logger.info("The relay is a process of its own: cairn relay");
   return await life.run(() => startBoth(signal, server, isTold));
 }
 

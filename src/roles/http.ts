@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo, Server as NetServer, Socket } from "node:net";
 import { CairnError } from "../base/errors.ts";
 
 /** A host name or IP address (IPv6 without brackets) and a port. */
@@ -94,7 +94,15 @@ export async function listen(options: ListenOptions): Promise<HttpListener> {
   };
 }
 
-function bind(server: Server, options: ListenOptions): Promise<ListenAddress | undefined> {
+/**
+ * Lets a server of any protocol listen; the address is the real one when port 0 was asked for.
+ *
+ * @throws {CairnError} as {@linkcode listen} does.
+ */
+export function bind(
+  server: NetServer,
+  options: Pick<ListenOptions, "host" | "port" | "option">,
+): Promise<ListenAddress | undefined> {
   const { host, port } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, options));
@@ -124,7 +132,11 @@ function closeServer(server: Server, connections: ReadonlySet<Socket>): Promise<
   });
 }
 
-function listenError(error: NodeJS.ErrnoException, options: ListenOptions): CairnError {
+/** Why an address cannot be listened on, as one sentence. */
+export function listenError(
+  error: NodeJS.ErrnoException,
+  options: Pick<ListenOptions, "host" | "port" | "option">,
+): CairnError {
   const { option = "--listen-addr" } = options;
   const address = formatListenAddress(options);
   const cause = { cause: error };
@@ -153,17 +165,20 @@ function listenError(error: NodeJS.ErrnoException, options: ListenOptions): Cair
   }
 }
 
-interface CertifiedPair {
+/** A certificate chain and its private key, both PEM. */
+export interface CertifiedPair {
   readonly cert: string;
   readonly key: string;
   readonly certificate: X509Certificate;
 }
 
-function pem({ cert, key }: CertifiedPair): { cert: string; key: string } {
+/** What `setSecureContext` takes of it. */
+export function pem({ cert, key }: CertifiedPair): { cert: string; key: string } {
   return { cert, key };
 }
 
-function readCertificate(tls: { certPath: string; keyPath: string }): CertifiedPair {
+/** @throws {CairnError} `certificate-unreadable`. */
+export function readCertificate(tls: { certPath: string; keyPath: string }): CertifiedPair {
   const cert = readPem(tls.certPath, "certificate");
   const key = readPem(tls.keyPath, "private key");
   const certificate = parsePem(tls.certPath, "a PEM certificate", () => new X509Certificate(cert));

@@ -56,6 +56,29 @@ export class MetricsRegistry {
     });
   }
 
+  /**
+   * Numbers that are kept elsewhere; `read` yields one for each value of `label`, or for "" one
+   * without label.
+   */
+  readings(
+    name: string,
+    help: string,
+    type: Metric["type"],
+    label: string,
+    read: () => Iterable<readonly [labelValue: string, value: number]>,
+  ): void {
+    this.#register({
+      name,
+      help,
+      type,
+      *samples() {
+        for (const [value, count] of read()) {
+          yield [label === "" ? "" : `{${label}="${escapeLabel(value)}"}`, count];
+        }
+      },
+    });
+  }
+
   /** What a scrape gets. */
   text(): string {
     let text = "";

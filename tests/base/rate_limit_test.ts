@@ -38,3 +38,15 @@ Deno.test("RateLimit refuses rates that allow nothing", () => {
   throws(() => new RateLimit({ burst: 0, perSecond: 1 }), RangeError);
   throws(() => new RateLimit({ burst: 1, perSecond: NaN }), RangeError);
 });
+
+Deno.test("RateLimit tells what is left without taking it", () => {
+  const limit = new RateLimit({ burst: 2, perSecond: 1 });
+  strictEqual(limit.has("a", 0, 2), true);
+  strictEqual(limit.has("a", 0, 3), false);
+  limit.take("a", 0);
+  strictEqual(limit.has("a", 0), true);
+  strictEqual(limit.has("a", 0, 2), false);
+  strictEqual(limit.has("a", 1_000, 2), true);
+  strictEqual(limit.take("a", 0), true);
+  strictEqual(limit.has("a", 0), false);
+});

@@ -22,7 +22,8 @@ Deno.test("cairn --help shows what matters, --help-all every option, neither a s
   const rows: readonly OptionRow<unknown>[] = Object.values(OPTIONS);
   const env: Record<string, string> = {};
   for (const row of rows) if (row.secret && row.env !== undefined) env[row.env] = canary;
-  for (const command of ["signal", "server", "server pair", "peer send", "up"] as CommandName[]) {
+  const commands = ["signal", "relay", "relay check", "server", "server pair", "peer send", "up"];
+  for (const command of commands as CommandName[]) {
     const some = await runCairn([...command.split(" "), "--help"], { env });
     const all = await runCairn([...command.split(" "), "--help-all"], { env });
     for (const { code, stdout, stderr } of [some, all]) {
@@ -43,6 +44,15 @@ Deno.test("cairn refuses wrong usage with exit status 2, a sentence and a sugges
   const cases: readonly (readonly [args: string, said: RegExp])[] = [
     ["sever", /unknown command 'sever'\n\(Did you mean server\?\)/],
     ["server par", /unknown command 'par' \(cairn server has: id, pair\)/],
+    ["relay chek", /unknown command 'chek' \(cairn relay has: check, check-peer\)/],
+    ["relay check", /missing required argument 'uri'/],
+    ["relay check relay.example.com", /URI: "relay.example.com" is not right; expected turn:/],
+    ["relay check turn:localhost", /Say as whom to check: --user .* or --secret/],
+    ["relay check turn:localhost --pass hunter2", /Say as whom to check: --user/],
+    ["relay check-peer example.com", /ADDRESS: "example.com" is not right; expected an IP/],
+    ["relay --credentials hunter2", /--credentials: its value is not right; expected user:pass/],
+    ["relay --port-range 1-2", /--port-range: "1-2" is not right; expected a first and a last/],
+    ["relay --external-ip 0.0.0.0", /--external-ip: "0.0.0.0" is not right; expected one IPv4/],
     ["signal --lisen-addr 1", /unknown option '--lisen-addr'\n\(Did you mean --listen-addr\?\)/],
     ["signal --listen-addr", /option '--listen-addr <host:port>' argument missing/],
     ["signal --listen-addr nope", /--listen-addr: "nope" is not right; expected an address/],
@@ -74,12 +84,6 @@ Deno.test("cairn names the variable that is wrong, and exits 2", async () => {
   const badPort = await runCairn(["server"], { env: { CAIRN_MGMT_PORT: "http" } });
   assert.equal(badPort.code, 2);
   assert.match(badPort.stderr, /^error: CAIRN_MGMT_PORT: "http" is not right; expected a port/);
-});
-
-Deno.test("cairn relay says that it is not built yet, whatever its options, and exits 1", async () => {
-  const { code, stderr } = await runCairn(["relay", "--listen-addr", "0.0.0.0:3478"]);
-  assert.equal(code, 1);
-  assert.match(stderr, /^error: The relay is not built yet/);
 });
 
 Deno.test("cairn server id says when no server answers, and how it finds one", async () => {

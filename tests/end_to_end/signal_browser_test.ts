@@ -168,7 +168,9 @@ async function start(options: Partial<SignalOptions>, certificate?: string) {
     ),
   );
   const browser = stack.use(
-    await Chromium.open(`http://127.0.0.1:${site.addr.port}/`, certificate),
+    await Chromium.open(`http://127.0.0.1:${site.addr.port}/`, {
+      ...(certificate !== undefined && { certificate }),
+    }),
   );
   const { port } = signal.address;
   const url = options.tls ? `wss://localhost:${port}` : `ws://127.0.0.1:${port}`;

@@ -27,6 +27,13 @@ function trustFlags(certificate: string | undefined): string[] {
   return [`--ignore-certificate-errors-spki-list=${hash}`];
 }
 
+/** Whether a certificate can be made known to the browser (Debian package libnss3-tools). */
+export const canTrust = await new Deno.Command("certutil", {
+  args: ["-H"],
+  stdout: "null",
+  stderr: "null",
+}).output().then(() => true, () => false);
+
 interface Answer {
   readonly id?: number;
   readonly method?: string;
@@ -64,12 +71,25 @@ export class Chromium {
     };
   }
 
-  /** Starts it and shows `url`; of certificates of no known authority it trusts `certificate`. */
-  static async open(url: string, certificate?: string): Promise<Chromium> {
+  /**
+   * Starts it and shows `url`. Of certificates of no known authority it believes `certificate`
+   * (PEM) for pages, and the one in the file `trusted` also for TURN over TLS.
+   */
+  static async open(
+    url: string,
+    options: { certificate?: string; trusted?: string } = {},
+  ): Promise<Chromium> {
     assert.ok(chromiumPath);
     const folder = await Deno.makeTempDir({ prefix: "cairn-chromium-" });
+    if (options.trusted !== undefined) await trust(options.trusted, folder);
     const child = new Deno.Command(chromiumPath, {
-      args: [...FLAGS, ...trustFlags(certificate), `--user-data-dir=${folder}`, "about:blank"],
+      args: [
+        ...FLAGS,
+        ...trustFlags(options.certificate),
+        `--user-data-dir=${folder}`,
+        "about:blank",
+      ],
+      ...(options.trusted !== undefined && { env: { HOME: folder } }),
       stdin: "null",
       stdout: "null",
       stderr: "piped",
@@ -143,5 +163,24 @@ export class Chromium {
     const { result = {}, error } = await answered;
     assert.equal(error, undefined, `${method}: ${error?.message}`);
     return result;
+  }
+}
+
+/** Makes the certificate known in the database of the user whose home is `home`. */
+async function trust(certPath: string, home: string): Promise<void> {
+  const database = `${home}/.pki/nssdb`;
+  await Deno.mkdir(database, { recursive: true });
+  for (
+    const args of [
+      ["-N", "--empty-password"],
+      ["-A", "-n", "test", "-t", "P,,", "-i", certPath],
+    ]
+  ) {
+    const { success } = await new Deno.Command("certutil", {
+      args: [...args, "-d", `sql:${database}`],
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    assert.ok(success, "certutil takes the certificate");
   }
 }

@@ -48,6 +48,11 @@ export class CairnProcess implements AsyncDisposable {
     return this.#signal("SIGTERM");
   }
 
+  /** Sends it a signal. */
+  signal(signal: Deno.Signal): void {
+    this.#kill(signal);
+  }
+
   /** Waits until it has ended by itself; its exit status. */
   exit(): Promise<number> {
     return within(

@@ -2,6 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { CertificateWatch } from "../certificate_watch.ts";
+import { serveMetrics } from "../health_pages.ts";
 import { listen, type ListenAddress, parseListenAddress } from "../http.ts";
 import {
   acceptWebSockets,
@@ -11,7 +12,7 @@ import {
 import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
 import { offeredProtocols } from "./bearer_token.ts";
 import { drain } from "./drain.ts";
-import { answer, describe, serveMetrics } from "./pages.ts";
+import { answer, describe } from "./pages.ts";
 import { SignalMetrics } from "./signal_metrics.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
 import { Switchboard } from "./switchboard.ts";
@@ -93,9 +94,16 @@ export async function startSignal(
     (watch) => watch.close(),
   );
   describe(metrics, { admission, switchboard, listener });
-  const scraped = metricsAddr === undefined
-    ? undefined
-    : started.use(await serveMetrics(metricsAddr, metrics, admission, host));
+  const scraped = metricsAddr === undefined ? undefined : started.use(
+    await serveMetrics({
+      address: metricsAddr,
+      option: "--metrics-addr (CAIRN_SIGNAL_METRICS_ADDR)",
+      prefix: "cairn_signal",
+      registry: metrics.registry,
+      isDraining: () => admission.isDraining,
+      host,
+    }),
+  );
   if (scraped) log.info("Metrics are served on port {port}", { port: scraped.address.port });
   log.info("Signaling server listens on port {port}", { port: listener.address.port });
   if (authTokens.length === 0) log.info("No token is set: every client is let in");

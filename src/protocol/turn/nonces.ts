@@ -1,0 +1,69 @@
+import {
+  concatBytes,
+  equalSecret,
+  fromBase64Url,
+  readU32,
+  toBase64Url,
+  u16,
+  u32,
+} from "../../base/bytes.ts";
+import { hmacSha256 } from "../crypto/primitives.ts";
+import type { Client } from "./client.ts";
+
+/** How long a nonce is taken, milliseconds (RFC 8656 section 5: an hour at most). */
+export const NONCE_LIFETIME = 3_600_000;
+
+/**
+ * The nonce cookie of RFC 8489 section 9.2 with the features "password algorithms" and "username
+ * anonymity". The RFC counts the 24 bits from the left in its text and from the right in its
+ * vectors (B.1), and clients do either: `wAAD` is both bits counted both ways.
+ */
+export const NONCE_COOKIE = "obMatJos2wAAD";
+
+const TAG_LENGTH = 8;
+const TRANSPORT_NUMBERS = { udp: 0, tcp: 1, tls: 2 } as const;
+
+/** Nonces that need no memory: the time, and a MAC over it and the client's address. */
+export class Nonces {
+  readonly #key: Uint8Array;
+
+  /** `key` is 32 random bytes. */
+  constructor(key: Uint8Array) {
+    this.#key = key;
+  }
+
+  /** A nonce for this client: 29 characters. */
+  make(client: Client, now: number): string {
+    const time = u32(Math.floor(now / 1000));
+    return NONCE_COOKIE + toBase64Url(concatBytes(time, this.#tag(client, time)));
+  }
+
+  /** Whether this client was given `nonce`, and not too long ago. */
+  isValid(nonce: string, client: Client, now: number): boolean {
+    if (nonce.length !== NONCE_COOKIE.length + 16 || !nonce.startsWith(NONCE_COOKIE)) return false;
+    const value = decode(nonce.slice(NONCE_COOKIE.length));
+    if (value === undefined) return false;
+    const time = value.subarray(0, 4);
+    const age = now - readU32(time, 0) * 1000;
+    if (age < 0 || age >= NONCE_LIFETIME) return false;
+    return equalSecret(value.subarray(4), this.#tag(client, time));
+  }
+
+  #tag({ transport, endpoint }: Client, time: Uint8Array): Uint8Array {
+    const source = concatBytes(
+      time,
+      Uint8Array.of(TRANSPORT_NUMBERS[transport]),
+      u16(endpoint.port),
+      endpoint.address,
+    );
+    return hmacSha256(this.#key, source).subarray(0, TAG_LENGTH);
+  }
+}
+
+function decode(text: string): Uint8Array | undefined {
+  try {
+    return fromBase64Url(text);
+  } catch {
+    return undefined;
+  }
+}

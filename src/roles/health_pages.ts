@@ -1,0 +1,88 @@
+/** The pages by which programs look after a role: `/healthz`, `/readyz` and `/metrics`. */
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Host } from "../base/host.ts";
+import { listen, type ListenAddress, parseListenAddress } from "./http.ts";
+import { EventLoopLag, METRICS_CONTENT_TYPE, type MetricsRegistry } from "./metrics.ts";
+
+const PLAIN = { "content-type": "text/plain; charset=utf-8" };
+
+/** Answers `/healthz`, and `/readyz` with 503 while the role drains. Returns whether it did. */
+export function answerHealth(
+  request: IncomingMessage,
+  response: ServerResponse,
+  isDraining: boolean,
+): boolean {
+  if (!isGet(request)) return false;
+  switch (pathOf(request)) {
+    case "/healthz":
+      response.writeHead(200, PLAIN).end("ok\n");
+      return true;
+    case "/readyz":
+      response.writeHead(isDraining ? 503 : 200, PLAIN).end(isDraining ? "draining\n" : "ok\n");
+      return true;
+    default:
+      return false;
+  }
+}
+
+export interface MetricsPageOptions {
+  /** `host:port`, and the option that it came from. */
+  readonly address: string;
+  readonly option: string;
+  /** What the names of the metrics begin with, as in `cairn_signal`. */
+  readonly prefix: string;
+  readonly registry: MetricsRegistry;
+  readonly isDraining: () => boolean;
+  readonly host: Host;
+}
+
+/** Serves `/metrics`, beside the health pages, on an address of its own. */
+export async function serveMetrics(
+  options: MetricsPageOptions,
+): Promise<{ readonly address: ListenAddress } & AsyncDisposable> {
+  const { address, option, prefix, registry, isDraining, host } = options;
+  const lag = new EventLoopLag(() => host.monotonic());
+  registry.gauge(
+    `${prefix}_event_loop_lag_seconds`,
+    "Longest time that the event loop was blocked since the last scrape",
+    () => lag.takeWorst(),
+  );
+  registry.gauge(
+    `${prefix}_resident_memory_bytes`,
+    "Memory of the process",
+    () => Deno.memoryUsage().rss,
+  );
+  try {
+    const listener = await listen({
+      ...parseListenAddress(address),
+      option,
+      onRequest: (request, response) => {
+        if (answerHealth(request, response, isDraining())) return;
+        if (isGet(request) && pathOf(request) === "/metrics") {
+          response.writeHead(200, { "content-type": METRICS_CONTENT_TYPE }).end(registry.text());
+        } else {
+          response.writeHead(404, PLAIN).end("Not found\n");
+        }
+      },
+    });
+    return {
+      address: listener.address,
+      async [Symbol.asyncDispose]() {
+        lag.close();
+        await listener.close();
+      },
+    };
+  } catch (error) {
+    lag.close();
+    throw error;
+  }
+}
+
+function isGet({ method }: IncomingMessage): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+function pathOf({ url = "" }: IncomingMessage): string {
+  return url.split("?", 1)[0] ?? "";
+}

@@ -1,0 +1,20 @@
+/**
+ * A relay with options of a test's choice, as a process: it prints its ports as JSON, and ends with
+ * its standard input. Arguments: the limits, then the paths of certificate and key.
+ */
+
+import { startedRelay } from "./started_relay.ts";
+
+const [limits = "{}", certPath = "", keyPath = ""] = Deno.args;
+const relay = await startedRelay({
+  limits: JSON.parse(limits),
+  userQuota: 10_000,
+  // What its clients are tested with is not what they would have on the internet.
+  rates: {},
+  ...(certPath !== "" && { tls: { certPath, keyPath } }),
+});
+const { port, tlsPort, metricsPort } = relay;
+const line = JSON.stringify({ port, tlsPort, metricsPort });
+await Deno.stdout.write(new TextEncoder().encode(`${line}\n`));
+for await (const _ of Deno.stdin.readable);
+await relay.close();
