@@ -32,7 +32,7 @@ export class MetricsRegistry {
       type: "counter",
       *samples() {
         for (const [value, count] of counts) {
-          yield [label === undefined ? "" : `{${label}="${escapeLabel(value)}"}`, count];
+          yield [label === undefined ? "" : labelled(label, value), count];
         }
       },
     });
@@ -56,6 +56,23 @@ export class MetricsRegistry {
     });
   }
 
+  /** A gauge for each value of `label`; `read` is asked each time. */
+  gauges(
+    name: string,
+    help: string,
+    label: string,
+    read: () => Iterable<readonly [labelValue: string, value: number]>,
+  ): void {
+    this.#register({
+      name,
+      help,
+      type: "gauge",
+      *samples() {
+        for (const [value, number] of read()) yield [labelled(label, value), number];
+      },
+    });
+  }
+
   /** What a scrape gets. */
   text(): string {
     let text = "";
@@ -72,6 +89,10 @@ export class MetricsRegistry {
     if (this.#metrics.has(metric.name)) throw new TypeError(`Two metrics named ${metric.name}`);
     this.#metrics.set(metric.name, metric);
   }
+}
+
+function labelled(label: string, value: string): string {
+  return `{${label}="${escapeLabel(value)}"}`;
 }
 
 function escapeHelp(text: string): string {

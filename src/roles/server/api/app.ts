@@ -3,7 +3,9 @@ import { Hono } from "hono";
 import { type Host, systemHost } from "../../../base/host.ts";
 import { requireKnownHost } from "./host_check.ts";
 import { problem } from "./problem.ts";
-import { requireToken, tokenCheck } from "./token_auth.ts";
+import { createHash } from "node:crypto";
+import type { MiddlewareHandler } from "hono";
+import { equalSecret } from "../../../base/bytes.ts";
 
 const log = getLogger(["cairn", "server", "api"]);
 
@@ -104,4 +106,34 @@ export function createApi(view: ServerView, token: string, options: ApiOptions =
   });
 
   return app;
+}
+
+/** What a request says about itself. */
+type Credential = "none" | "wrong" | "right";
+
+/** Compares the request's bearer token with `token` in a time that tells nothing about either. */
+function tokenCheck(token: string): (authorization: string | undefined) => Credential {
+  const expected = digest(token);
+  return (authorization) => {
+    if (authorization === undefined) return "none";
+    const [scheme, presented, ...rest] = authorization.split(" ");
+    const isBearer = scheme?.toLowerCase() === "bearer" && rest.length === 0;
+    const equal = equalSecret(digest(presented ?? ""), expected);
+    return isBearer && equal ? "right" : "wrong";
+  };
+}
+
+/** Lets only requests with the right token through. */
+function requireToken(
+  check: (authorization: string | undefined) => Credential,
+): MiddlewareHandler {
+  return async (context, next) => {
+    if (check(context.req.header("authorization")) === "right") return await next();
+    context.header("www-authenticate", 'Bearer realm="cairn"');
+    return problem(context, 401, "unauthorized", "A valid bearer token is required");
+  };
+}
+
+function digest(text: string): Uint8Array {
+  return createHash("sha256").update(text).digest();
 }

@@ -4,12 +4,16 @@
  */
 
 import { z } from "@hono/zod-openapi";
+import { PeerId } from "../../../protocol/crypto/peer_id.ts";
 
 const count = z.int().min(0);
 
-const peerId = z.string().regex(/^Qm[1-9A-HJ-NP-Za-km-z]{44}$/, {
-  error: "Not a whole Peer ID: 46 characters that begin with Qm",
-}).openapi({
+const NOT_A_PEER_ID = { error: "Not a whole Peer ID: 46 characters that begin with Qm" };
+
+const peerId = z.string().regex(/^Qm[1-9A-HJ-NP-Za-km-z]{44}$/, NOT_A_PEER_ID).refine(
+  (text) => PeerId.parse(text) !== undefined,
+  NOT_A_PEER_ID,
+).openapi({
   description: "A whole Peer ID: 46 characters that begin with `Qm`",
   example: "QmZ7bpYmqMrSHuh4kvE1sUtVMyJfZ2bB7zWnEZPvMXqYbR",
 });
@@ -47,15 +51,19 @@ export const HealthDetails = z.object({
   forward_enabled: z.boolean(),
 }).openapi("HealthDetails");
 
-/** What a peer may have waiting for it. */
+/** What may wait for a peer. */
 export const Quotas = z.object({
-  max_messages: z.int().min(0).nullable().openapi({
-    description: "Most messages that wait for this peer; null: as for every peer",
-  }),
-  max_bytes: z.int().min(0).nullable().openapi({
-    description: "Most bytes that wait for this peer; null: only the total counts",
+  messages: count,
+  bytes: count,
+  own: z.object({ messages: z.boolean(), bytes: z.boolean() }).openapi({
+    description: "What was set for this peer; the rest is as for every peer",
   }),
 }).openapi("Quotas");
+
+const quota = count.nullable().optional().openapi({ description: "null: as for every peer" });
+
+/** What `PATCH /peers/{id}` changes of the quotas; what is left out stays. */
+export const QuotaChange = z.strictObject({ messages: quota, bytes: quota }).openapi("QuotaChange");
 
 /** A paired peer. */
 export const Peer = z.object({
@@ -67,7 +75,7 @@ export const Peer = z.object({
   mechanism: z.string().openapi({ description: "How it paired", example: "psk" }),
   pending_messages: count,
   stored_bytes: count.openapi({ description: "Bodies that wait for this peer" }),
-  quotas: Quotas,
+  quotas: Quotas.nullable().openapi({ description: "null while no mailbox is kept" }),
 }).openapi("Peer");
 
 /** `GET /peers`. */
@@ -81,7 +89,7 @@ export const PeerChange = z.strictObject({
   name: z.string().trim().min(1).max(64).regex(/^\P{Cc}*$/u, {
     error: "A name has no control characters",
   }).nullable().optional(),
-  quotas: Quotas.partial().strict().optional(),
+  quotas: QuotaChange.optional(),
 }).openapi("PeerChange");
 
 /** `POST /peers/approve`. */
@@ -89,7 +97,7 @@ export const Approval = z.strictObject({ peer_id: peerId }).openapi("Approval");
 
 /** What was done about a peer. */
 export const PeerOutcome = z.object({
-  status: z.enum(["approved", "unpaired"]),
+  status: z.enum(["approved", "refused", "unpaired"]),
   peer_id: peerId,
 }).openapi("PeerOutcome");
 
@@ -97,27 +105,47 @@ export const PeerOutcome = z.object({
 export const PairingRequest = z.object({
   peer_id: peerId,
   sas: z.string().regex(/^\d{6}$/).openapi({
-    description: "Six digits that the asking peer shows, too",
+    description: "Six digits; the asking peer shows the same unless somebody sits between",
     example: "042137",
   }),
   requested_at: unixSeconds,
   expires_in_secs: expiry,
+  connected: z.boolean().openapi({ description: "Whether it still waits on its link" }),
+  was_unpaired: z.boolean().openapi({ description: "Whether an operator unpaired it before" }),
 }).openapi("PairingRequest");
 
 /** `GET /pairing/requests`. */
 export const PairingRequests = z.object({ requests: z.array(PairingRequest) })
   .openapi("PairingRequests");
 
+const offerId = z.string().openapi({ description: "Names the offer; no secret" });
+
+/** A PIN or link that was made; the secret itself is only in the answer that made it. */
+export const PairingOffer = z.object({
+  id: offerId,
+  kind: z.enum(["pin", "link"]),
+  state: z.enum(["open", "paired", "expired", "burned", "withdrawn"]),
+  created_at: unixSeconds,
+  expires_in_secs: expiry,
+  failures: count.openapi({ description: "Wrong guesses; ten burn the offer" }),
+  peer_id: peerId.nullable().openapi({ description: "Who redeemed it" }),
+}).openapi("PairingOffer");
+
+/** `GET /pairing/offers`. */
+export const PairingOffers = z.object({ offers: z.array(PairingOffer) }).openapi("PairingOffers");
+
 /** `POST /pairing/pin`. */
 export const PairingPin = z.object({
   pin: z.string().openapi({ example: "98AF-XZ2P" }),
   expires_in_secs: expiry,
+  id: offerId,
 }).openapi("PairingPin");
 
 /** `POST /pairing/link`. */
 export const PairingLink = z.object({
   uri: z.string().openapi({ description: "`cairn://pair?…`, for `cairn peer pair --link`" }),
   expires_in_secs: expiry,
+  id: offerId,
 }).openapi("PairingLink");
 
 /** `GET /pairing/qr` as JSON. */
@@ -125,6 +153,7 @@ export const PairingQr = z.object({
   qr_data: z.string().openapi({ description: "What the code holds, in base64" }),
   uri: z.string().openapi({ description: "The same invitation as a link" }),
   expires_in_secs: expiry,
+  id: offerId,
 }).openapi("PairingQr");
 
 /** What waits for one peer. */
@@ -134,6 +163,16 @@ export const Queue = z.object({
   oldest_message_age_secs: count,
   total_bytes: count,
 }).openapi("Queue");
+
+/** `GET /queue/{id}`: with the first messages that wait, sender by sender. */
+export const QueueDetails = Queue.extend({
+  messages: z.array(z.object({
+    msg_id: z.string().openapi({ description: "Hexadecimal" }),
+    from: peerId,
+    bytes: count,
+    accepted_at: unixSeconds,
+  })),
+}).openapi("QueueDetails");
 
 /** `GET /queues`: the mailboxes in which something waits. */
 export const Queues = z.object({ queues: z.array(Queue) }).openapi("Queues");
@@ -156,17 +195,18 @@ export const RelayStats = z.object({
   }),
 }).openapi("RelayStats");
 
+const ACTORS = ["token", "cli", "peer"] as const;
+
 /** One change that somebody made. */
 export const AuditEntry = z.object({
   id: z.int().min(1),
   at: z.iso.datetime(),
-  actor: z.string().openapi({
-    description: "`token` over this API, `peer` over its link, `settings` at the start",
-    example: "token",
+  actor: z.enum(ACTORS).openapi({
+    description: "`token` and `cli` over this API, `peer` over its link",
   }),
   action: z.string().openapi({ example: "peer.unpaired" }),
   peer_id: peerId.nullable(),
-  detail: z.record(z.string(), z.union([z.string(), z.number(), z.null()])),
+  detail: z.string().nullable().openapi({ description: "How, or why it failed" }),
 }).openapi("AuditEntry");
 
 /** `GET /audit`: the latest first. */
@@ -176,3 +216,33 @@ export const AuditTrail = z.object({ entries: z.array(AuditEntry) }).openapi("Au
 export const PeerParam = z.object({
   id: peerId.openapi({ param: { name: "id", in: "path" } }),
 });
+
+/** The `{id}` of an offer in a path. */
+export const OfferParam = z.object({
+  id: offerId.openapi({ param: { name: "id", in: "path" } }),
+});
+
+/** Which peers `GET /peers` answers in. */
+export const PeersQuery = z.object({
+  format: z.enum(["array", "object"]).default("array"),
+});
+
+/** Which part of the audit trail `GET /audit` answers. */
+export const AuditQuery = z.object({
+  limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100),
+  before: z.coerce.number().pipe(z.int().min(1)).optional().openapi({
+    description: "Entries with a lower id only",
+  }),
+});
+
+/** How many messages `GET /queue/{id}` lists. */
+export const QueueQuery = z.object({
+  limit: z.coerce.number().pipe(z.int().min(0).max(1000)).default(100),
+});
+
+/** The Peer ID in text that one of these shapes has let through. */
+export function parsedPeerId(text: string): PeerId {
+  const parsed = PeerId.parse(text);
+  if (parsed) return parsed;
+  throw new TypeError("Not a Peer ID");
+}
