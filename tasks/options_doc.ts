@@ -31,6 +31,7 @@ const SECTIONS: readonly (readonly [title: string, commands: readonly CommandNam
   ["cairn server", ["server"]],
   ["cairn server id", ["server id"]],
   ["cairn server pair", ["server pair"]],
+  ["cairn server queue, cairn server purge", ["server queue", "server purge"]],
   ["cairn up", ["up"]],
   ["cairn peer id, cairn peer unpair", ["peer id", "peer unpair"]],
   ["cairn peer pair", ["peer pair"]],

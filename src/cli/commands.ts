@@ -58,6 +58,20 @@ const COMMANDS: readonly CommandSpec[] = [
     run: async (settings) => (await import("./server_verbs.ts")).serverPair(settings),
   },
   {
+    name: "server queue",
+    summary: "show what waits on the running server, for all peers or one",
+    operands: ["[peer]"],
+    run: async (settings, [peer]) =>
+      (await import("./server_queue.ts")).serverQueue(settings, peer),
+  },
+  {
+    name: "server purge",
+    summary: "drop what waits on the running server for a peer",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) =>
+      (await import("./server_queue.ts")).serverPurge(settings, peer),
+  },
+  {
     name: "peer id",
     summary: "print this peer's Peer ID",
     run: async (settings) => (await import("./peer.ts")).peerIdentity(settings),

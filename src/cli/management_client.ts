@@ -2,6 +2,8 @@
 
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
+import { CLI_AGENT } from "../roles/server/api/route.ts";
+import { VERSION } from "../version.ts";
 import { findServerDataDir } from "./data_dir.ts";
 import { OPTIONS } from "./options.ts";
 import type { Settings } from "./settings.ts";
@@ -77,6 +79,7 @@ export class ManagementClient {
         headers: {
           accept,
           authorization: `Bearer ${this.#token}`,
+          "user-agent": `${CLI_AGENT}${VERSION}`,
           ...(body !== undefined && { "content-type": "application/json" }),
         },
         ...(body !== undefined && { body: JSON.stringify(body) }),

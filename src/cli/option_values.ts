@@ -105,6 +105,19 @@ export const path: ValueKind<string> = {
   parse: (text) => text === "" || text.includes("\0") ? undefined : text,
 };
 
+/** A file, or a server that speaks the protocol KV Connect. */
+export const kvLocation: ValueKind<string> = {
+  placeholder: "<path or url>",
+  expected: "a path, or an https:// address; an http:// one only of this machine",
+  parse(text) {
+    if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return path.parse(text);
+    const url = URL.parse(text);
+    if (url === null || url.username !== "" || url.hash !== "") return undefined;
+    const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+    return url.protocol === "https:" || (url.protocol === "http:" && isLocal) ? text : undefined;
+  },
+};
+
 export const text: ValueKind<string> = {
   placeholder: "<text>",
   expected: "text",

@@ -2,10 +2,18 @@
 
 import * as value from "./option_values.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
+import { SERVER_BACKING_OPTIONS } from "./server_backing.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 
 const SERVER: readonly CommandName[] = ["server", "up"];
-const SERVER_VERBS: readonly CommandName[] = ["server", "server id", "server pair", "up"];
+/** What asks the running server over its management API. */
+const SERVER_QUESTIONS: readonly CommandName[] = [
+  "server id",
+  "server pair",
+  "server queue",
+  "server purge",
+];
+const SERVER_VERBS: readonly CommandName[] = ["server", ...SERVER_QUESTIONS, "up"];
 /** Every verb takes the common options, so that one shell alias serves them all. */
 const PEER: readonly CommandName[] = [
   "peer id",
@@ -231,7 +239,24 @@ export const OPTIONS = {
     otherwise: "http:// at the address and port of the management REST API",
     sentence: "Where the running server is asked, when it has TLS or is on another machine",
     kind: value.webUrl,
-    commands: ["server id", "server pair"],
+    commands: SERVER_QUESTIONS,
+  },
+  mgmtMetricsPerPeer: {
+    flag: "--mgmt-metrics-per-peer",
+    env: "CAIRN_MGMT_METRICS_PER_PEER",
+    default: "false",
+    sentence: "Name every paired peer in /metrics, with what waits for it",
+    kind: value.flagOnly,
+    commands: SERVER,
+  },
+  serverJson: {
+    flag: "--json",
+    env: "CAIRN_SERVER_JSON",
+    default: "false",
+    sentence: "Print JSON",
+    kind: value.flagOnly,
+    essential: true,
+    commands: ["server queue", "server purge"],
   },
   mgmtHosts: {
     flag: "--mgmt-hosts",
@@ -273,6 +298,7 @@ export const OPTIONS = {
     kind: value.size,
     commands: SERVER,
   },
+  ...SERVER_BACKING_OPTIONS,
 
   peerDataDir: {
     flag: "--data-dir",
@@ -399,7 +425,7 @@ export const OPTIONS = {
     sentence: "What to log on standard error, as in info, cairn_signal=debug or off",
     kind: value.logFilter,
     commands: ALL,
-    per: Object.fromEntries([...PEER, "server id", "server pair"].map((name) => [name, QUIET])),
+    per: Object.fromEntries([...PEER, ...SERVER_QUESTIONS].map((name) => [name, QUIET])),
   },
   logFormat: {
     flag: "--log-format",

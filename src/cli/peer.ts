@@ -2,10 +2,9 @@
 
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
-import type { PeerId } from "../protocol/crypto/peer_id.ts";
 import { MAX_DATA_LENGTH, Node } from "../roles/peer/node.ts";
-import { peerId as peerIdKind } from "./option_values.ts";
 import { OPTIONS } from "./options.ts";
+import { parsePeerArgument } from "./peer_argument.ts";
 import { type ReachedNode, withNode } from "./peer_access.ts";
 import type { ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
@@ -166,13 +165,4 @@ async function readAtMost(
     parts.push(part);
   }
   return concatBytes(...parts);
-}
-
-function parsePeerArgument(text: string): PeerId {
-  const parsed = peerIdKind.parse(text);
-  if (parsed !== undefined) return parsed;
-  throw new CairnError(
-    "invalid-option",
-    `PEER: "${text}" is not right; expected ${peerIdKind.expected}`,
-  );
 }

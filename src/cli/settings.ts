@@ -13,6 +13,8 @@ export type CommandName =
   | "server"
   | "server id"
   | "server pair"
+  | "server queue"
+  | "server purge"
   | "up"
   | "peer id"
   | "peer pair"

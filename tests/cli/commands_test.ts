@@ -42,7 +42,7 @@ Deno.test("cairn --help shows what matters, --help-all every option, neither a s
 Deno.test("cairn refuses wrong usage with exit status 2, a sentence and a suggestion", async () => {
   const cases: readonly (readonly [args: string, said: RegExp])[] = [
     ["sever", /unknown command 'sever'\n\(Did you mean server\?\)/],
-    ["server par", /unknown command 'par' \(cairn server has: id, pair\)/],
+    ["server par", /unknown command 'par' \(cairn server has: id, pair\b/],
     ["signal --lisen-addr 1", /unknown option '--lisen-addr'\n\(Did you mean --listen-addr\?\)/],
     ["signal --listen-addr", /option '--listen-addr <host:port>' argument missing/],
     ["signal --listen-addr nope", /--listen-addr: "nope" is not right; expected an address/],
