@@ -187,7 +187,7 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
     "protocol/session/message_body",
     "MAX_CHANNEL_LENGTH",
   ],
-  [/at most (\d+) unacknowledged/, "protocol/mailbox/delivery_queue", "MAX_UNACKNOWLEDGED"],
+  [/at most (\d+) unacknowledged/, "protocol/mailbox/delivery_window", "MAX_UNACKNOWLEDGED"],
 ];
 
 for (const [sentence, file, constant, unit = 1] of numbers) {

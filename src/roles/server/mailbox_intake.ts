@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { getLogger } from "@logtape/logtape";
-import { equalBytes, toHex } from "../../base/bytes.ts";
+import { compareBytes, equalBytes, toHex } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
@@ -15,7 +15,6 @@ import {
   waitingFor,
 } from "../../protocol/mailbox/refusal.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
-import type { StoredBody } from "../kv_blobs.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import {
   type MailboxPairs,
@@ -24,7 +23,7 @@ import {
   type Sender,
   type Ticket,
 } from "./mailbox_pairs.ts";
-import type { MailboxMessage } from "./mailbox_records.ts";
+import type { IdRecord, MailboxMessage, PreparedBody } from "./mailbox_records.ts";
 
 const log = getLogger(["cairn", "server", "mailbox"]);
 
@@ -99,7 +98,7 @@ export class MailboxIntake {
 
   async #answer(sender: Sender, pair: Pair, arrival: Arrival): Promise<ForwardAck> {
     const { request } = arrival;
-    const lookup = this.#around.store.findId(pair.from, pair.to, request.msgId);
+    const lookup = this.#findId(pair, request.msgId);
     // Awaited in its turn; until then a failure must not count as unhandled.
     lookup.catch(() => {});
     const turn = sender.admission.then(() => this.#admit(pair, arrival, lookup));
@@ -122,10 +121,17 @@ export class MailboxIntake {
     }
   }
 
+  /** Ids begin with a time: one above all that were ever accepted needs no look at the disk. */
+  #findId({ from, to, record }: Pair, msgId: Uint8Array): Promise<IdRecord | null> {
+    const { value } = record;
+    const isNew = value === undefined || compareBytes(msgId, value.highestId) > 0;
+    return isNew ? Promise.resolve(null) : this.#around.store.findId(from, to, msgId);
+  }
+
   async #admit(
     pair: Pair,
     { request, hash, clash }: Arrival,
-    lookup: ReturnType<KvMailboxStore["findId"]>,
+    lookup: Promise<IdRecord | null>,
   ): Promise<Verdict> {
     const { capacity, isPaired, diskHasRoom, dropExpired } = this.#around;
     const { sequenceNumber: sequence, encryptedPayload: body } = request;
@@ -133,7 +139,8 @@ export class MailboxIntake {
     const other = clash || (record !== null && !equalBytes(record.hash, hash));
     const known = other ? "other body" : record === null ? "no" : "same body";
     const recipient = pair.to.toString();
-    const full = (capacity.overQuota(body.length) ?? capacity.overCount(recipient)) !== undefined;
+    const full =
+      (capacity.overQuota(recipient, body.length) ?? capacity.overCount(recipient)) !== undefined;
     if (known === "no" && full) await dropExpired(pair.to);
     const diskFree = known !== "no" || await diskHasRoom(body.length);
 
@@ -174,10 +181,10 @@ export class MailboxIntake {
     const { store, capacity, host } = this.#around;
     const { request, id, hash } = arrival;
     const { msgId, encryptedPayload: bytes, sequenceNumber: sequence } = request;
-    let body: { value: StoredBody; ops: KvOperation[] } | undefined;
+    let body: PreparedBody | undefined;
     let message: MailboxMessage | undefined;
     const failure = await this.#commitInTurn(pair, ticket, async () => {
-      body = await store.storeBody(bytes);
+      body = await store.prepareBody(bytes);
       const stored = body;
       return () => {
         message = {
@@ -186,15 +193,14 @@ export class MailboxIntake {
           sender: pair.from.toString(),
           size: bytes.length,
           acceptedAt: host.now(),
-          ending: false,
           msgId,
           from: pair.from,
           to: pair.to,
           sequence,
           hash,
-          blob: stored.value instanceof Uint8Array ? null : stored.value,
+          body: stored.value,
         };
-        return store.addOps(message, stored);
+        return store.addOps(message, stored, pair.record);
       };
     });
     if (failure === undefined && message !== undefined) {
@@ -202,7 +208,7 @@ export class MailboxIntake {
       return accepted(request, pair);
     }
     capacity.give(pair.to.toString(), bytes.length);
-    if (body !== undefined) await store.abandonBody(body.value);
+    if (body !== undefined) await store.abandonBody(body);
     return refused(request, failure ?? NOT_STORED, pair);
   }
 
@@ -212,16 +218,15 @@ export class MailboxIntake {
     request: ForwardRequest,
     { ticket, ack }: Verdict & { kind: "advance" },
   ): Promise<ForwardAck> {
-    const { store, host } = this.#around;
-    const { from, to } = pair;
-    const failure = await this.#commitInTurn(
-      pair,
-      ticket,
-      () =>
-        Promise.resolve(() => [
-          store.pairOp({ from, to, lastAccepted: ticket.sequence, at: host.now() }),
-        ]),
+    const { host } = this.#around;
+    const change = pair.record.change((state) =>
+      state && ({
+        ...state,
+        lastAccepted: ticket.sequence,
+        at: host.now(),
+      })
     );
+    const failure = await this.#commitInTurn(pair, ticket, () => Promise.resolve(() => [change]));
     if (failure !== undefined) return refused(request, failure, pair);
     return { ...ack, lastSequence: pair.sequence.lastAccepted };
   }
@@ -235,7 +240,7 @@ export class MailboxIntake {
     ticket: Ticket,
     prepare: () => Promise<() => KvOperation[]>,
   ): Promise<string | undefined> {
-    const { commit, host } = this.#around;
+    const { commit } = this.#around;
     try {
       const operations = await prepare();
       await ticket.after;
@@ -244,7 +249,6 @@ export class MailboxIntake {
       ticket.done();
       await durable;
       pair.sequence.committed(ticket.sequence);
-      pair.at = host.now();
       return undefined;
     } catch (error) {
       if (ticket.givenUp) return behindFailure(pair);
