@@ -29,10 +29,14 @@ export class EventStreams {
 
   /**
    * A stream of what happens, from behind the event `after` on if that is given and still known.
+   * `hangUp` ends the connection of a listener that does not read.
    *
    * @throws {Refusal} 503 when there are enough listeners.
    */
-  open(after: string | undefined): ReadableStream<Uint8Array<ArrayBuffer>> {
+  open(
+    after: string | undefined,
+    hangUp: () => void = () => {},
+  ): ReadableStream<Uint8Array<ArrayBuffer>> {
     if (this.#listeners.size >= MAX_LISTENERS) {
       throw new Refusal(503, "too-many-listeners", `There are ${MAX_LISTENERS} listeners already`);
     }
@@ -41,7 +45,7 @@ export class EventStreams {
     return new ReadableStream<Uint8Array<ArrayBuffer>>({
       start: (controller) => {
         const unsubscribe = this.#events.subscribe((event) => this.#send(opened, write(event)));
-        const opened = listener = { controller, unsubscribe };
+        const opened = listener = { controller, unsubscribe, hangUp };
         this.#listeners.add(opened);
         this.#heartbeat ??= setInterval(() => {
           for (const listener of [...this.#listeners]) this.#send(listener, ":\n\n");
@@ -71,7 +75,8 @@ export class EventStreams {
     }
     this.#dropped++;
     this.#forget(listener);
-    listener.controller.error(new Error("The listener is too slow"));
+    listener.controller.close();
+    listener.hangUp();
   }
 
   #forget(listener: Listener): void {
@@ -86,6 +91,7 @@ export class EventStreams {
 interface Listener {
   readonly controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
   readonly unsubscribe: () => void;
+  readonly hangUp: () => void;
 }
 
 function write({ id, type, data }: HeardEvent): string {

@@ -50,15 +50,14 @@ const audit = createRoute({
 export function observationRoutes(server: ManagedServer, streams: EventStreams): Api {
   const api = newApi();
 
-  api.openapi(
-    events,
-    (context) =>
-      context.body(streams.open(context.req.header("last-event-id")), 200, {
-        "content-type": "text/event-stream",
-        // Asks a proxy in front not to collect events.
-        "x-accel-buffering": "no",
-      }),
-  );
+  api.openapi(events, (context) => {
+    const hangUp = () => context.env?.incoming?.socket.destroy();
+    return context.body(streams.open(context.req.header("last-event-id"), hangUp), 200, {
+      "content-type": "text/event-stream",
+      // Asks a proxy in front not to collect events.
+      "x-accel-buffering": "no",
+    });
+  });
 
   api.openapi(metrics, async (context) => {
     return context.text(await server.metrics(), 200, { "content-type": METRICS_CONTENT_TYPE });
