@@ -1,7 +1,7 @@
 import type { Host } from "../base/host.ts";
 
 /** With less free space than this nothing is taken in: the program needs room to keep working. */
-const MIN_FREE_BYTES = 16 * 1024 * 1024;
+export const MIN_FREE_BYTES = 16 * 1024 * 1024;
 /** How long, and for how many admitted bytes, a reading of the free space is good. */
 const READING_MS = 1000;
 const READING_BYTES = 1024 * 1024;
