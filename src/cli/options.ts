@@ -10,6 +10,11 @@ const SERVER: readonly CommandName[] = ["server", "up"];
 const SERVER_QUESTIONS: readonly CommandName[] = [
   "server id",
   "server pair",
+  "server peers",
+  "server requests",
+  "server approve",
+  "server refuse",
+  "server unpair",
   "server queue",
   "server purge",
 ];
@@ -23,7 +28,7 @@ const PEER: readonly CommandName[] = [
   "peer send",
   "peer listen",
 ];
-const ALL: readonly CommandName[] = ["signal", "relay", ...SERVER_VERBS, ...PEER];
+const ALL: readonly CommandName[] = ["signal", "relay", ...SERVER_VERBS, "server psk", ...PEER];
 
 /** A peer's commands print results; what they log is for when something is wrong. */
 const QUIET = { default: "warn" };
@@ -256,7 +261,7 @@ export const OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: ["server queue", "server purge"],
+    commands: SERVER_QUESTIONS.filter((name) => name !== "server id"),
   },
   mgmtHosts: {
     flag: "--mgmt-hosts",
@@ -320,7 +325,7 @@ export const OPTIONS = {
   pairPeer: {
     flag: "--peer",
     env: "CAIRN_PAIR_PEER",
-    sentence: "Peer ID of the other side; alone, for peers that approve or ask",
+    sentence: "Peer ID of the other side, with --psk; alone, when it has approved this peer",
     kind: value.peerId,
     essential: true,
     commands: ["peer pair"],
@@ -342,6 +347,27 @@ export const OPTIONS = {
     secret: true,
     essential: true,
     commands: ["peer pair"],
+  },
+  pairQr: {
+    flag: "--qr",
+    env: "CAIRN_PAIR_QR",
+    sentence: "File with what a scanner read from the other side's QR code; - is standard input",
+    kind: value.path,
+    commands: ["peer pair"],
+  },
+  pairAsk: {
+    flag: "--ask",
+    env: "CAIRN_PAIR_ASK",
+    sentence: "Peer ID of the other side; wait until its operator approves, who sees the same code",
+    kind: value.peerId,
+    essential: true,
+    commands: ["peer pair"],
+  },
+  pairNoWait: {
+    flag: "--no-wait",
+    sentence: "End at once and leave the PIN or link open, instead of waiting for the other side",
+    kind: value.flagOnly,
+    commands: ["server pair"],
   },
   makePin: {
     flag: "--pin",

@@ -22,7 +22,7 @@ class Scene {
 
   constructor(readonly time: FakeTime, limit?: number) {
     const accept = (socket: FrameSocket) => this.accepted.push(socket);
-    this.stop = acceptOnTopic(this.hub.client(), TOPIC, accept, limit);
+    this.stop = acceptOnTopic(this.hub.client(), TOPIC, accept, { ...(limit && { limit }) });
   }
 
   initiate(attempt: Uint8Array = ATTEMPT): FrameSocket {

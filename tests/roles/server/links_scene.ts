@@ -9,9 +9,12 @@ import {
   type ForwardRequest,
 } from "../../../src/protocol/forward_messages.ts";
 import { MessageType } from "../../../src/protocol/message_types.ts";
+import type { InvitationHint } from "../../../src/protocol/pairing/invitation.ts";
 import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
+import { ApprovalBook } from "../../../src/roles/server/approval_book.ts";
 import { MailboxDesk } from "../../../src/roles/server/mailbox_desk.ts";
+import { OperatorDesk } from "../../../src/roles/server/operator_desk.ts";
 import { PairingDesk } from "../../../src/roles/server/pairing_desk.ts";
 import { PeerLinks } from "../../../src/roles/server/peer_links.ts";
 import { PrekeyShelf } from "../../../src/roles/server/prekey_shelf.ts";
@@ -29,6 +32,7 @@ export interface ServerSettings {
   readonly psk?: string | undefined;
   readonly approved?: readonly PeerId[];
   readonly forward?: boolean;
+  readonly hints?: readonly InvitationHint[];
 }
 
 /** A server behind links in memory: its books, mailbox, shelf and desks are real. */
@@ -45,6 +49,7 @@ export class ServerScene implements AsyncDisposable {
     readonly desk: MailboxDesk | undefined,
     readonly pairing: PairingDesk,
     readonly links: PeerLinks,
+    readonly operator: OperatorDesk,
   ) {}
 
   static async open(settings: ServerSettings = {}): Promise<ServerScene> {
@@ -71,13 +76,13 @@ export class ServerScene implements AsyncDisposable {
       isPaired: (peer) => book.has(peer),
       host: time,
     });
-    const pairing = new PairingDesk({
-      self: context.identity.peerId,
-      book,
-      host: time,
-      psk: "psk" in settings ? settings.psk : PSK,
-      approvedPeers: settings.approved ?? [],
+    const psk = "psk" in settings ? settings.psk : PSK;
+    const approvals = await ApprovalBook.open(kv, commit, {
+      configured: settings.approved ?? [],
+      psk,
     });
+    const self = context.identity.peerId;
+    const pairing = new PairingDesk({ self, book, approvals, host: time, psk });
     const links = new PeerLinks({
       context,
       book,
@@ -88,7 +93,15 @@ export class ServerScene implements AsyncDisposable {
       largestBody: 1_000_000,
       retentionSeconds: 7 * 86_400,
     });
-    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links);
+    const operator = new OperatorDesk({
+      self,
+      host: time,
+      desk: pairing,
+      hints: () => settings.hints ?? [],
+      isPaired: (peer) => book.has(peer),
+      unpair: (peer) => links.unpair(peer, "operator"),
+    });
+    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links, operator);
   }
 
   get peerId(): PeerId {
@@ -131,6 +144,7 @@ export class ServerScene implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.pairing.close();
+    this.operator.close();
     await this.links.close();
     await this.desk?.close();
     await this.commit.close();
