@@ -67,7 +67,8 @@ export class AuditLog {
       peerId: peerId?.toString() ?? null,
       detail: detail ?? null,
     };
-    log.info("{action} {peerId} by {actor}", { id, ...entry });
+    const what = peerId === undefined ? "{action}" : "{action} {peerId}";
+    log.info(`Change {id} by the {actor}: ${what}`, { id, ...entry });
     try {
       await this.#commit.commit([
         { type: "set", key: [PREFIX, id], value: entry },

@@ -173,7 +173,7 @@ Deno.test("GET /pairing/requests shows who asks, and one can be turned down", as
       peer_id: idOf("tablet"),
       sas: "042137",
       requested_at: Math.floor(scene.pairing.requests()[0]!.requestedAt / 1000),
-      expires_in_secs: 289,
+      expires_in_secs: 290,
       connected: true,
       was_unpaired: false,
     }],

@@ -95,7 +95,7 @@ export function pairingRoutes(server: ManagedServer): Api {
   const { pairing, host } = server;
   const api = newApi();
   const secondsLeft = (expiresAt: number) => {
-    return Math.max(0, Math.floor((expiresAt - host.now()) / 1000));
+    return Math.max(0, Math.ceil((expiresAt - host.now()) / 1000));
   };
 
   api.openapi(requests, (context) =>
