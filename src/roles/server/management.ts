@@ -38,6 +38,8 @@ export interface ManagementParts {
   readonly accounts: MailboxAccounts | undefined;
   readonly pairing: PairingControl;
   readonly relay: RelayCount;
+  /** Milliseconds that a message waits at most. */
+  readonly retention: number;
 }
 
 /**
@@ -69,6 +71,7 @@ export class Management implements AsyncDisposable {
       audit,
       events,
       relay: parts.relay,
+      retention: parts.retention,
       isConnected: (peer: PeerId) => links.isConnected(peer),
       freeBytes: () => folder.freeBytes(),
       isShortOfSpace: (freeBytes: number) => accounts !== undefined && freeBytes < MIN_FREE_BYTES,

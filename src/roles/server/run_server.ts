@@ -149,6 +149,7 @@ async function assemble(
     links,
     accounts: desk?.accounts,
     pairing: operator,
+    retention,
     // Nothing is relayed yet.
     relay: { capacity: options.relayCapacity ?? 100, active: () => 0, perPeer: () => [] },
   });

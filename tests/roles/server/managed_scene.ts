@@ -35,6 +35,7 @@ export class ManagedScene implements ManagedServer {
   readonly host = new TestHost();
   readonly peerId = identityFor("server").peerId;
   readonly version = "1.2.3";
+  readonly retention = 7 * 86_400_000;
   readonly startedAt = this.host.monotonic();
   readonly registry = new MetricsRegistry();
   readonly events = new ServerEvents(this.host.now());

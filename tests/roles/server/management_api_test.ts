@@ -34,6 +34,7 @@ Deno.test("GET /health has the details for the token", async () => {
     storage_limit_bytes: 2 ** 30,
     storage_free_bytes: 10 ** 9,
     forward_enabled: true,
+    forward_max_age_secs: 604_800,
   });
 });
 

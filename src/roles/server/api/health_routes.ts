@@ -39,6 +39,7 @@ export function healthRoutes(server: ManagedServer, gate: TokenGate): Api {
       storage_limit_bytes: totals.maxBytes,
       storage_free_bytes: Number.isFinite(freeBytes) ? freeBytes : null,
       forward_enabled: server.accounts !== undefined,
+      forward_max_age_secs: Math.floor(server.retention / 1000),
     }, 200);
   });
 }

@@ -26,6 +26,8 @@ export interface ManagedServer {
   readonly audit: Pick<AuditLog, "record" | "entries">;
   readonly events: ServerEvents;
   readonly relay: RelayCount;
+  /** Milliseconds that a message waits at most. */
+  readonly retention: number;
   /** Its numbers, for Prometheus. */
   metrics(): Promise<string>;
   isConnected(peer: PeerId): boolean;

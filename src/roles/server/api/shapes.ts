@@ -49,6 +49,7 @@ export const HealthDetails = z.object({
     description: "Room on the disk; null where the system does not say",
   }),
   forward_enabled: z.boolean(),
+  forward_max_age_secs: count.openapi({ description: "How long a message waits at most" }),
 }).openapi("HealthDetails");
 
 /** What may wait for a peer. */
