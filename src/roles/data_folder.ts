@@ -2,9 +2,9 @@ import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
 import { type Host, systemHost } from "../base/host.ts";
 import { type DiskReserve, freeBytes, mapDiskFull, ReserveFile } from "./disk_space.ts";
+import { checkStoreFile } from "./store_check.ts";
 import {
   adoptStore,
-  checkStoreFile,
   type DataFolderKind,
   openStoreFile,
   readMarker,
@@ -13,6 +13,7 @@ import {
   unusable,
   writeStoreRecord,
 } from "./store_record.ts";
+import type { Migrations } from "./store_migration.ts";
 
 export type { DataFolderKind };
 
@@ -37,13 +38,14 @@ export interface DataFolder {
  * Opens the data folder at `path`, creating it (mode 0700) when absent.
  *
  * @throws {CairnError} `data-folder-in-use` while another process has it; `data-folder-unusable`
- * when it cannot be written, is of another kind or of a newer format; `data-folder-corrupt` when a
+ * when it cannot be written, is of another kind, of a newer format, or of an older one from which
+ * `migrations` do not lead here; `data-folder-corrupt` when a
  * file in it is damaged or missing (nothing is changed then); `disk-full`.
  */
 export async function openDataFolder(
-  options: { path: string; kind: DataFolderKind; host?: Host },
+  options: { path: string; kind: DataFolderKind; host?: Host; migrations?: Migrations },
 ): Promise<DataFolder> {
-  const { path, kind, host = systemHost } = options;
+  const { path, kind, host = systemHost, migrations = new Map() } = options;
   await makeFolder(path);
   const lock = await takeLock(path);
   let kv: Deno.Kv | undefined;
@@ -54,7 +56,7 @@ export async function openDataFolder(
     const marker = await readMarker(path);
     await checkStoreFile(path, marker);
     kv = await openStoreFile(path);
-    const { record, restored } = await adoptStore(kv, { path, kind, host, marker });
+    const { record, restored } = await adoptStore(kv, { path, kind, host, marker, migrations });
     await reserve.refill();
     if (restored) {
       log.warn("The store in {path} was restored or copied; it continues under a new store id", {

@@ -13,8 +13,10 @@ const MANY_RECORDS = 4_096;
 const MAX_RECORDS = 16_384;
 const MAX_BYTES = 16 * 1_048_576;
 /** One step towards their places: short, since what is to be journaled waits behind it. */
-const STEP_RECORDS = 64;
-const STEP_BYTES = 131_072;
+const STEP_RECORDS = 24;
+/** A step when there are many, which costs less for each. */
+const LONG_STEP_RECORDS = 192;
+const STEP_BYTES = 262_144;
 /** Room beside the changes in one record of the journal. */
 const RECORD_BYTES = KV_LIMITS.valueBytes - 2_048;
 
@@ -228,10 +230,11 @@ export class KvJournal implements Writer {
     const end = this.#next;
     const pending = [...this.#pending.values()].flatMap((group) => [...group.values()])
       .sort((a, b) => a.name < b.name ? -1 : 1);
-    for (const step of inSteps(pending)) await this.#apply(step);
+    const stepRecords = pending.length < MANY_RECORDS ? STEP_RECORDS : LONG_STEP_RECORDS;
+    for (const step of inSteps(pending, stepRecords)) await this.#apply(step);
     // In order, so that a crash leaves the last ones, which say all that those before them said.
     while (this.#first < end) {
-      const until = Math.min(end, this.#first + STEP_RECORDS);
+      const until = Math.min(end, this.#first + LONG_STEP_RECORDS);
       const deletions = Array.from({ length: until - this.#first }, (_, index): PlainOperation => (
         { type: "delete", key: [...this.#prefix, this.#first + index] }
       ));
@@ -276,11 +279,11 @@ function inRecords(changes: readonly Change[]): Journaled[][] {
   return records;
 }
 
-function* inSteps(pending: readonly Pending[]): Generator<Pending[]> {
+function* inSteps(pending: readonly Pending[], records: number): Generator<Pending[]> {
   let step: Pending[] = [];
   let bytes = 0;
   for (const entry of pending) {
-    if (step.length === STEP_RECORDS || (step.length > 0 && bytes + entry.bytes > STEP_BYTES)) {
+    if (step.length === records || (step.length > 0 && bytes + entry.bytes > STEP_BYTES)) {
       yield step;
       step = [];
       bytes = 0;

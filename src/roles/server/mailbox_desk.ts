@@ -12,6 +12,7 @@ import type { Attachment, RecipientSink } from "./delivery_sink.ts";
 import { MailboxBook } from "./mailbox_book.ts";
 import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import { MailboxDelivery } from "./mailbox_delivery.ts";
+import { lookInto } from "./mailbox_check.ts";
 import { MailboxIntake } from "./mailbox_intake.ts";
 import { MailboxPairs } from "./mailbox_pairs.ts";
 import type { MailboxMessage, Outcome } from "./mailbox_records.ts";
@@ -22,8 +23,6 @@ export type { Attachment, RecipientSink, SenderAttachment, SenderSink };
 
 /** Ends are committed this many at a time. */
 const ENDS_AT_ONCE = 500;
-/** At the start so many messages are looked into. */
-const LOOKED_INTO = 2_000;
 export interface MailboxDeskOptions {
   readonly folder: Pick<DataFolder, "path" | "kv" | "freeBytes" | "reserve">;
   readonly commit: GroupCommit;
@@ -129,7 +128,7 @@ export class MailboxDesk {
       if (value !== undefined) desk.#capacity.restore(pair.to.toString(), value);
       desk.#delivery.restore(pair);
     }
-    await desk.#lookInto();
+    await lookInto(store, desk.#delivery);
     await desk.#book.load();
     for (const peer of await store.leaving()) {
       if (!options.isPaired(peer)) await desk.removePeer(peer);
@@ -283,18 +282,6 @@ export class MailboxDesk {
       }
     }
     return count;
-  }
-
-  /** Damage shows at the start rather than in the middle of the work, as far as looking is cheap. */
-  async #lookInto(): Promise<void> {
-    let left = LOOKED_INTO;
-    for (const { from, to } of this.#delivery.lanes()) {
-      const { messages, damaged } = await this.#store.waiting(from, to, -1, Math.min(left, 100));
-      if (damaged.length > 0) throw new TypeError("A record of the mailbox is damaged");
-      for (const message of messages.slice(0, 1)) this.#delivery.noteHead(message);
-      left -= messages.length;
-      if (left <= 0) return;
-    }
   }
 }
 
