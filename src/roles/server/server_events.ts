@@ -1,7 +1,24 @@
+/** What happens at a server, with the data that each event carries. */
+export const EVENTS = {
+  "peer.connected": "The first link of a paired peer came up: `peer_id`",
+  "peer.disconnected": "Its last link ended: `peer_id`",
+  "peer.paired": "A peer was paired: `peer_id`, `mechanism`, `offer_id` or null",
+  "peer.unpaired": "A pairing ended: `peer_id`, `by` (`operator` or `peer`)",
+  "peer.changed": "Its name or quotas: `peer_id`, `name`, `quota_messages`, `quota_bytes`",
+  "pairing.requested": "A peer asks to be paired: `peer_id`, `sas`",
+  "pairing.approved": "An operator approved a peer: `peer_id`",
+  "pairing.refused": "An operator turned a peer down: `peer_id`",
+  "pairing.offer-made": "A PIN or link was made: `id`, `kind`, `state`, `failures`, `peer_id`",
+  "pairing.offer-ended": "It was redeemed, or has ended otherwise: the same",
+  "pairing.attempt-failed": "Somebody did not know the PIN, link or key: `mechanism`",
+  "queue.changed": "What waits for a peer, at most once a second and not repeated: `peer_id`, " +
+    "`pending_messages`, `stored_bytes`, `quota_messages`, `quota_bytes`, `refused`, `reason`",
+  "queue.purged": "An operator dropped what waited for a peer: `peer_id`, `purged`",
+} as const;
+
 /** Something that happened at the server, as a program that manages it hears of it. */
 export interface ServerEvent {
-  /** As in `peer.connected`. */
-  readonly type: string;
+  readonly type: keyof typeof EVENTS;
   /** JSON; Peer IDs, counts and states, never a secret. */
   readonly data: Readonly<Record<string, string | number | boolean | null>>;
 }

@@ -67,8 +67,8 @@ Deno.test("A listener that does not read is dropped, and the others hear everyth
   const text = "x".repeat(32 * 1024);
   let sent = 0;
   while (scene.streams.dropped === 0) {
-    scene.events.publish({ type: "noise", data: { text } });
-    deepStrictEqual(await reader.next(), ["noise", { text }]);
+    scene.events.publish({ type: "peer.changed", data: { text } });
+    deepStrictEqual(await reader.next(), ["peer.changed", { text }]);
     ok(++sent < 2_000, "the slow listener is dropped before 64 MiB");
   }
   strictEqual(scene.streams.listeners, 1);

@@ -14,7 +14,7 @@ const peerId = z.string().regex(/^Qm[1-9A-HJ-NP-Za-km-z]{44}$/, NOT_A_PEER_ID).r
   (text) => PeerId.parse(text) !== undefined,
   NOT_A_PEER_ID,
 ).openapi({
-  description: "A whole Peer ID: 46 characters that begin with `Qm`",
+  description: "Peer ID",
   example: "QmZ7bpYmqMrSHuh4kvE1sUtVMyJfZ2bB7zWnEZPvMXqYbR",
 });
 const unixSeconds = z.int().min(0).openapi({ description: "Unix seconds" });
@@ -39,8 +39,8 @@ export const HealthDetails = z.object({
   peer_id: peerId,
   version: z.string(),
   uptime_secs: count,
-  connected_peers: count,
-  total_peers: count,
+  connected_peers: count.openapi({ description: "Paired peers with a link" }),
+  total_peers: count.openapi({ description: "Paired peers" }),
   pairing_requests: count.openapi({ description: "Peers that wait for approval" }),
   pending_messages: count,
   storage_used_bytes: count.openapi({ description: "Bodies of all waiting messages" }),
@@ -230,15 +230,15 @@ export const PeersQuery = z.object({
 
 /** Which part of the audit trail `GET /audit` answers. */
 export const AuditQuery = z.object({
-  limit: z.coerce.number().pipe(z.int().min(1).max(1000)).default(100),
-  before: z.coerce.number().pipe(z.int().min(1)).optional().openapi({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  before: z.coerce.number().int().min(1).optional().openapi({
     description: "Entries with a lower id only",
   }),
 });
 
 /** How many messages `GET /queue/{id}` lists. */
 export const QueueQuery = z.object({
-  limit: z.coerce.number().pipe(z.int().min(0).max(1000)).default(100),
+  limit: z.coerce.number().int().min(0).max(1000).default(100),
 });
 
 /** The Peer ID in text that one of these shapes has let through. */
