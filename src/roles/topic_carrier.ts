@@ -63,6 +63,14 @@ export function callOnTopic(
   return { again, end };
 }
 
+/** Ends the acceptance of attempts on a topic. */
+export interface TopicListener {
+  /** Accepts no more; attempts under way go on to their end. */
+  drain(): void;
+  /** Ends those as well. */
+  close(): void;
+}
+
 /**
  * Accepts attempts on a topic; each becomes a {@linkcode FrameSocket}. Those beyond `limit` at a
  * time are not heard. With `announce`, which gives 16 random bytes, it answers calls, and accepts
@@ -73,9 +81,10 @@ export function acceptOnTopic(
   topic: string,
   accept: (socket: FrameSocket) => void,
   options: { readonly limit?: number; readonly announce?: () => Uint8Array } = {},
-): () => void {
+): TopicListener {
   const { limit = MAX_ATTEMPTS, announce } = options;
   const attempts = new Map<string, TopicSocket>();
+  let isDraining = false;
   /** Attempt ids that were named, and to which call. */
   const announced = new Map<string, string>();
   const answer = (call: Uint8Array, announce: () => Uint8Array) => {
@@ -93,23 +102,39 @@ export function acceptOnTopic(
     const frame = parse(payload);
     if (!frame) return;
     const id = payload.slice(0, ATTEMPT_LENGTH);
-    if (frame.direction === CALL && announce) return answer(id, announce);
+    if (frame.direction === CALL) {
+      if (announce && !isDraining) answer(id, announce);
+      return;
+    }
     let carrier = attempts.get(frame.attempt);
     if (!carrier) {
-      if (frame.direction !== FROM_INITIATOR || attempts.size >= limit) return;
+      if (frame.direction !== FROM_INITIATOR || attempts.size >= limit || isDraining) return;
       if (announce && !announced.delete(frame.attempt)) return;
       carrier = new TopicSocket(id, FROM_ACCEPTOR, ACCEPTOR_ENDS, (answer) => {
         client.relay(topic, answer);
       });
-      carrier.onEnd = () => attempts.delete(frame.attempt);
+      carrier.onEnd = () => {
+        attempts.delete(frame.attempt);
+        unsubscribeWhenDone();
+      };
       attempts.set(frame.attempt, carrier);
       accept(carrier);
     }
     carrier.take(frame.direction, frame.message, FROM_INITIATOR, INITIATOR_ENDS);
   });
-  return () => {
-    unsubscribe();
-    for (const carrier of [...attempts.values()]) carrier.destroy();
+  const unsubscribeWhenDone = () => {
+    if (isDraining && attempts.size === 0) unsubscribe();
+  };
+  return {
+    drain() {
+      isDraining = true;
+      unsubscribeWhenDone();
+    },
+    close() {
+      isDraining = true;
+      for (const carrier of [...attempts.values()]) carrier.destroy();
+      unsubscribe();
+    },
   };
 }
 

@@ -27,7 +27,7 @@ export interface AskingPeer {
 /**
  * Peers that ask to be paired, by the order of asking. They outlive their links, not the process; a
  * peer that asks again counts with its latest digits. When too many wait, whoever asked longest ago
- * goes, of the source that has most of them; those whose link has ended before others.
+ * goes: of those whose link has ended, else of the source that has most.
  */
 export class AskingPeers {
   readonly #waiting = new Map<string, AskingPeer>();
@@ -53,7 +53,7 @@ export class AskingPeers {
     if (waiting.length < MAX_WAITING) return undefined;
     const bySource = Map.groupBy(waiting, ({ source }) => source).values();
     const [largest = []] = [...bySource].sort((a, b) => b.length - a.length);
-    const evicted = largest.find(({ link }) => link.closed) ?? largest[0];
+    const evicted = waiting.find(({ link }) => link.closed) ?? largest[0];
     if (evicted) this.#waiting.delete(evicted.peerId.toString());
     return evicted;
   }

@@ -5,7 +5,7 @@ import { contactTopic } from "../../protocol/rendezvous/topics.ts";
 import type { TopicAccess } from "../signal_client.ts";
 import type { PeerBook } from "../peer_book.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
-import { acceptOnTopic } from "../topic_carrier.ts";
+import { acceptOnTopic, type TopicListener } from "../topic_carrier.ts";
 import type { FrameSocket } from "../web_socket.ts";
 
 /** What a server needs to be found through signaling. */
@@ -35,13 +35,13 @@ export interface OfferTopic {
 export class MeetingPoints {
   readonly #options: MeetingPointsOptions;
   readonly #meetings = new Map<string, SealedRendezvous>();
-  readonly #stopAccepting: (() => void)[];
-  readonly #offers = new Map<string, () => void>();
+  readonly #contact: readonly TopicListener[];
+  readonly #offers = new Map<string, readonly TopicListener[]>();
 
   constructor(options: MeetingPointsOptions) {
     this.#options = options;
     const topic = contactTopic(options.self);
-    this.#stopAccepting = options.clients.map((client) =>
+    this.#contact = options.clients.map((client) =>
       acceptOnTopic(client, topic, (socket) => options.onSocket(socket, "signaling contact"))
     );
     for (const { peerId } of options.book.list()) this.renew(peerId);
@@ -74,9 +74,10 @@ export class MeetingPoints {
 
   /** Follows the PINs and links that can be redeemed. */
   followOffers(topics: readonly OfferTopic[]): void {
-    for (const [offerId, stop] of this.#offers) {
+    for (const [offerId, listeners] of this.#offers) {
       if (topics.some((wanted) => wanted.offerId === offerId)) continue;
-      stop();
+      // Who is being told that the offer has ended is still to hear it.
+      for (const listener of listeners) listener.drain();
       this.#offers.delete(offerId);
     }
     const { clients, host, onSocket } = this.#options;
@@ -84,14 +85,18 @@ export class MeetingPoints {
       if (this.#offers.has(offerId)) continue;
       const accept = (socket: FrameSocket) => onSocket(socket, `signaling ${offerId}`);
       const options = isGuessable ? { announce: () => host.random(16) } : {};
-      const stops = clients.map((client) => acceptOnTopic(client, topic, accept, options));
-      this.#offers.set(offerId, () => stops.forEach((stop) => stop()));
+      this.#offers.set(
+        offerId,
+        clients.map((client) => acceptOnTopic(client, topic, accept, options)),
+      );
     }
   }
 
   close(): void {
-    this.followOffers([]);
-    for (const stop of this.#stopAccepting) stop();
+    for (const listener of [...this.#contact, ...[...this.#offers.values()].flat()]) {
+      listener.close();
+    }
+    this.#offers.clear();
     for (const meeting of this.#meetings.values()) meeting.close();
     this.#meetings.clear();
   }

@@ -39,6 +39,7 @@ export class PairingConversation {
   readonly #ground: PairingGround;
   readonly #link: LinkConnection;
   readonly #channel: PairingChannel;
+  readonly #origin: string;
   /** Whom failures are counted against. */
   readonly #source: string;
   #challenged: Challenged | undefined;
@@ -48,6 +49,7 @@ export class PairingConversation {
     this.#ground = ground;
     this.#link = link;
     this.#channel = { self: ground.self, remote: link.remote, handshakeHash: link.handshakeHash };
+    this.#origin = source;
     // All that comes over signaling has one address: there each peer counts for itself.
     this.#source = source.startsWith("signaling") ? `peer ${link.remote}` : source;
   }
@@ -204,7 +206,7 @@ export class PairingConversation {
       peerId,
       sas,
       link: this.#link,
-      source: this.#source,
+      source: this.#origin,
       askedAt: now,
       requestedAt: host.now(),
       pair: () => this.giveSecret(),

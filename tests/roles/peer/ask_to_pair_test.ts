@@ -110,7 +110,7 @@ askTest(
     const gone: Joiner[] = [];
     for (let n = 0; n < 64; n++) {
       // One challenge in ten seconds is all that there is once the first sixty are used up.
-      scene.server.time.pass(10_000);
+      await scene.server.time.elapse(10_000);
       const stranger = await scene.joiner(`stranger ${n}`);
       const asked = await ask(scene, stranger);
       asked.giveUp.abort();

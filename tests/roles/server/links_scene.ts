@@ -29,6 +29,8 @@ export const PSK = "correct horse battery staple";
 
 export interface ServerSettings {
   readonly label?: string;
+  /** Shared with another scene. */
+  readonly time?: FakeTime;
   readonly psk?: string | undefined;
   readonly approved?: readonly PeerId[];
   readonly forward?: boolean;
@@ -53,7 +55,7 @@ export class ServerScene implements AsyncDisposable {
   ) {}
 
   static async open(settings: ServerSettings = {}): Promise<ServerScene> {
-    const time = new FakeTime();
+    const { time = new FakeTime() } = settings;
     const folder = new MemoryFolder(await Deno.openKv(":memory:"));
     const { kv } = folder;
     const commit = new MortalCommit(kv, folder.reserve);
