@@ -45,7 +45,10 @@ async function startBoth(
       isTold ? serverOptions : { ...serverOptions, signalServers: [own] },
     );
     return {
-      reload: () => signal.reload(),
+      reload() {
+        signal.reload();
+        server.reload();
+      },
       async close() {
         await server.close();
         await signal.close();

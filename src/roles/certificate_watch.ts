@@ -13,7 +13,7 @@ const WARNINGS = [{ days: 30, part: 1 / 3 }, { days: 7, part: 1 / 10 }, { days: 
 export type CertificateEvent = "reloaded" | "failed";
 
 export interface CertificateWatchOptions {
-  readonly listener: HttpListener;
+  readonly listener: Pick<HttpListener, "certificate" | "reloadCertificate">;
   readonly tls: { readonly certPath: string; readonly keyPath: string };
   readonly host: Host;
   /** The role that the log names. */

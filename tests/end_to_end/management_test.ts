@@ -171,6 +171,16 @@ badInputTest({
     });
     equal(id.stdout, peer, id.stderr);
     ok(!server.log.all.some((line) => line.includes("without TLS")));
+
+    const renewed = scene.use(await makeSelfSigned());
+    await Deno.copyFile(renewed.certPath, tls.certPath);
+    await Deno.copyFile(renewed.keyPath, tls.keyPath);
+    server.reload();
+    await scene.logged(server, /New connections get the renewed certificate/);
+    const after = await shell.run(
+      `curl --cacert ${renewed.certPath} https://localhost:9090/health`,
+    );
+    equal(after.status, 200);
   },
 });
 

@@ -48,6 +48,11 @@ export class CairnProcess implements AsyncDisposable {
     return this.#signal("SIGTERM");
   }
 
+  /** Asks it with SIGHUP to read its certificate again. */
+  reload(): void {
+    this.#kill("SIGHUP");
+  }
+
   /** Waits until it has ended by itself; its exit status. */
   exit(): Promise<number> {
     return within(

@@ -1,10 +1,11 @@
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
-import { systemHost } from "../../base/host.ts";
+import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MAX_ENVELOPE_LENGTH, MAX_FRAME_LENGTH } from "../../protocol/link/link.ts";
 import { GOOD_PSK_LENGTH, judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
+import { CertificateWatch } from "../certificate_watch.ts";
 import { type DataFolder, openDataFolder } from "../data_folder.ts";
 import { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen, parseListenAddress } from "../http.ts";
@@ -159,9 +160,10 @@ async function assemble(
   stack.defer(() => pairing.close());
   stack.defer(() => operator.close());
 
-  const listeners = [linkListener, ...(managementListener ? [managementListener] : [])].map((
-    { address },
-  ) => ({
+  const listening = [linkListener, ...(managementListener ? [managementListener] : [])];
+  const watch = options.tls && watchCertificate(options.tls, listening, host);
+  stack.defer(() => watch?.close());
+  const listeners = listening.map(({ address }) => ({
     ...address,
     tls: options.tls !== undefined,
   }));
@@ -199,8 +201,30 @@ async function assemble(
     peerId: self,
     pairing: operator,
     addresses: { links: linkListener.address, management: managementListener?.address },
+    reload: () => watch?.reload(),
     close: () => stack.disposeAsync(),
   };
+}
+
+/** Links and management have one certificate, and one voice in the log. */
+function watchCertificate(
+  tls: NonNullable<ServerOptions["tls"]>,
+  listeners: readonly HttpListener[],
+  host: Host,
+): CertificateWatch {
+  return new CertificateWatch({
+    listener: {
+      get certificate() {
+        return listeners[0]?.certificate;
+      },
+      reloadCertificate() {
+        for (const listener of listeners) listener.reloadCertificate();
+      },
+    },
+    tls,
+    host,
+    role: "server",
+  });
 }
 
 async function listenForLinks(options: ServerOptions, links: PeerLinks): Promise<HttpListener> {

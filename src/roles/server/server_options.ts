@@ -73,6 +73,8 @@ export interface RunningServer {
     readonly links: { readonly host: string; readonly port: number };
     readonly management: { readonly host: string; readonly port: number } | undefined;
   };
+  /** Reads the certificate again, for new connections; without TLS it does nothing. */
+  reload(): void;
   /** Ends links, listeners, timers and storage, in that order. */
   close(): Promise<void>;
 }
