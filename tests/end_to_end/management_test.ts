@@ -3,6 +3,7 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import type { z } from "@hono/zod-openapi";
 import { AuditTrail, Peer, Peers } from "../../src/roles/server/api/shapes.ts";
+import { EventListener } from "../support/event_listener.ts";
 import { freePort } from "../support/free_port.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 import {
@@ -144,6 +145,41 @@ badInputTest({
     match(metrics, /^cairn_server_messages_accepted_total 2$/m);
     match(metrics, /^cairn_server_messages_refused_total\{reason="recipient queue full"\} [1-9]/m);
     match(metrics, new RegExp(`^cairn_server_peer_waiting_messages{peer="${bobId}"} 1$`, "m"));
+  },
+});
+
+badInputTest({
+  name: "Whoever listens to /events hears of pairings, links and what waits",
+  async story(scene) {
+    const server = await scene.server(`${scene.folder}/server`);
+    const events = await EventListener.open(
+      `http://${LOOPBACK}:${server.managementPort}/events`,
+      { authorization: `Bearer ${SECRETS.managementToken}` },
+      scene.deadline,
+    );
+    const alice = scene.peer("alice", server);
+    await alice.pair();
+    const aliceId = await alice.id();
+    const hears = (wanted: string, peer: string) =>
+      events.until((type, data) =>
+        type === wanted && Reflect.get(Object(data), "peer_id") === peer
+      );
+    const paired = await hears("peer.paired", aliceId);
+    equal(Reflect.get(Object(paired), "mechanism"), "psk");
+    const bob = scene.peer("bob", server);
+    await bob.pair();
+    const bobId = await bob.id();
+    await hears("peer.paired", bobId);
+    await alice.sends(bobId, "for later");
+    const changed = await hears("queue.changed", bobId);
+    equal(Reflect.get(Object(changed), "pending_messages"), 1);
+    deepEqual(await bob.reads(1), ["for later"]);
+    await hears("peer.connected", bobId);
+    await hears("peer.disconnected", bobId);
+    equal((await bob.run("unpair", server.id)).code, 0);
+    const unpaired = await hears("peer.unpaired", bobId);
+    equal(Reflect.get(Object(unpaired), "by"), "peer");
+    await events.leave();
   },
 });
 

@@ -2,6 +2,7 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { getRequestListener } from "@hono/node-server";
 import { type HttpListener, listen } from "../../../src/roles/http.ts";
 import { within } from "../../support/deadline.ts";
+import { EventListener } from "../../support/event_listener.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import { AUTHORIZED, ManagedScene } from "./managed_scene.ts";
 
@@ -154,15 +155,9 @@ class ServedScene extends ManagedScene implements AsyncDisposable {
     return this.box.listener?.address.port ?? 0;
   }
 
-  async listen(lastId?: string): Promise<Listener> {
-    const abort = new AbortController();
-    const response = await fetch(`http://127.0.0.1:${this.port}/events`, {
-      headers: { ...AUTHORIZED, ...(lastId !== undefined && { "last-event-id": lastId }) },
-      signal: abort.signal,
-    });
-    strictEqual(response.status, 200);
-    ok(response.body);
-    return new Listener(response, response.body, abort, this.deadline);
+  async listen(lastId?: string): Promise<EventListener> {
+    const url = `http://127.0.0.1:${this.port}/events`;
+    return await EventListener.open(url, AUTHORIZED, this.deadline, lastId);
   }
 
   /** Waits until `holds`. */
@@ -176,51 +171,5 @@ class ServedScene extends ManagedScene implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.streams.close();
     await this.box.listener?.close();
-  }
-}
-
-/** Reads server-sent events. */
-class Listener {
-  lastId = "";
-  readonly contentType: string | null;
-  readonly #reader: ReadableStreamDefaultReader<string>;
-  #text = "";
-
-  constructor(
-    response: Response,
-    body: ReadableStream<Uint8Array<ArrayBuffer>>,
-    private readonly abort: AbortController,
-    private readonly deadline: AbortSignal,
-  ) {
-    this.contentType = response.headers.get("content-type");
-    this.#reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  }
-
-  /** The next event: its type and data. */
-  async next(): Promise<[type: string, data: unknown]> {
-    for (;;) {
-      const end = this.#text.indexOf("\n\n");
-      if (end < 0) {
-        const { value } = await within(this.deadline, this.#reader.read(), () => "an event");
-        this.#text += value ?? "";
-        if (value === undefined) throw new Error("The stream ended");
-        continue;
-      }
-      const fields = new Map(
-        this.#text.slice(0, end).split("\n").map((line) => {
-          const [name = "", ...rest] = line.split(": ");
-          return [name, rest.join(": ")];
-        }),
-      );
-      this.#text = this.#text.slice(end + 2);
-      this.lastId = fields.get("id") ?? this.lastId;
-      const type = fields.get("event");
-      if (type !== undefined) return [type, JSON.parse(fields.get("data") ?? "")];
-    }
-  }
-
-  async leave(): Promise<void> {
-    this.abort.abort();
-    await this.#reader.cancel().catch(() => {});
   }
 }
