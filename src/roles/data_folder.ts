@@ -2,7 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
 import { type Host, systemHost } from "../base/host.ts";
 import { type DiskReserve, freeBytes, mapDiskFull, ReserveFile } from "./disk_space.ts";
-import { checkStoreFile } from "./store_check.ts";
+import { checkStoreFile, foldLog } from "./store_check.ts";
 import {
   adoptStore,
   type DataFolderKind,
@@ -55,6 +55,7 @@ export async function openDataFolder(
     if (await freeBytes(path) < ROOM_TO_OPEN) await reserve.release();
     const marker = await readMarker(path);
     await checkStoreFile(path, marker);
+    if (await freeBytes(path) < ROOM_TO_OPEN) await foldLog(path);
     kv = await openStoreFile(path);
     const { record, restored } = await adoptStore(kv, { path, kind, host, marker, migrations });
     await reserve.refill();

@@ -27,7 +27,11 @@ const DISK_FULL = 13;
  * @throws {CairnError} `data-folder-corrupt` when it is damaged, as far as a look of bounded length
  * tells; `disk-full` when there is no room even to look.
  */
-export async function checkStoreFile(path: string, marker: Marker | undefined): Promise<void> {
+export async function checkStoreFile(
+  path: string,
+  marker: Marker | undefined,
+  checkAllBelow = CHECK_ALL_BELOW,
+): Promise<void> {
   const file = `${path}/${STORE_FILE}`;
   const stat = await statOf(file);
   if (stat === undefined || stat.size === 0) {
@@ -45,7 +49,7 @@ export async function checkStoreFile(path: string, marker: Marker | undefined): 
   try {
     const database = new DatabaseSync(file, { readOnly: true });
     try {
-      isSound = stat.size > CHECK_ALL_BELOW ? samplesAreSound(database) : allIsSound(database);
+      isSound = stat.size > checkAllBelow ? samplesAreSound(database) : allIsSound(database);
     } finally {
       database.close();
     }
@@ -56,6 +60,25 @@ export async function checkStoreFile(path: string, marker: Marker | undefined): 
     throw unusable(path, `${STORE_FILE} cannot be read`, error);
   }
   if (!isSound) throw corrupt(file, "it is damaged");
+}
+
+/**
+ * Gives back the space of the log that a killed process left beside a sound store: SQLite writes it
+ * into the store when its last user leaves.
+ */
+export async function foldLog(path: string): Promise<void> {
+  const file = `${path}/${STORE_FILE}`;
+  if (await statOf(file) === undefined) return;
+  try {
+    const database = new DatabaseSync(file);
+    try {
+      database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } finally {
+      database.close();
+    }
+  } catch {
+    // Without room for that either, opening the store says so.
+  }
 }
 
 /** The primary result code of SQLite in an error of node:sqlite. */

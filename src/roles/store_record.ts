@@ -108,6 +108,7 @@ export async function adoptStore(
     return { record, restored: false };
   }
 
+  if (!isWhole(found)) throw corrupt(file, "it is damaged");
   if (found.version > FORMAT_VERSION) {
     throw unusable(
       path,
@@ -147,6 +148,13 @@ export async function adoptStore(
     await writeStoreRecord(kv, path, record);
   }
   return { record, restored };
+}
+
+/** A flipped bit may leave a record that can be read and lacks a field. */
+function isWhole({ kind, version, folderId, storeId, generation }: Partial<StoreRecord>): boolean {
+  return typeof kind === "string" && Number.isSafeInteger(version) &&
+    Number.isSafeInteger(generation) &&
+    [folderId, storeId].every((id) => id instanceof Uint8Array && id.length === 16);
 }
 
 /**
