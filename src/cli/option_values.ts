@@ -3,6 +3,7 @@
 import { LOG_FILTER_EXPECTED, type LogDirective, parseLogFilter } from "../base/log_filter.ts";
 import { parseAddressRange } from "../roles/signal/client_address.ts";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
+import { parseStoreLocation } from "../roles/store_location.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../protocol/pairing/psk.ts";
 
 /** Reads one kind of value from the text of a flag, a variable or a default. */
@@ -105,17 +106,11 @@ export const path: ValueKind<string> = {
   parse: (text) => text === "" || text.includes("\0") ? undefined : text,
 };
 
-/** A file, or a server that speaks the protocol KV Connect. */
+/** A folder, or a server that speaks the protocol KV Connect. */
 export const kvLocation: ValueKind<string> = {
   placeholder: "<path or url>",
-  expected: "a path, or an https:// address; an http:// one only of this machine",
-  parse(text) {
-    if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return path.parse(text);
-    const url = URL.parse(text);
-    if (url === null || url.username !== "" || url.hash !== "") return undefined;
-    const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
-    return url.protocol === "https:" || (url.protocol === "http:" && isLocal) ? text : undefined;
-  },
+  expected: "the path of a folder, or an https:// address; an http:// one only of this machine",
+  parse: (text) => parseStoreLocation(text) && text,
 };
 
 export const text: ValueKind<string> = {

@@ -43,8 +43,8 @@ export const SERVER_BACKING_OPTIONS = {
   kvUrl: {
     flag: "--kv-url",
     env: "CAIRN_KV_URL",
-    otherwise: "cairn.kv in the data folder",
-    sentence: "File of the store, or the URL of a KV Connect server that keeps it",
+    otherwise: "the data folder",
+    sentence: "Folder of the store, or the URL of a KV Connect server that keeps it",
     kind: value.kvLocation,
     commands: SERVER,
   },

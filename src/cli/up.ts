@@ -45,6 +45,7 @@ async function startBoth(
       isTold ? serverOptions : { ...serverOptions, signalServers: [own] },
     );
     return {
+      closed: server.closed,
       reload() {
         signal.reload();
         server.reload();

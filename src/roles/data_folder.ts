@@ -28,6 +28,8 @@ export interface DataFolder {
   /** Whether this opening found the store restored from a backup, or copied. */
   readonly restored: boolean;
   readonly reserve: DiskReserve;
+  /** Rejects when another server has taken the store over; a store in a file cannot be. */
+  readonly lost?: Promise<never>;
   /** Bytes the disk can still take; `Infinity` where the system does not say. */
   freeBytes(): Promise<number>;
   /** Closes the store and frees the lock. Does nothing the second time. */
@@ -122,7 +124,8 @@ class OpenFolder implements DataFolder {
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
+/** Makes the folder, mode 0700, when it is not there. */
+export async function makeFolder(path: string): Promise<void> {
   try {
     await Deno.mkdir(path, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -134,7 +137,8 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-async function takeLock(path: string): Promise<Deno.FsFile> {
+/** Locks the folder for this process until the file is closed. */
+export async function takeLock(path: string): Promise<Deno.FsFile> {
   let file: Deno.FsFile;
   try {
     file = await Deno.open(`${path}/lock`, { create: true, write: true, mode: 0o600 });

@@ -9,7 +9,7 @@ export type DataFolderKind = "server" | "peer";
 
 /** The format of what this version writes, and the highest one that it reads. */
 export const FORMAT_VERSION = 2;
-const META_KEY = ["cairn", "meta"];
+export const META_KEY = ["cairn", "meta"];
 export const STORE_FILE = "cairn.kv";
 const MARKER_FILE = "store.json";
 /** What opening a store takes at least, its side files included. */
@@ -96,29 +96,12 @@ export async function adoptStore(
   if (found === null) {
     if (marker !== undefined) throw corrupt(file, "it has lost its contents");
     if (!empty) throw unusable(path, `${STORE_FILE} holds the data of another program`);
-    const record: StoreRecord = {
-      kind,
-      version: FORMAT_VERSION,
-      folderId: host.random(16),
-      storeId: host.random(16),
-      generation: 1,
-      file: identity,
-    };
+    const record = firstRecord(kind, host, identity);
     await writeStoreRecord(kv, path, record);
     return { record, restored: false };
   }
 
-  if (!isWhole(found)) throw corrupt(file, "it is damaged");
-  if (found.version > FORMAT_VERSION) {
-    throw unusable(
-      path,
-      `a newer version of cairn wrote it (format ${found.version}, this one reads up to ` +
-        `${FORMAT_VERSION}); update this one, or put the copy back that the update made`,
-    );
-  }
-  if (found.kind !== kind) {
-    throw unusable(path, `it belongs to a cairn ${found.kind}; name another folder`);
-  }
+  requireUsable(found, { kind, path, store: file });
   if (marker !== undefined && marker.folderId !== toHex(found.folderId)) {
     throw corrupt(file, `it belongs to another folder than ${MARKER_FILE} beside it`);
   }
@@ -148,6 +131,36 @@ export async function adoptStore(
     await writeStoreRecord(kv, path, record);
   }
   return { record, restored };
+}
+
+/** The record of a store that nobody used before. */
+export function firstRecord(kind: DataFolderKind, host: Host, file: string | null): StoreRecord {
+  return {
+    kind,
+    version: FORMAT_VERSION,
+    folderId: host.random(16),
+    storeId: host.random(16),
+    generation: 1,
+    file,
+  };
+}
+
+/** @throws {CairnError} when the record is damaged, of a newer format or of another kind. */
+export function requireUsable(
+  found: StoreRecord,
+  { kind, path, store }: { kind: DataFolderKind; path: string; store: string },
+): void {
+  if (!isWhole(found)) throw corrupt(store, "it is damaged");
+  if (found.version > FORMAT_VERSION) {
+    throw unusable(
+      path,
+      `a newer version of cairn wrote it (format ${found.version}, this one reads up to ` +
+        `${FORMAT_VERSION}); update this one, or put the copy back that the update made`,
+    );
+  }
+  if (found.kind !== kind) {
+    throw unusable(path, `it belongs to a cairn ${found.kind}; name another folder`);
+  }
 }
 
 /** A flipped bit may leave a record that can be read and lacks a field. */

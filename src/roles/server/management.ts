@@ -28,8 +28,8 @@ const log = getLogger(["cairn", "server"]);
 
 /** What the management of a server is made of. */
 export interface ManagementParts {
-  readonly options: Pick<ServerOptions, "management" | "tls">;
-  readonly folder: Pick<DataFolder, "path" | "kv" | "freeBytes">;
+  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls">;
+  readonly folder: Pick<DataFolder, "kv" | "freeBytes">;
   readonly commit: GroupCommit;
   readonly host: Host;
   readonly self: PeerId;
@@ -100,11 +100,11 @@ export class Management implements AsyncDisposable {
    * wrong with the token's file.
    */
   async listen(prepare: (server: Server) => void): Promise<HttpListener | undefined> {
-    const { options, folder, host } = this.#parts;
+    const { options, host } = this.#parts;
     const { enabled = true, bind = "127.0.0.1", port = 9090, token, hosts = [] } =
       options.management ?? {};
     if (!enabled) return undefined;
-    const made = await ensureManagementToken(folder.path, token, host);
+    const made = await ensureManagementToken(options.storagePath, token, host);
     if (made.path !== null) log.info("The management token is in {path}", { path: made.path });
     const api = createApi(this.#server, {
       token: made.token,

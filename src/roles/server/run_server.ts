@@ -6,7 +6,7 @@ import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MAX_ENVELOPE_LENGTH, MAX_FRAME_LENGTH } from "../../protocol/link/link.ts";
 import { GOOD_PSK_LENGTH, judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
 import { CertificateWatch } from "../certificate_watch.ts";
-import { type DataFolder, openDataFolder } from "../data_folder.ts";
+import type { DataFolder } from "../data_folder.ts";
 import { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen, parseListenAddress } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
@@ -20,12 +20,12 @@ import { invitationHints, linkCandidates } from "./addresses.ts";
 import { ApprovalBook } from "./approval_book.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
 import { Management } from "./management.ts";
-import { SERVER_MIGRATIONS } from "./mailbox_migration.ts";
 import { MeetingPoints } from "./meeting_points.ts";
 import { OperatorDesk } from "./operator_desk.ts";
 import { PairingDesk } from "./pairing_desk.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
+import { openServerStore } from "./server_store.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
 const log = getLogger(["cairn", "server"]);
@@ -52,12 +52,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { host = systemHost } = options;
   const stack = new AsyncDisposableStack();
   try {
-    const folder = await openDataFolder({
-      path: options.storagePath,
-      kind: "server",
-      host,
-      migrations: SERVER_MIGRATIONS,
-    });
+    const folder = await openServerStore(options, host);
     stack.defer(() => folder.close());
     return await assemble({ ...options, approvedPeers, host }, folder, stack);
   } catch (error) {
@@ -201,6 +196,7 @@ async function assemble(
     peerId: self,
     pairing: operator,
     addresses: { links: linkListener.address, management: managementListener?.address },
+    closed: folder.lost ?? Promise.withResolvers<void>().promise,
     reload: () => watch?.reload(),
     close: () => stack.disposeAsync(),
   };

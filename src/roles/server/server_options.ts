@@ -54,7 +54,7 @@ export interface ServerOptions {
     | { readonly secret: string };
   /** Most pairs of peers that the server relays between at a time; default 100. */
   readonly relayCapacity?: number;
-  /** File of the store, or URL of a KV Connect server; default `cairn.kv` in the folder. */
+  /** Folder of the store, or URL of a KV Connect server that keeps it; default `storagePath`. */
   readonly kvUrl?: string;
   /** PEM files for links and management. */
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
@@ -73,6 +73,8 @@ export interface RunningServer {
     readonly links: { readonly host: string; readonly port: number };
     readonly management: { readonly host: string; readonly port: number } | undefined;
   };
+  /** Rejects when it cannot go on: another server has taken its store over. */
+  readonly closed: Promise<void>;
   /** Reads the certificate again, for new connections; without TLS it does nothing. */
   reload(): void;
   /** Ends links, listeners, timers and storage, in that order. */
