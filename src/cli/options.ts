@@ -363,8 +363,8 @@ export const OPTIONS = {
     essential: true,
     commands: ["peer pair"],
   },
-  pairNoWait: {
-    flag: "--no-wait",
+  pairLeaveOpen: {
+    flag: "--leave-open",
     sentence: "End at once and leave the PIN or link open, instead of waiting for the other side",
     kind: value.flagOnly,
     commands: ["server pair"],

@@ -37,7 +37,7 @@ export async function serverPair(settings: Settings): Promise<number> {
   const made = await makers[kind.flag](client);
   const asJson = settings.value(OPTIONS.serverJson);
   await printLine(asJson ? JSON.stringify(made.json) : made.shown);
-  if (settings.value(OPTIONS.pairNoWait)) return 0;
+  if (settings.value(OPTIONS.pairLeaveOpen)) return 0;
   const peer = await redeemed(client, made.id, life);
   await printLine(asJson ? JSON.stringify({ paired: peer }) : `Paired with ${peer}`);
   return 0;

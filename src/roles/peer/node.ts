@@ -378,6 +378,7 @@ export class Node {
           context: this.#linkContext(),
         }),
       onRevoked: (server) => {
+        log.warn("The server {peer} has ended the pairing", { peer: server.toString() });
         this.#forget(server, "unpaired").catch((error) => {
           log.error("The end of a pairing could not be recorded: {error}", { error });
         });
