@@ -27,5 +27,6 @@ export type {
   PairingRequest,
   PinOffer,
 } from "./roles/server/pairing_control.ts";
+export type { PairingWay } from "./roles/peer/pairing_way.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
 export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";

@@ -1,14 +1,17 @@
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { OfferState } from "../../protocol/pairing/offers.ts";
 import type { PairingMechanism } from "../../protocol/pairing/pairing.ts";
 
 /** What has become of a PIN or link that the server made. */
-export type PairingOfferState = "open" | "paired" | "expired" | "burned" | "withdrawn";
+export type PairingOfferState = OfferState;
 
 /** A PIN or a link for one pairing. Neither is ever shown again after it was made. */
 export interface PairingOffer {
   /** Names the offer to whoever manages the server; it is no secret and no credential. */
   readonly id: string;
+  /** What the other side is given. A QR code holds a link. */
   readonly kind: "pin" | "link";
+  /** Only an open one can be redeemed by anybody. */
   readonly state: PairingOfferState;
   /** Unix milliseconds. */
   readonly createdAt: number;
@@ -22,12 +25,15 @@ export interface PairingOffer {
 
 /** A PIN as `XXXX-XXXX`, to be typed on the other side within five minutes. Secret. */
 export interface PinOffer extends PairingOffer {
+  /** Always `pin`. */
   readonly kind: "pin";
+  /** As it is to be shown. */
   readonly pin: string;
 }
 
 /** A pairing link. Secret. */
 export interface LinkOffer extends PairingOffer {
+  /** Always `link`. */
   readonly kind: "link";
   /** `cairn://pair?…` */
   readonly uri: string;
@@ -37,6 +43,7 @@ export interface LinkOffer extends PairingOffer {
 
 /** A peer that asks to be paired and waits for an operator. */
 export interface PairingRequest {
+  /** Who asks. */
   readonly peerId: PeerId;
   /** Six digits; the asking side shows the same ones unless somebody sits between. */
   readonly sas: string;
@@ -67,9 +74,9 @@ export type PairingEvent =
 
 /** Pairing as whoever manages the server sees it: REST, the command line, the library. */
 export interface PairingControl {
-  /** @throws {CairnError} `refused` when too many offers are open. */
+  /** Makes a PIN. @throws {CairnError} `refused` when too many offers are open. */
   createPin(): PinOffer;
-  /** @throws {CairnError} `refused` when too many offers are open. */
+  /** Makes a link. @throws {CairnError} `refused` when too many offers are open. */
   createLink(): LinkOffer;
   /** The open offers and those that ended in the last minutes, the latest first. */
   offers(): readonly PairingOffer[];

@@ -13,6 +13,7 @@ import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { PeerBook } from "../peer_book.ts";
+import { addressKey, plainAddress } from "../signal/client_address.ts";
 import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
 import { acceptWebSockets } from "../web_socket_server.ts";
@@ -241,7 +242,8 @@ function acceptLinks(server: HttpListener["server"], links: PeerLinks): void {
     handler: (request, accept, refuse) => {
       if (request.url?.split("?")[0] !== LINK_PATH) return refuse(404);
       const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
-      const source = request.socket.remoteAddress ?? "unknown";
+      // An IPv6 client has a whole /64 to come from.
+      const source = addressKey(plainAddress(request.socket.remoteAddress ?? "") ?? "unknown");
       accept(
         (socket) => void links.accept(socket, source),
         offered.includes(LINK_PROTOCOL) ? LINK_PROTOCOL : undefined,
