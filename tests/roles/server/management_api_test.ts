@@ -356,6 +356,11 @@ Deno.test("Unknown paths and methods are answered in JSON", async () => {
   strictEqual(purge.headers.get("allow"), "POST");
   await refused(purge, 405, "method-not-allowed");
   strictEqual((await scene.ask("/peers", { method: "HEAD" })).status, 200);
+  for (const path of ["/events", "/pairing/qr"]) {
+    const head = await scene.ask(path, { method: "HEAD" });
+    deepStrictEqual([head.status, head.headers.get("allow")], [405, "GET"]);
+  }
+  deepStrictEqual([scene.streams.listeners, scene.pairing.made.length], [0, 0]);
   await refused(await scene.ask("/openapi.json", { method: "POST" }), 405, "method-not-allowed");
 });
 

@@ -2,7 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { METRICS_CONTENT_TYPE } from "../../metrics.ts";
 import type { EventStreams } from "./event_streams.ts";
 import type { ManagedServer } from "./managed_server.ts";
-import { type Api, json, newApi, refusals } from "./route.ts";
+import { type Api, json, newApi, refusals, refuseHead } from "./route.ts";
 import { AuditQuery, AuditTrail } from "./shapes.ts";
 
 const tags = ["server"];
@@ -14,6 +14,7 @@ const events = createRoute({
   description: "Server-sent events. `Last-Event-ID` asks for what was missed; an event `missed` " +
     "says that some of it is gone. A listener that does not keep up is dropped.",
   tags,
+  middleware: refuseHead,
   responses: {
     200: {
       description: "Until either side ends it",

@@ -5,7 +5,7 @@ import type { PairingOffer as Offer } from "../pairing_control.ts";
 import type { ManagedServer } from "./managed_server.ts";
 import { Refusal } from "./problem.ts";
 import { qrPng, qrSvg } from "../../qr_code.ts";
-import { type Api, audited, json, newApi, refusals } from "./route.ts";
+import { type Api, audited, json, newApi, refusals, refuseHead } from "./route.ts";
 import {
   OfferParam,
   PairingLink,
@@ -77,6 +77,7 @@ const qr = createRoute({
   summary: "Make a pairing link for one peer, as a QR code",
   description: "Every request makes another one. `Accept` chooses the form.",
   tags,
+  middleware: refuseHead,
   responses: {
     200: {
       description: "Show it to nobody else",

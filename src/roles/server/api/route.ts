@@ -68,6 +68,13 @@ export const requireJson: MiddlewareHandler = async (context, next) => {
   );
 };
 
+/** For routes that do something at a GET: HEAD would do it for nothing. */
+export const refuseHead: MiddlewareHandler = async (context, next) => {
+  if (context.req.method !== "HEAD") return await next();
+  context.header("allow", "GET");
+  throw new Refusal(405, "method-not-allowed", "This path answers to GET");
+};
+
 /** The refusals of a route, beside those that every route has, for the document. */
 export function refusals(...statuses: ProblemStatus[]): RouteConfig["responses"] {
   return Object.fromEntries(
