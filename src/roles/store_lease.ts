@@ -43,6 +43,8 @@ export class StoreLease {
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #lose: (error: CairnError) => void;
   #renewals = 0;
+  #isRenewing = false;
+  #saidUnreachable = false;
 
   private constructor(kv: Deno.Kv, options: LeaseOptions, versionstamp: string) {
     this.#kv = kv;
@@ -85,15 +87,20 @@ export class StoreLease {
 
   async #renew(): Promise<void> {
     const { owner, store } = this.#options;
+    // Deno tries again and again by itself; another try beside it would only pile up.
+    if (this.#isRenewing) return this.#sayUnreachable();
+    this.#isRenewing = true;
     try {
       const renewed = await this.#kv.atomic()
         .check(this.fence)
         .set(LEASE_KEY, { owner, renewals: ++this.#renewals } satisfies LeaseRecord)
         .commit();
-      if (renewed.ok) return;
+      if (renewed.ok) return this.#sayReached();
     } catch (error) {
-      log.warn("The store {store} cannot be reached for now: {error}", { store, error });
-      return;
+      log.debug("A lease was not renewed: {error}", { error });
+      return this.#sayUnreachable();
+    } finally {
+      this.#isRenewing = false;
     }
     clearInterval(this.#timer);
     this.#lose(
@@ -102,6 +109,20 @@ export class StoreLease {
         `Another cairn server has taken over the store ${store}; this one ends`,
       ),
     );
+  }
+
+  #sayUnreachable(): void {
+    if (this.#saidUnreachable) return;
+    this.#saidUnreachable = true;
+    log.warn("The store {store} cannot be reached: nothing is accepted until it can", {
+      store: this.#options.store,
+    });
+  }
+
+  #sayReached(): void {
+    if (!this.#saidUnreachable) return;
+    this.#saidUnreachable = false;
+    log.info("The store {store} is reached again", { store: this.#options.store });
   }
 }
 
