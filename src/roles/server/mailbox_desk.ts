@@ -142,10 +142,10 @@ export class MailboxDesk {
    * with `closed`. Messages of one sender are taken in the order of the calls. An id that is known
    * is accepted again without being stored; when its message has ended, the answer says how.
    */
-  async forward(sender: PeerId, request: ForwardRequest): Promise<ForwardAck> {
+  async forward(sender: PeerId, request: ForwardRequest, link?: number): Promise<ForwardAck> {
     if (this.#closed) throw new CairnError("closed", "The mailbox is closed");
     const size = request.encryptedPayload.length;
-    const ack = await this.#intake.forward(sender, request);
+    const ack = await this.#intake.forward(sender, request, link);
     const { rejectionReason: reason } = ack;
     if (!ack.accepted && reason !== null) {
       this.#book.tell({ type: "refused", from: sender, to: request.recipient, size, reason });
@@ -158,9 +158,12 @@ export class MailboxDesk {
     return this.#pairs.unansweredBytes(sender);
   }
 
-  /** A new link of `sender`: it no longer has to repeat what was refused on the last one. */
-  linkUp(sender: PeerId): void {
-    this.#pairs.linkUp(sender);
+  /**
+   * A new link of `sender`: it no longer has to repeat what was refused on the last one, of which
+   * nothing more is taken. Returns what names it towards {@linkcode MailboxDesk.forward}.
+   */
+  linkUp(sender: PeerId): number {
+    return this.#pairs.linkUp(sender);
   }
 
   /** The last sequence accepted from `sender` for `recipient`, 0 for none. */

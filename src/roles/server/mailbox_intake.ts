@@ -16,6 +16,7 @@ import {
 } from "../../protocol/mailbox/refusal.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
+import { accepted, behindFailure, refused } from "./forward_answers.ts";
 import {
   type MailboxPairs,
   newTicket,
@@ -48,6 +49,10 @@ interface Arrival {
   readonly hash: Uint8Array;
   /** Another body is being stored under the same id. */
   readonly clash: boolean;
+  /** The link that it came on. */
+  readonly link: number;
+  /** The same message came on an earlier link, and has no answer yet. */
+  readonly earlier: Promise<unknown> | undefined;
 }
 
 /** What admission decided. */
@@ -67,17 +72,19 @@ export class MailboxIntake {
   }
 
   /** Resolves when the message is durable or refused. Never rejects. */
-  forward(from: PeerId, request: ForwardRequest): Promise<ForwardAck> {
+  forward(from: PeerId, request: ForwardRequest, onLink?: number): Promise<ForwardAck> {
     const { isPaired } = this.#around;
     if (!isPaired(from)) return Promise.resolve(refused(request, SENDER_NOT_PAIRED));
     const sender = this.#pairs.sender(from);
+    const link = onLink ?? sender.link;
     const pair = this.#pairs.pair(sender, request.recipient, isPaired(request.recipient));
     if (pair === undefined) return Promise.resolve(refused(request, RECIPIENT_NOT_PAIRED));
 
     const id = toHex(request.msgId);
     const bodyHash = hash("sha256", request.encryptedPayload, "buffer");
     const first = pair.unanswered.get(id);
-    if (first !== undefined && equalBytes(first.hash, bodyHash)) return first.answer;
+    const isSame = first !== undefined && equalBytes(first.hash, bodyHash);
+    if (isSame && first.link === link) return first.answer;
 
     const size = request.encryptedPayload.length;
     sender.bytes += size;
@@ -86,22 +93,30 @@ export class MailboxIntake {
       id,
       // A node Buffer may lie in a pool, which would be stored whole with it.
       hash: new Uint8Array(bodyHash),
-      clash: first !== undefined,
+      clash: first !== undefined && !isSame,
+      link,
+      earlier: isSame ? first.answer : undefined,
     };
     const answer = this.#answer(sender, pair, arrival).finally(() => {
       sender.bytes -= size;
       if (pair.unanswered.get(id)?.answer === answer) pair.unanswered.delete(id);
     });
-    if (first === undefined) pair.unanswered.set(id, { hash: arrival.hash, answer });
+    if (first === undefined || isSame) {
+      pair.unanswered.set(id, { hash: arrival.hash, link, answer });
+    }
     return answer;
   }
 
   async #answer(sender: Sender, pair: Pair, arrival: Arrival): Promise<ForwardAck> {
     const { request } = arrival;
-    const lookup = this.#findId(pair, request.msgId);
+    const lookup = arrival.earlier === undefined ? this.#findId(pair, request.msgId) : undefined;
     // Awaited in its turn; until then a failure must not count as unhandled.
-    lookup.catch(() => {});
-    const turn = sender.admission.then(() => this.#admit(pair, arrival, lookup));
+    lookup?.catch(() => {});
+    const turn = sender.admission.then(async () => {
+      await arrival.earlier;
+      const record = await (lookup ?? this.#findId(pair, request.msgId));
+      return await this.#admit(sender, pair, arrival, record);
+    });
     sender.admission = turn.catch(() => {});
     let verdict: Verdict;
     try {
@@ -129,13 +144,13 @@ export class MailboxIntake {
   }
 
   async #admit(
+    sender: Sender,
     pair: Pair,
-    { request, hash, clash }: Arrival,
-    lookup: Promise<IdRecord | null>,
+    { request, hash, clash, link }: Arrival,
+    record: IdRecord | null,
   ): Promise<Verdict> {
     const { capacity, isPaired, diskHasRoom, dropExpired } = this.#around;
     const { sequenceNumber: sequence, encryptedPayload: body } = request;
-    const record = await lookup;
     const other = clash || (record !== null && !equalBytes(record.hash, hash));
     const known = other ? "other body" : record === null ? "no" : "same body";
     const recipient = pair.to.toString();
@@ -143,6 +158,11 @@ export class MailboxIntake {
       (capacity.overQuota(recipient, body.length) ?? capacity.overCount(recipient)) !== undefined;
     if (known === "no" && full) await dropExpired(pair.to);
     const diskFree = known !== "no" || await diskHasRoom(body.length);
+    // Its sender begins again on the new link, and what was refused on this one is forgotten.
+    if (link !== sender.link) {
+      const reason = waitingFor(pair.sequence.lastReserved + 1);
+      return { kind: "answered", ack: refused(request, reason, pair) };
+    }
 
     const admission = admit(
       {
@@ -264,21 +284,4 @@ export class MailboxIntake {
       pair.tickets.delete(ticket);
     }
   }
-}
-
-function behindFailure({ sequence }: Pair): string {
-  return waitingFor(sequence.awaited ?? sequence.lastReserved + 1);
-}
-
-function accepted({ msgId }: ForwardRequest, { sequence }: Pair): ForwardAck {
-  return { msgId, accepted: true, rejectionReason: null, lastSequence: sequence.lastAccepted };
-}
-
-function refused({ msgId }: ForwardRequest, reason: string, pair?: Pair): ForwardAck {
-  return {
-    msgId,
-    accepted: false,
-    rejectionReason: reason,
-    ...(pair && { lastSequence: pair.sequence.lastAccepted }),
-  };
 }

@@ -15,6 +15,8 @@ export interface Sender {
   readonly pairs: Map<string, Pair>;
   /** Bytes of bodies between the call and the answer. */
   bytes: number;
+  /** Counts its links: what came on an earlier one than the last is not taken any more. */
+  link: number;
 }
 
 /** What one sender sends to one recipient. */
@@ -24,11 +26,18 @@ export interface Pair {
   readonly sequence: PairSequence;
   readonly record: LiveRecord<PairState>;
   /** Every request that has no answer yet, by message id. */
-  readonly unanswered: Map<string, { hash: Uint8Array; answer: Promise<ForwardAck> }>;
+  readonly unanswered: Map<string, Unanswered>;
   /** Admitted and not durable yet, in order. */
   readonly tickets: Set<Ticket>;
   /** Resolves when the last ticket's commit has been handed in, or never will be. */
   handedIn: Promise<void>;
+}
+
+/** A request under way. */
+export interface Unanswered {
+  readonly hash: Uint8Array;
+  readonly link: number;
+  readonly answer: Promise<ForwardAck>;
 }
 
 /** A place in the order of a pair's commits. */
@@ -57,14 +66,17 @@ export class MailboxPairs {
     }
   }
 
-  /** A new link of `from`: what was refused on the last one no longer holds others back. */
-  linkUp(from: PeerId): void {
-    const sender = this.#senders.get(from.toString());
-    if (sender === undefined) return;
+  /**
+   * A new link of `from`: what was refused on the last one no longer holds others back. Returns the
+   * link's number.
+   */
+  linkUp(from: PeerId): number {
+    const sender = this.sender(from);
     for (const [key, pair] of sender.pairs) {
       pair.sequence.forgetRefusal();
       if (pair.sequence.lastAccepted === 0 && pair.unanswered.size === 0) sender.pairs.delete(key);
     }
+    return ++sender.link;
   }
 
   lastAccepted(from: PeerId, to: PeerId): number {
@@ -110,14 +122,13 @@ export class MailboxPairs {
   forget(from: PeerId, to: PeerId): void {
     const sender = this.#senders.get(from.toString());
     sender?.pairs.delete(to.toString());
-    if (sender?.pairs.size === 0) this.#senders.delete(from.toString());
   }
 
   sender(peer: PeerId): Sender {
     const key = peer.toString();
     let sender = this.#senders.get(key);
     if (sender === undefined) {
-      sender = { peer, admission: Promise.resolve(), pairs: new Map(), bytes: 0 };
+      sender = { peer, admission: Promise.resolve(), pairs: new Map(), bytes: 0, link: 0 };
       this.#senders.set(key, sender);
     }
     return sender;

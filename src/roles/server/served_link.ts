@@ -63,6 +63,8 @@ export class ServedLink {
   readonly #underWay = new Set<Promise<void>>();
   #attachment: ReturnType<MailboxDesk["attach"]> | undefined;
   #isDelivering = false;
+  /** Names this link towards the mailbox. */
+  #number: number | undefined;
   #pairingMessages = 0;
   #receipts: ReturnType<MailboxDesk["attachSender"]> | undefined;
 
@@ -85,7 +87,7 @@ export class ServedLink {
     const pairing = this.#options.book.get(link.remote);
     if (pairing?.unacknowledged) this.#pairing.repeatSecret(pairing.secret);
     this.#sendStatus();
-    desk?.linkUp(link.remote);
+    this.#number = desk?.linkUp(link.remote);
     this.#receipts = desk?.attachSender(link.remote, {
       receipt: (ack) => link.send(MessageType.ForwardAck, encodeForwardAck(ack)),
     });
@@ -153,7 +155,7 @@ export class ServedLink {
     switch (type) {
       case MessageType.ForwardRequest: {
         const request = decodeForwardRequest(payload);
-        const ack = desk ? await desk.forward(remote, request) : {
+        const ack = desk ? await desk.forward(remote, request, this.#number) : {
           msgId: request.msgId,
           accepted: false,
           rejectionReason: "forwarding is switched off",

@@ -13,7 +13,7 @@ import type { InvitationHint } from "../../../src/protocol/pairing/invitation.ts
 import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
 import { ApprovalBook } from "../../../src/roles/server/approval_book.ts";
-import { MailboxDesk } from "../../../src/roles/server/mailbox_desk.ts";
+import { MailboxDesk, type MailboxDeskOptions } from "../../../src/roles/server/mailbox_desk.ts";
 import { OperatorDesk } from "../../../src/roles/server/operator_desk.ts";
 import { PairingDesk } from "../../../src/roles/server/pairing_desk.ts";
 import { PeerLinks } from "../../../src/roles/server/peer_links.ts";
@@ -34,13 +34,15 @@ export interface ServerSettings {
   readonly psk?: string | undefined;
   readonly approved?: readonly PeerId[];
   readonly forward?: boolean;
+  /** A store that outlives the scene. */
+  readonly kv?: Deno.Kv;
+  readonly storeId?: Uint8Array;
+  readonly limits?: Partial<MailboxDeskOptions["limits"]>;
   readonly hints?: readonly InvitationHint[];
 }
 
 /** A server behind links in memory: its books, mailbox, shelf and desks are real. */
 export class ServerScene implements AsyncDisposable {
-  readonly storeId: Uint8Array = bytesFor("store").slice(0, 16);
-
   private constructor(
     readonly time: FakeTime,
     readonly kv: Deno.Kv,
@@ -52,11 +54,12 @@ export class ServerScene implements AsyncDisposable {
     readonly pairing: PairingDesk,
     readonly links: PeerLinks,
     readonly operator: OperatorDesk,
+    readonly storeId: Uint8Array,
   ) {}
 
   static async open(settings: ServerSettings = {}): Promise<ServerScene> {
     const { time = new FakeTime() } = settings;
-    const folder = new MemoryFolder(await Deno.openKv(":memory:"));
+    const folder = new MemoryFolder(settings.kv ?? await Deno.openKv(":memory:"));
     const { kv } = folder;
     const commit = new MortalCommit(kv, folder.reserve);
     const context = contextFor(settings.label ?? "server", time, {
@@ -74,6 +77,7 @@ export class ServerScene implements AsyncDisposable {
         maxTotalBytes: 1024 ** 3,
         largestBody: 1_000_000,
         minFreeBytes: 0,
+        ...settings.limits,
       },
       isPaired: (peer) => book.has(peer),
       host: time,
@@ -85,13 +89,14 @@ export class ServerScene implements AsyncDisposable {
     });
     const self = context.identity.peerId;
     const pairing = new PairingDesk({ self, book, approvals, host: time, psk });
+    const { storeId = bytesFor("store").slice(0, 16) } = settings;
     const links = new PeerLinks({
       context,
       book,
       desk,
       shelf,
       pairing,
-      storeId: bytesFor("store").slice(0, 16),
+      storeId,
       largestBody: 1_000_000,
       retentionSeconds: 7 * 86_400,
     });
@@ -103,7 +108,19 @@ export class ServerScene implements AsyncDisposable {
       isPaired: (peer) => book.has(peer),
       unpair: (peer) => links.unpair(peer, "operator"),
     });
-    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links, operator);
+    return new ServerScene(
+      time,
+      kv,
+      commit,
+      context,
+      book,
+      shelf,
+      desk,
+      pairing,
+      links,
+      operator,
+      storeId,
+    );
   }
 
   get peerId(): PeerId {
