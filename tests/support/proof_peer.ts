@@ -155,7 +155,8 @@ export class ProofPeer {
 
   #end(id: Uint8Array, how: "delivered" | "given up"): void {
     const text = this.#texts.get(id.toHex());
-    if (text !== undefined) this.ended.set(text, how);
+    // Told once that it failed, nobody waits for it any more.
+    if (text !== undefined && !this.ended.has(text)) this.ended.set(text, how);
     this.tell(`hears: ${text} ${how}`);
   }
 }
