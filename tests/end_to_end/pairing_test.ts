@@ -47,7 +47,7 @@ Deno.test("Peers pair by PIN, link, QR code, key and approval, and are unpaired"
       home.peer("refused 5", ["pair", "https://example.com/"]),
       home.peer("refused 6", ["pair", "--peer", serverId]),
     ]);
-    match(used.stderr, /error: The link was refused: it may be used, expired or withdrawn/);
+    match(used.stderr, /error: The link was refused; it may be used, expired or withdrawn/);
     match(wrongPin.stderr, /error: Nobody answers to this PIN.*have another one made/);
     match(wrongKey.stderr, /error: The key was refused/);
     match(notAPin.stderr, /error: Not a PIN/);

@@ -58,8 +58,9 @@ export function explainReject(reject: PairReject, mechanism: PairingAim["mechani
     case "UserRejected":
       return failed(REJECTED[mechanism]);
     case "AuthenticationFailed": {
-      const wait = retryAfter ? `; wait ${retryAfter} s before you try again` : "";
-      return failed(`${WRONG[mechanism]}${wait}`);
+      const wait = retryAfter ? `; try again in ${retryAfter} s` : "";
+      const [said, advice] = WRONG[mechanism];
+      return failed(`${said}${wait}; ${advice}`);
     }
   }
 }
@@ -91,13 +92,22 @@ const REJECTED: Readonly<Record<PairingAim["mechanism"], string>> = {
   ask: "The operator of the other side has turned the request down",
 };
 
-const WRONG: Readonly<Record<PairingAim["mechanism"], string>> = {
-  psk: "The key was refused; check that both sides were given the same key",
-  pin: "The PIN was refused: it may be mistyped, used, expired or spoiled by somebody's guesses; " +
-    "check it, or have another one made",
-  link: "The link was refused: it may be used, expired or withdrawn; have another one made",
-  approved: "The other side could not check the request; try again",
-  ask: "The other side could not check the request; try again",
+const UNCHECKED = ["The other side could not check the request", "ask again"] as const;
+
+/** What has happened, and what to do. */
+const WRONG: Readonly<Record<PairingAim["mechanism"], readonly [said: string, advice: string]>> = {
+  psk: ["The key was refused", "check that both sides were given the same key"],
+  pin: [
+    "The PIN was refused",
+    "it may be mistyped, used, expired or spoiled by somebody's guesses: check it, or have " +
+    "another one made",
+  ],
+  link: [
+    "The link was refused",
+    "it may be used, expired or withdrawn: have another one made",
+  ],
+  approved: UNCHECKED,
+  ask: UNCHECKED,
 };
 
 const IMPOSTOR = {

@@ -56,7 +56,7 @@ offerTest("by link is for one peer, and for five minutes", async (scene, alice) 
   const bob = await scene.joiner("bob");
   const link = byLink(scene.server);
   await alice.pair(link);
-  await fails(scene.during(bob.pair(link)), /link was refused: it may be used/);
+  await fails(scene.during(bob.pair(link)), /link was refused; it may be used/);
   const late = byLink(scene.server);
   scene.server.time.pass(5 * MINUTE);
   await fails(scene.during(bob.pair(late)), /did not answer through the signaling server/);
@@ -80,7 +80,7 @@ offerTest(
     const { pin } = scene.server.operator.createPin();
     await fails(
       scene.during(alice.pair(byPin(mistyped(pin)))),
-      /PIN was refused.*mistyped.*wait 2 s/,
+      /PIN was refused; try again in 2 s; it may be mistyped/,
     );
     equal(scene.server.operator.offers()[0]?.failures, 1);
     await scene.during(alice.pair(byPin(pin)));

@@ -90,6 +90,17 @@ deskTest("lets sources fail without holding up others", async (scene) => {
   equal(held.reason, "RateLimited");
 });
 
+deskTest(
+  "lets no peer hold up others that come over signaling, as it has no address",
+  async (scene) => {
+    const source = "signaling contact";
+    const mallory = () => scene.link("mallory", { source });
+    await refusal(scene, await mallory(), WRONG);
+    equal((await refusal(scene, await mallory(), PSK)).reason, "RateLimited");
+    await pairByKey(scene, await scene.link("alice", { source }));
+  },
+);
+
 Deno.test("PairingDesk answers a stranger the same whether it has a key or not", async () => {
   const transcripts: [number, number][][] = [];
   for (const psk of [PSK, undefined]) {
