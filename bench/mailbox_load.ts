@@ -8,6 +8,7 @@
 
 import { systemHost } from "../src/base/host.ts";
 import { PeerId } from "../src/protocol/crypto/peer_id.ts";
+import { messageId } from "../src/protocol/uuid.ts";
 import { openDataFolder } from "../src/roles/data_folder.ts";
 import { GroupCommit } from "../src/roles/group_commit.ts";
 import { MailboxDesk } from "../src/roles/server/mailbox_desk.ts";
@@ -46,7 +47,7 @@ try {
     await load(`forward, ${senders} at once`, senders, async (index) => {
       const { sender, recipient } = pairs[index]!;
       const ack = await desk.forward(sender, {
-        msgId: systemHost.random(16),
+        msgId: messageId(systemHost.now(), systemHost.random(10)),
         recipient,
         encryptedPayload: BODY,
         sequenceNumber: ++sequences[index]!,

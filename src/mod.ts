@@ -8,6 +8,7 @@
 export { CairnError, type CairnErrorCode } from "./base/errors.ts";
 export type { Host } from "./base/host.ts";
 export { PeerId } from "./protocol/crypto/peer_id.ts";
+export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
 export { MAX_DATA_LENGTH, Node } from "./roles/peer/node.ts";
 export type {
   NodeEvents,
@@ -17,5 +18,15 @@ export type {
   ReceivedMessage,
   SentMessage,
 } from "./roles/peer/node_api.ts";
+export type {
+  LinkOffer,
+  PairingControl,
+  PairingEvent,
+  PairingOffer,
+  PairingOfferState,
+  PairingRequest,
+  PinOffer,
+} from "./roles/server/pairing_control.ts";
+export type { PairingWay } from "./roles/peer/pairing_way.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
 export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";

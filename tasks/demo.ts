@@ -4,7 +4,7 @@
  */
 
 import { Buffer } from "node:buffer";
-import type { PeerView, QueueView } from "../src/roles/server/api/app.ts";
+import { Peers, Queues } from "../src/roles/server/api/shapes.ts";
 import { type Program, Programs, StepFailure, unlessEnding, wrappers } from "./demo_processes.ts";
 import { DemoScreen } from "./demo_screen.ts";
 
@@ -102,7 +102,7 @@ async function show(programs: Programs): Promise<void> {
   const bob = await peer("Bob", "id");
   await peer("Bob", "pair", "--peer", server.peerId);
   await until(server.program, "the server sees Bob go", async () => {
-    const peers: readonly PeerView[] = await (await server.ask("/peers")).json();
+    const peers = Peers.parse(await (await server.ask("/peers")).json());
     return peers.some(({ peer_id, connected }) => peer_id === bob && !connected);
   });
   screen.done(
@@ -190,7 +190,7 @@ async function startServer(programs: Programs, signalUrl: string): Promise<Serve
 
 /** How many messages `server` holds for `peerId`. */
 async function waiting(server: Server, peerId: string): Promise<number> {
-  const { queues }: { queues: readonly QueueView[] } = await (await server.ask("/queues")).json();
+  const { queues } = Queues.parse(await (await server.ask("/queues")).json());
   return queues.find(({ peer_id }) => peer_id === peerId)?.pending_messages ?? 0;
 }
 

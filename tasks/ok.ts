@@ -14,6 +14,7 @@ const STEPS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ["types", ["check"]],
   ["documentation of the library", ["doc", "--lint", "src/mod.ts"]],
   ["docs/options.md is up to date", ["run", "-A", "tasks/options_doc.ts", "--check"]],
+  ["docs/rest.md is up to date", ["run", "-A", "tasks/rest_doc.ts", "--check"]],
 ];
 
 const broken: string[] = [];

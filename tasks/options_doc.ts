@@ -32,6 +32,7 @@ const SECTIONS: readonly (readonly [title: string, commands: readonly CommandNam
   ["cairn server", ["server"]],
   ["cairn server id", ["server id"]],
   ["cairn server pair", ["server pair"]],
+  ["cairn server queue, cairn server purge", ["server queue", "server purge"]],
   ["cairn up", ["up"]],
   ["cairn peer id, cairn peer unpair", ["peer id", "peer unpair"]],
   ["cairn peer pair", ["peer pair"]],
@@ -75,11 +76,13 @@ function requireSameOptions(one: CommandName, other: CommandName): void {
   }
 }
 
-function code(text: string): string {
+/** As code in Markdown. */
+export function code(text: string): string {
   return `\`${text.replaceAll("|", "\\|")}\``;
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** As `deno fmt` formats it. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [head, ...rows];
   const widths = head.map((_, i) => Math.max(3, ...lines.map((line) => line[i]?.length ?? 0)));
   const write = (cells: readonly string[]) =>

@@ -30,10 +30,7 @@ export class RateLimit {
 
   /** Takes `cost` from the bucket of `key`; `nowMs` is monotonic. Returns whether it had that much. */
   take(key: string, nowMs: number, cost = 1): boolean {
-    const bucket = this.#buckets.get(key) ?? { tokens: this.#rate.burst, at: nowMs };
-    const refill = Math.max(0, nowMs - bucket.at) / 1000 * this.#rate.perSecond;
-    bucket.tokens = Math.min(this.#rate.burst, bucket.tokens + refill);
-    bucket.at = Math.max(bucket.at, nowMs);
+    const bucket = this.#refilled(key, nowMs);
     const allowed = bucket.tokens >= cost;
     if (allowed) bucket.tokens -= cost;
     this.#buckets.delete(key);
@@ -42,12 +39,18 @@ export class RateLimit {
     return allowed;
   }
 
-  /** Whether the bucket of `key` has `cost`, which stays in it. */
+  /** Whether {@linkcode take} would succeed; takes nothing. */
   has(key: string, nowMs: number, cost = 1): boolean {
-    const bucket = this.#buckets.get(key);
-    if (bucket === undefined) return cost <= this.#rate.burst;
+    return this.#refilled(key, nowMs).tokens >= cost;
+  }
+
+  /** The bucket of `key` as it stands; a full one need not be kept. */
+  #refilled(key: string, nowMs: number): Bucket {
+    const bucket = this.#buckets.get(key) ?? { tokens: this.#rate.burst, at: nowMs };
     const refill = Math.max(0, nowMs - bucket.at) / 1000 * this.#rate.perSecond;
-    return Math.min(this.#rate.burst, bucket.tokens + refill) >= cost;
+    bucket.tokens = Math.min(this.#rate.burst, bucket.tokens + refill);
+    bucket.at = Math.max(bucket.at, nowMs);
+    return bucket;
   }
 
   /** Forgets the buckets that have refilled, at least the one used longest ago. */

@@ -69,8 +69,58 @@ const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "server pair",
-    summary: "let a peer pair with the running server (not built yet)",
-    run: async (settings) => (await import("./server_verbs.ts")).serverPair(settings),
+    summary: "let one peer pair with the running server: make a PIN, a link or a QR code",
+    run: async (settings) => (await import("./server_pair.ts")).serverPair(settings),
+  },
+  {
+    name: "server peers",
+    summary: "list the peers of the running server",
+    run: async (settings) => (await import("./server_verbs.ts")).serverPeers(settings),
+  },
+  {
+    name: "server requests",
+    summary: "list the peers that ask to be paired, with the code that they must show",
+    run: async (settings) => (await import("./server_verbs.ts")).serverRequests(settings),
+  },
+  {
+    name: "server approve",
+    summary: "let a peer pair without a key, whether it asks already or not",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) =>
+      (await import("./server_verbs.ts")).serverApprove(settings, peer),
+  },
+  {
+    name: "server refuse",
+    summary: "turn down a peer that asks",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) =>
+      (await import("./server_verbs.ts")).serverRefuse(settings, peer),
+  },
+  {
+    name: "server unpair",
+    summary: "end the pairing with a peer, and drop what waits for it",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) =>
+      (await import("./server_verbs.ts")).serverUnpair(settings, peer),
+  },
+  {
+    name: "server psk",
+    summary: "make a good pre-shared key and print it",
+    run: async () => (await import("./server_verbs.ts")).serverPsk(),
+  },
+  {
+    name: "server queue",
+    summary: "show what waits on the running server, for all peers or one",
+    operands: ["[peer]"],
+    run: async (settings, [peer]) =>
+      (await import("./server_queue.ts")).serverQueue(settings, peer),
+  },
+  {
+    name: "server purge",
+    summary: "drop what waits on the running server for a peer",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) =>
+      (await import("./server_queue.ts")).serverPurge(settings, peer),
   },
   {
     name: "peer id",
@@ -79,8 +129,9 @@ const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "peer pair",
-    summary: "pair with a server or another peer",
-    run: async (settings) => (await import("./peer.ts")).peerPair(settings),
+    summary: "pair with a server, by PIN, link, key or approval",
+    operands: ["[link]"],
+    run: async (settings, [link]) => (await import("./peer_pair.ts")).peerPair(settings, link),
   },
   {
     name: "peer unpair",

@@ -3,6 +3,7 @@
 import { parsePrefix } from "../base/address.ts";
 import { LOG_FILTER_EXPECTED, type LogDirective, parseLogFilter } from "../base/log_filter.ts";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
+import { parseStoreLocation } from "../roles/store_location.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../protocol/pairing/psk.ts";
 import { parseTurnUri } from "../protocol/turn/turn_uri.ts";
 
@@ -104,6 +105,13 @@ export const path: ValueKind<string> = {
   placeholder: "<path>",
   expected: "a path",
   parse: (text) => text === "" || text.includes("\0") ? undefined : text,
+};
+
+/** A folder, or a server that speaks the protocol KV Connect. */
+export const kvLocation: ValueKind<string> = {
+  placeholder: "<path or url>",
+  expected: "the path of a folder, or an https:// address; an http:// one only of this machine",
+  parse: (text) => parseStoreLocation(text) && text,
 };
 
 export const text: ValueKind<string> = {

@@ -3,10 +3,23 @@
 import * as value from "./option_values.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
+import { SERVER_BACKING_OPTIONS } from "./server_backing.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 
 const SERVER: readonly CommandName[] = ["server", "up"];
-const SERVER_VERBS: readonly CommandName[] = ["server", "server id", "server pair", "up"];
+/** What asks the running server over its management API. */
+const SERVER_QUESTIONS: readonly CommandName[] = [
+  "server id",
+  "server pair",
+  "server peers",
+  "server requests",
+  "server approve",
+  "server refuse",
+  "server unpair",
+  "server queue",
+  "server purge",
+];
+const SERVER_VERBS: readonly CommandName[] = ["server", ...SERVER_QUESTIONS, "up"];
 /** Every verb takes the common options, so that one shell alias serves them all. */
 const PEER: readonly CommandName[] = [
   "peer id",
@@ -17,7 +30,14 @@ const PEER: readonly CommandName[] = [
   "peer listen",
 ];
 const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
-const ALL: readonly CommandName[] = ["signal", "relay", ...RELAY_VERBS, ...SERVER_VERBS, ...PEER];
+const ALL: readonly CommandName[] = [
+  "signal",
+  "relay",
+  ...RELAY_VERBS,
+  ...SERVER_VERBS,
+  "server psk",
+  ...PEER,
+];
 
 /** A peer's commands print results; what they log is for when something is wrong. */
 const QUIET = { default: "warn" };
@@ -234,7 +254,24 @@ export const OPTIONS = {
     otherwise: "http:// at the address and port of the management REST API",
     sentence: "Where the running server is asked, when it has TLS or is on another machine",
     kind: value.webUrl,
-    commands: ["server id", "server pair"],
+    commands: SERVER_QUESTIONS,
+  },
+  mgmtMetricsPerPeer: {
+    flag: "--mgmt-metrics-per-peer",
+    env: "CAIRN_MGMT_METRICS_PER_PEER",
+    default: "false",
+    sentence: "Name every paired peer in /metrics, with what waits for it",
+    kind: value.flagOnly,
+    commands: SERVER,
+  },
+  serverJson: {
+    flag: "--json",
+    env: "CAIRN_SERVER_JSON",
+    default: "false",
+    sentence: "Print JSON",
+    kind: value.flagOnly,
+    essential: true,
+    commands: SERVER_QUESTIONS.filter((name) => name !== "server id"),
   },
   mgmtHosts: {
     flag: "--mgmt-hosts",
@@ -276,6 +313,7 @@ export const OPTIONS = {
     kind: value.size,
     commands: SERVER,
   },
+  ...SERVER_BACKING_OPTIONS,
 
   peerDataDir: {
     flag: "--data-dir",
@@ -297,7 +335,7 @@ export const OPTIONS = {
   pairPeer: {
     flag: "--peer",
     env: "CAIRN_PAIR_PEER",
-    sentence: "Peer ID of the other side; alone, for peers that approve or ask",
+    sentence: "Peer ID of the other side, with --psk; alone, when it has approved this peer",
     kind: value.peerId,
     essential: true,
     commands: ["peer pair"],
@@ -319,6 +357,27 @@ export const OPTIONS = {
     secret: true,
     essential: true,
     commands: ["peer pair"],
+  },
+  pairQr: {
+    flag: "--qr",
+    env: "CAIRN_PAIR_QR",
+    sentence: "File with what a scanner read from the other side's QR code; - is standard input",
+    kind: value.path,
+    commands: ["peer pair"],
+  },
+  pairAsk: {
+    flag: "--ask",
+    env: "CAIRN_PAIR_ASK",
+    sentence: "Peer ID of the other side; wait until its operator approves, who sees the same code",
+    kind: value.peerId,
+    essential: true,
+    commands: ["peer pair"],
+  },
+  pairLeaveOpen: {
+    flag: "--leave-open",
+    sentence: "End at once and leave the PIN or link open, instead of waiting for the other side",
+    kind: value.flagOnly,
+    commands: ["server pair"],
   },
   makePin: {
     flag: "--pin",
@@ -403,7 +462,7 @@ export const OPTIONS = {
     kind: value.logFilter,
     commands: ALL,
     per: Object.fromEntries(
-      [...PEER, ...RELAY_VERBS, "server id", "server pair"].map((name) => [name, QUIET]),
+      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS].map((name) => [name, QUIET]),
     ),
   },
   logFormat: {

@@ -1,18 +1,18 @@
 /** `cairn peer`: a peer on the command line. */
 
-import { concatBytes, utf8 } from "../base/bytes.ts";
+import { utf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
-import type { PeerId } from "../protocol/crypto/peer_id.ts";
 import { MAX_DATA_LENGTH, Node } from "../roles/peer/node.ts";
-import { peerId as peerIdKind } from "./option_values.ts";
 import { OPTIONS } from "./options.ts";
+import { parsePeerArgument } from "./peer_argument.ts";
 import { type ReachedNode, withNode } from "./peer_access.ts";
 import type { ProcessLife } from "./process_life.ts";
+import { readInput } from "./read_input.ts";
 import type { Settings } from "./settings.ts";
-import { printLine } from "./standard_output.ts";
+import { printLine, writeToStandardError } from "./standard_output.ts";
 
 /** Work that a signal ends before it is done. */
-function unlessInterrupted<T>(life: ProcessLife, work: Promise<T>): Promise<T> {
+export function unlessInterrupted<T>(life: ProcessLife, work: Promise<T>): Promise<T> {
   const interrupted = life.endRequested.then((): never => {
     throw new CairnError("closed", "Interrupted before it was done; run the command again");
   });
@@ -27,39 +27,18 @@ export async function peerIdentity(settings: Settings): Promise<number> {
   return 0;
 }
 
-/** `cairn peer pair`: pairs with the peer that the options name and prints its Peer ID. */
-export async function peerPair(settings: Settings): Promise<number> {
-  const peer = settings.value(OPTIONS.pairPeer);
-  const psk = settings.value(OPTIONS.psk);
-  for (const row of [OPTIONS.pairPin, OPTIONS.pairLink]) {
-    if (settings.value(row) !== undefined) {
-      throw new CairnError(
-        "refused",
-        `Pairing by ${row.flag} is not built yet; pair with --psk KEY --peer ID`,
-      );
-    }
-  }
-  if (peer === undefined) {
-    throw new CairnError(
-      "invalid-option",
-      "Say whom to pair with: --psk KEY --peer ID, or --peer ID alone for a peer that approves " +
-        "you (cairn server id prints a server's ID)",
-    );
-  }
-  await withNode(settings, { start: true }, (node, life) => {
-    const pairing = psk === undefined ? node.pairApproved(peer) : node.pairWithPsk(psk, peer);
-    return unlessInterrupted(life, pairing);
-  });
-  await printLine(peer.toString());
-  return 0;
-}
-
 /** `cairn peer unpair`: forgets a peer, and tells it when it can be reached. */
 export async function peerUnpair(settings: Settings, peer: string): Promise<number> {
   const peerId = parsePeerArgument(peer);
-  await withNode(settings, { start: true }, (node, life) => {
+  const isTold = await withNode(settings, { start: true }, (node, life) => {
     return unlessInterrupted(life, node.unpair(peerId));
   });
+  if (!isTold) {
+    writeToStandardError(
+      `warning: ${peerId} could not be reached to be told; its operator can unpair this peer with ` +
+        "cairn server unpair\n",
+    );
+  }
   return 0;
 }
 
@@ -135,44 +114,9 @@ async function readBody(file: string | undefined, text: string | undefined): Pro
     );
   }
   if (text !== undefined && text !== "-") return utf8(text);
-  if (file === undefined || file === "-") {
-    return await readAtMost(MAX_DATA_LENGTH, "standard input", Deno.stdin.readable);
-  }
-  try {
-    using opened = await Deno.open(file);
-    return await readAtMost(MAX_DATA_LENGTH, `"${file}"`, opened.readable);
-  } catch (cause) {
-    if (cause instanceof CairnError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CairnError("invalid-option", `--file: cannot read "${file}": ${reason}`, { cause });
-  }
-}
-
-async function readAtMost(
-  limit: number,
-  name: string,
-  stream: ReadableStream<Uint8Array>,
-): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const part of stream) {
-    length += part.length;
-    if (length > limit) {
-      throw new CairnError(
-        "too-large",
-        `${name} holds more than the ${limit} bytes that one message may have; send it in parts`,
-      );
-    }
-    parts.push(part);
-  }
-  return concatBytes(...parts);
-}
-
-function parsePeerArgument(text: string): PeerId {
-  const parsed = peerIdKind.parse(text);
-  if (parsed !== undefined) return parsed;
-  throw new CairnError(
-    "invalid-option",
-    `PEER: "${text}" is not right; expected ${peerIdKind.expected}`,
-  );
+  return await readInput(file ?? "-", {
+    flag: OPTIONS.file.flag,
+    limit: MAX_DATA_LENGTH,
+    tooLong: `the ${MAX_DATA_LENGTH} bytes that one message may have; send it in parts`,
+  });
 }

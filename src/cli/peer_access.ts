@@ -2,7 +2,7 @@
 
 import { CairnError } from "../base/errors.ts";
 import { systemHost } from "../base/host.ts";
-import { RemoteNode } from "../roles/peer/handover.ts";
+import { RemoteNode } from "../roles/peer/remote_node.ts";
 import { Node } from "../roles/peer/node.ts";
 import { peerDataDir } from "./data_dir.ts";
 import { OPTIONS } from "./options.ts";

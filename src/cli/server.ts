@@ -7,6 +7,7 @@ import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
 import { tlsFiles } from "./tls_files.ts";
+import { turnCredentials } from "./turn_credentials.ts";
 
 export async function runServer(settings: Settings): Promise<number> {
   const life = new ProcessLife();
@@ -21,6 +22,8 @@ export function serverOptions(settings: Settings): ServerOptions {
   const token = settings.value(OPTIONS.mgmtToken);
   const psk = settings.value(OPTIONS.psk);
   const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
+  const credentials = turnCredentials(settings);
+  const kvUrl = settings.value(OPTIONS.kvUrl);
   const tls = tlsFiles(settings, OPTIONS.serverTlsCert, OPTIONS.serverTlsKey);
   return {
     storagePath: makeServerDataDir(settings),
@@ -31,6 +34,7 @@ export function serverOptions(settings: Settings): ServerOptions {
       bind: settings.value(OPTIONS.mgmtBind),
       port: settings.value(OPTIONS.mgmtPort),
       hosts: settings.value(OPTIONS.mgmtHosts) ?? [],
+      metricsPerPeer: settings.value(OPTIONS.mgmtMetricsPerPeer),
       ...(token !== undefined && { token }),
     },
     ...(psk !== undefined && { psk }),
@@ -44,6 +48,9 @@ export function serverOptions(settings: Settings): ServerOptions {
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],
+    ...(credentials && { turnCredentials: credentials }),
+    relayCapacity: settings.value(OPTIONS.relayCapacity),
+    ...(kvUrl !== undefined && { kvUrl }),
     ...(tls && { tls }),
   };
 }

@@ -1,106 +1,96 @@
-/** The verbs of `cairn server`, which ask the running server over its management API. */
+/** The verbs of `cairn server` about its peers. */
 
-import { getLogger } from "@logtape/logtape";
-import { CairnError } from "../base/errors.ts";
-import { findServerDataDir } from "./data_dir.ts";
+import { toBase64Url } from "../base/bytes.ts";
+import { systemHost } from "../base/host.ts";
+import { HealthDetails, PairingRequests, PeerOutcome, Peers } from "../roles/server/api/shapes.ts";
+import { ManagementClient } from "./management_client.ts";
 import { OPTIONS } from "./options.ts";
+import { parsePeerArgument } from "./peer_argument.ts";
 import type { Settings } from "./settings.ts";
-import { printLine } from "./standard_output.ts";
+import { spacedSas } from "./spaced_sas.ts";
+import { escapeControls, printLine } from "./standard_output.ts";
 
-const logger = getLogger(["cairn", "cli"]);
+const PSK_BYTES = 24;
 
-const ANSWER_WITHIN_MS = 10_000;
+const Identified = HealthDetails.pick({ peer_id: true });
 
 /** `cairn server id`: prints the Peer ID of the running server. */
 export async function serverId(settings: Settings): Promise<number> {
-  const health = await askRunningServer(settings, "/health");
-  const peerId = typeof health === "object" && health !== null && "peer_id" in health
-    ? health.peer_id
-    : undefined;
-  if (typeof peerId !== "string") {
-    throw new CairnError(
-      "refused",
-      "The server's answer does not name its Peer ID; is the management token the right one?",
-    );
-  }
+  const { peer_id: peerId } = await new ManagementClient(settings).ask("/health", Identified);
   await printLine(peerId);
   return 0;
 }
 
-/** `cairn server pair`: will ask the running server for a PIN, a link or a QR code. */
-export function serverPair(settings: Settings): Promise<number> {
-  const asked = [OPTIONS.makePin, OPTIONS.makeLink, OPTIONS.makeQr]
-    .filter((row) => settings.value(row) === true);
-  if (asked.length !== 1) {
-    throw new CairnError("invalid-option", "Say one of --pin, --link and --qr");
+/** `cairn server peers`: prints the paired peers, as lines or as JSON. */
+export async function serverPeers(settings: Settings): Promise<number> {
+  const peers = await new ManagementClient(settings).ask("/peers", Peers);
+  if (settings.value(OPTIONS.serverJson)) return await printJson(peers);
+  for (const { peer_id: peerId, name, connected, last_seen: lastSeen, mechanism } of peers) {
+    const seen = connected
+      ? "connected"
+      : lastSeen === null
+      ? "never seen"
+      : `seen ${day(lastSeen)}`;
+    const called = name === null ? "" : `  ${escapeControls(name)}`;
+    await printLine(`${peerId}  ${seen}  paired by ${mechanism}${called}`);
   }
-  throw new CairnError(
-    "refused",
-    `Pairing by ${asked[0]?.flag} is not built yet; set CAIRN_PSK on the server and pair with ` +
-      "cairn peer pair --psk KEY --peer ID",
+  return 0;
+}
+
+/** `cairn server requests`: prints who asks to be paired, and the code that both sides show. */
+export async function serverRequests(settings: Settings): Promise<number> {
+  const { requests } = await new ManagementClient(settings).ask(
+    "/pairing/requests",
+    PairingRequests,
   );
+  if (settings.value(OPTIONS.serverJson)) return await printJson(requests);
+  for (const { peer_id: peerId, sas, connected, was_unpaired: wasUnpaired } of requests) {
+    const notes = `${connected ? "waiting" : "away"}${wasUnpaired ? ", unpaired before" : ""}`;
+    await printLine(`${peerId}  code ${spacedSas(sas)}  ${notes}`);
+  }
+  return 0;
 }
 
-/** Asks the management API of the server that runs on this machine. */
-async function askRunningServer(settings: Settings, path: string): Promise<unknown> {
-  const token = settings.value(OPTIONS.mgmtToken) ?? readTokenFile(findServerDataDir(settings));
-  const url = `${settings.value(OPTIONS.mgmtUrl) ?? localManagement(settings)}${path}`;
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      headers: { authorization: `Bearer ${token}` },
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
-      redirect: "error",
-    });
-  } catch (cause) {
-    logger.debug("Asking {url} failed", { url, cause });
-    throw new CairnError(
-      "unreachable",
-      `No server answers at ${url}; start cairn server, or say where it is with ` +
-        settings.howToSet(OPTIONS.mgmtUrl),
-      { cause },
-    );
-  }
-  if (response.status === 401) {
-    await response.body?.cancel();
-    throw new CairnError(
-      "refused",
-      `The server at ${url} refuses the management token; give the right one in CAIRN_MGMT_TOKEN`,
-    );
-  }
-  if (!response.ok) {
-    await response.body?.cancel();
-    throw new CairnError("refused", `The server at ${url} answers with status ${response.status}`);
-  }
-  try {
-    return await response.json();
-  } catch (cause) {
-    throw new CairnError(
-      "refused",
-      `What answers at ${url} is not a cairn server; say where it is with ` +
-        settings.howToSet(OPTIONS.mgmtUrl),
-      { cause },
-    );
-  }
+/** `cairn server approve PEER`: lets a peer pair. */
+export async function serverApprove(settings: Settings, peer: string): Promise<number> {
+  const body = { "peer_id": parsePeerArgument(peer).toString() };
+  const request = { method: "POST", body } as const;
+  const answer = await new ManagementClient(settings).ask("/peers/approve", PeerOutcome, request);
+  if (settings.value(OPTIONS.serverJson)) return await printJson(answer);
+  await printLine(`${answer.peer_id} may pair`);
+  return 0;
 }
 
-function localManagement(settings: Settings): string {
-  const bind = settings.value(OPTIONS.mgmtBind);
-  const host = bind === "0.0.0.0" ? "127.0.0.1" : bind === "::" ? "::1" : bind;
-  const port = settings.value(OPTIONS.mgmtPort);
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+/** `cairn server refuse PEER`: turns a request down. */
+export async function serverRefuse(settings: Settings, peer: string): Promise<number> {
+  const path = `/pairing/requests/${parsePeerArgument(peer)}/refuse`;
+  const answer = await new ManagementClient(settings).ask(path, PeerOutcome, { method: "POST" });
+  if (settings.value(OPTIONS.serverJson)) return await printJson(answer);
+  await printLine(`${answer.peer_id} was refused`);
+  return 0;
 }
 
-function readTokenFile(dataDir: string): string {
-  const path = `${dataDir}/mgmt_token`;
-  try {
-    return Deno.readTextFileSync(path).trim();
-  } catch (cause) {
-    throw new CairnError(
-      "refused",
-      `Cannot read the management token from "${path}"; give it in CAIRN_MGMT_TOKEN, or name ` +
-        "the server's data folder with --data-dir",
-      { cause },
-    );
-  }
+/** `cairn server unpair PEER`: ends a pairing or an approval. */
+export async function serverUnpair(settings: Settings, peer: string): Promise<number> {
+  const path = `/peers/${parsePeerArgument(peer)}/unpair`;
+  const answer = await new ManagementClient(settings).ask(path, PeerOutcome, { method: "POST" });
+  if (settings.value(OPTIONS.serverJson)) return await printJson(answer);
+  await printLine(`${answer.peer_id} is unpaired`);
+  return 0;
+}
+
+/** `cairn server psk`: prints a new pre-shared key, for CAIRN_PSK on both sides. */
+export async function serverPsk(): Promise<number> {
+  await printLine(toBase64Url(systemHost.random(PSK_BYTES)));
+  return 0;
+}
+
+async function printJson(answer: unknown): Promise<number> {
+  await printLine(JSON.stringify(answer));
+  return 0;
+}
+
+/** Of Unix seconds. */
+function day(seconds: number): string {
+  return new Date(seconds * 1000).toISOString().slice(0, 10);
 }

@@ -45,7 +45,11 @@ async function startBoth(
       isTold ? serverOptions : { ...serverOptions, signalServers: [own] },
     );
     return {
-      reload: () => signal.reload(),
+      closed: server.closed,
+      reload() {
+        signal.reload();
+        server.reload();
+      },
       async close() {
         await server.close();
         await signal.close();

@@ -5,7 +5,7 @@ import { MAX_TEXT_LENGTH } from "./message_types.ts";
 
 /*
  * Payloads 0x0100 to 0x0105. Keys and their order are the reference's; `mechanism`,
- * `pairing_secret`, `detail` and `retry_after` are ours and unknown to it.
+ * `credential_id`, `pairing_secret`, `detail` and `retry_after` are ours and unknown to it.
  */
 
 const PEER_ID_LENGTH = 34;
@@ -13,9 +13,10 @@ const NONCE_LENGTH = 16;
 const PAKE_MESSAGE_LENGTH = 33;
 const CONFIRMATION_LENGTH = 32;
 const SECRET_LENGTH = 32;
+const MAX_CREDENTIAL_ID_LENGTH = 16;
 
 const FLOW_TYPES = ["Initiation", "Standard"] as const;
-const MECHANISMS = ["psk", "pin", "link", "approved"] as const;
+const MECHANISMS = ["psk", "pin", "link", "approved", "ask"] as const;
 const REJECT_REASONS = [
   "UserRejected",
   "AuthenticationFailed",
@@ -33,6 +34,8 @@ export interface PairRequest {
   readonly flowType: typeof FLOW_TYPES[number];
   /** Which kind of credential it is about; the reference does not say. */
   readonly mechanism?: typeof MECHANISMS[number];
+  /** Which PIN (its first three symbols) or link (its nonce) it is about; at most 16 bytes. */
+  readonly credentialId?: Uint8Array;
 }
 
 export function encodePairRequest(message: PairRequest): Uint8Array<ArrayBuffer> {
@@ -43,6 +46,7 @@ export function encodePairRequest(message: PairRequest): Uint8Array<ArrayBuffer>
     ["flow_type", message.flowType],
   ]);
   if (message.mechanism !== undefined) map.set("mechanism", message.mechanism);
+  if (message.credentialId !== undefined) map.set("credential_id", message.credentialId);
   return encodeCbor(map);
 }
 
@@ -55,6 +59,9 @@ export function decodePairRequest(payload: Uint8Array): PairRequest {
     pakeMsg: map.has("pake_msg") ? map.bytes("pake_msg", PAKE_MESSAGE_LENGTH) : null,
     flowType: readWord(map, "flow_type", FLOW_TYPES),
     ...(map.has("mechanism") && { mechanism: readWord(map, "mechanism", MECHANISMS) }),
+    ...(map.has("credential_id") && {
+      credentialId: map.bytesUpTo("credential_id", MAX_CREDENTIAL_ID_LENGTH),
+    }),
   };
 }
 

@@ -2,9 +2,9 @@ import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
 import { type Host, systemHost } from "../base/host.ts";
 import { type DiskReserve, freeBytes, mapDiskFull, ReserveFile } from "./disk_space.ts";
+import { checkStoreFile, foldLog } from "./store_check.ts";
 import {
   adoptStore,
-  checkStoreFile,
   type DataFolderKind,
   openStoreFile,
   readMarker,
@@ -13,6 +13,7 @@ import {
   unusable,
   writeStoreRecord,
 } from "./store_record.ts";
+import type { Migrations } from "./store_migration.ts";
 
 export type { DataFolderKind };
 
@@ -27,6 +28,8 @@ export interface DataFolder {
   /** Whether this opening found the store restored from a backup, or copied. */
   readonly restored: boolean;
   readonly reserve: DiskReserve;
+  /** Rejects when another server has taken the store over; a store in a file cannot be. */
+  readonly lost?: Promise<never>;
   /** Bytes the disk can still take; `Infinity` where the system does not say. */
   freeBytes(): Promise<number>;
   /** Closes the store and frees the lock. Does nothing the second time. */
@@ -37,13 +40,14 @@ export interface DataFolder {
  * Opens the data folder at `path`, creating it (mode 0700) when absent.
  *
  * @throws {CairnError} `data-folder-in-use` while another process has it; `data-folder-unusable`
- * when it cannot be written, is of another kind or of a newer format; `data-folder-corrupt` when a
+ * when it cannot be written, is of another kind, of a newer format, or of an older one from which
+ * `migrations` do not lead here; `data-folder-corrupt` when a
  * file in it is damaged or missing (nothing is changed then); `disk-full`.
  */
 export async function openDataFolder(
-  options: { path: string; kind: DataFolderKind; host?: Host },
+  options: { path: string; kind: DataFolderKind; host?: Host; migrations?: Migrations },
 ): Promise<DataFolder> {
-  const { path, kind, host = systemHost } = options;
+  const { path, kind, host = systemHost, migrations = new Map() } = options;
   await makeFolder(path);
   const lock = await takeLock(path);
   let kv: Deno.Kv | undefined;
@@ -53,8 +57,9 @@ export async function openDataFolder(
     if (await freeBytes(path) < ROOM_TO_OPEN) await reserve.release();
     const marker = await readMarker(path);
     await checkStoreFile(path, marker);
+    if (await freeBytes(path) < ROOM_TO_OPEN) await foldLog(path);
     kv = await openStoreFile(path);
-    const { record, restored } = await adoptStore(kv, { path, kind, host, marker });
+    const { record, restored } = await adoptStore(kv, { path, kind, host, marker, migrations });
     await reserve.refill();
     if (restored) {
       log.warn("The store in {path} was restored or copied; it continues under a new store id", {
@@ -119,7 +124,8 @@ class OpenFolder implements DataFolder {
   }
 }
 
-async function makeFolder(path: string): Promise<void> {
+/** Makes the folder, mode 0700, when it is not there. */
+export async function makeFolder(path: string): Promise<void> {
   try {
     await Deno.mkdir(path, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -131,7 +137,8 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-async function takeLock(path: string): Promise<Deno.FsFile> {
+/** Locks the folder for this process until the file is closed. */
+export async function takeLock(path: string): Promise<Deno.FsFile> {
   let file: Deno.FsFile;
   try {
     file = await Deno.open(`${path}/lock`, { create: true, write: true, mode: 0o600 });

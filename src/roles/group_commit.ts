@@ -1,21 +1,27 @@
 import { CairnError } from "../base/errors.ts";
 import { mapDiskFull } from "./disk_space.ts";
+import { excessOf, weigh, type Weight } from "./kv_weight.ts";
+import type { RecordChange } from "./live_record.ts";
 
-/** One change to the store, or a condition under which the changes beside it are made. */
-export type KvOperation =
-  | { readonly type: "set"; readonly key: Deno.KvKey; readonly value: unknown }
+/** A change as it is written, or a condition for the changes beside it. */
+export type PlainOperation =
+  | {
+    readonly type: "set";
+    readonly key: Deno.KvKey;
+    readonly value: unknown;
+    /** No record had this key before. */
+    readonly fresh?: true;
+  }
   | { readonly type: "delete"; readonly key: Deno.KvKey }
   | { readonly type: "check"; readonly key: Deno.KvKey; readonly versionstamp: string | null };
 
-/** What Deno KV takes in one commit, as its own error messages state it. */
-export const KV_LIMITS = {
-  mutations: 1000,
-  checks: 100,
-  /** Keys and values together, where each key counts twice. */
-  bytes: 819_200,
-  keyBytes: 81_920,
-  valueBytes: 65_536,
-} as const;
+/** One change to the store, or a condition under which the changes beside it are made. */
+export type KvOperation = PlainOperation | RecordChange;
+
+/** Makes operations durable, all of them or none; one call at a time. */
+export interface Writer {
+  write(operations: readonly PlainOperation[]): Promise<void>;
+}
 
 export interface CommitOptions {
   /**
@@ -35,28 +41,26 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-interface Weight {
-  mutations: number;
-  checks: number;
-  keyBytes: number;
-  bytes: number;
-}
-
 /**
  * Merges the commits of many callers into few: Deno KV syncs the disk once per commit, whatever its
  * size. One commit is under way at a time and the next callers collect meanwhile. What one caller
  * hands in is never split, and callers keep their order.
  */
 export class GroupCommit {
-  readonly #kv: Deno.Kv;
+  #writer: Writer;
   readonly #reserve: { release(): Promise<boolean> } | undefined;
   #queue: Waiting[] = [];
   #running: Promise<void> | undefined;
   #closed = false;
 
   constructor(kv: Deno.Kv, reserve?: { release(): Promise<boolean> }) {
-    this.#kv = kv;
+    this.#writer = { write: (operations) => writeAtOnce(kv, operations) };
     this.#reserve = reserve;
+  }
+
+  /** From the next commit on, `writer` makes changes durable. */
+  writeThrough(writer: Writer): void {
+    this.#writer = writer;
   }
 
   /**
@@ -163,86 +167,55 @@ export class GroupCommit {
     for (const caller of behind) caller.reject(behindFailure());
   }
 
+  /** Changes of one record become one change, which the record only takes over when it is made. */
   async #write(operations: readonly KvOperation[]): Promise<void> {
-    const atomic = this.#kv.atomic();
+    const changed = new Set<RecordChange["record"]>();
+    const plain: PlainOperation[] = [];
     for (const operation of operations) {
-      switch (operation.type) {
-        case "set":
-          atomic.set(operation.key, operation.value);
-          break;
-        case "delete":
-          atomic.delete(operation.key);
-          break;
-        case "check":
-          atomic.check({ key: operation.key, versionstamp: operation.versionstamp });
-          break;
+      if (operation.type !== "update") plain.push(operation);
+      else {
+        operation.stage();
+        changed.add(operation.record);
       }
     }
-    const result = await atomic.commit();
-    if (!result.ok) throw new Error("A record changed while it was being committed");
+    for (const { key, staged } of changed) {
+      plain.push(
+        staged === undefined ? { type: "delete", key } : { type: "set", key, value: staged },
+      );
+    }
+    try {
+      await this.#writer.write(plain);
+    } catch (error) {
+      for (const record of changed) record.revert();
+      throw error;
+    }
+    for (const record of changed) record.settle();
   }
+}
+
+/** Makes `operations` in one commit of Deno KV. */
+export async function writeAtOnce(
+  kv: Deno.Kv,
+  operations: readonly PlainOperation[],
+): Promise<void> {
+  const atomic = kv.atomic();
+  for (const operation of operations) {
+    switch (operation.type) {
+      case "set":
+        atomic.set(operation.key, operation.value);
+        break;
+      case "delete":
+        atomic.delete(operation.key);
+        break;
+      case "check":
+        atomic.check({ key: operation.key, versionstamp: operation.versionstamp });
+        break;
+    }
+  }
+  const result = await atomic.commit();
+  if (!result.ok) throw new Error("A record changed while it was being committed");
 }
 
 function behindFailure(): Error {
   return new Error("An earlier commit of the same lane failed");
-}
-
-function weigh(operations: readonly KvOperation[]): Weight {
-  const weight: Weight = { mutations: 0, checks: 0, keyBytes: 0, bytes: 0 };
-  for (const operation of operations) {
-    const keyBytes = keySize(operation.key);
-    weight.keyBytes += keyBytes;
-    weight.bytes += 2 * keyBytes;
-    if (operation.type === "check") {
-      weight.checks++;
-      continue;
-    }
-    weight.mutations++;
-    if (operation.type === "set") {
-      weight.bytes += operation.value instanceof Uint8Array
-        ? operation.value.length
-        : 16 + valueSizeBound(operation.value);
-    }
-  }
-  return weight;
-}
-
-function excessOf(weight: Weight): string | undefined {
-  if (weight.mutations > KV_LIMITS.mutations) return `more than ${KV_LIMITS.mutations} changes`;
-  if (weight.checks > KV_LIMITS.checks) return `more than ${KV_LIMITS.checks} checks`;
-  if (weight.keyBytes > KV_LIMITS.keyBytes) return `keys of more than ${KV_LIMITS.keyBytes} bytes`;
-  if (weight.bytes > KV_LIMITS.bytes) return `more than ${KV_LIMITS.bytes} bytes`;
-  return undefined;
-}
-
-/** Size of a key in FoundationDB's tuple encoding, which Deno KV uses. */
-function keySize(key: Deno.KvKey): number {
-  let size = 0;
-  for (const part of key) {
-    if (part instanceof Uint8Array) {
-      size += 2 + part.length;
-      // A zero is escaped by one more byte.
-      for (const byte of part) if (byte === 0) size++;
-    } else if (typeof part === "string") size += 2 + 3 * part.length;
-    else size += 9;
-  }
-  return size;
-}
-
-/** At least as much as V8's structured serialization takes. */
-function valueSizeBound(value: unknown): number {
-  if (value instanceof Uint8Array) return value.length + 24;
-  if (typeof value === "string") return 2 * value.length + 8;
-  if (Array.isArray(value)) {
-    return value.reduce<number>((sum, item) => sum + valueSizeBound(item), 16);
-  }
-  if (typeof value === "object" && value !== null) {
-    let sum = 8;
-    for (const [name, field] of Object.entries(value)) {
-      sum += 2 * name.length + 8 + valueSizeBound(field);
-    }
-    return sum;
-  }
-  if (typeof value === "bigint") return 8 + value.toString(16).length;
-  return 10;
 }

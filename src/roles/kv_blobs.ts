@@ -1,6 +1,7 @@
 import { concatBytes, toHex } from "../base/bytes.ts";
 import { type Host, systemHost } from "../base/host.ts";
-import { type GroupCommit, KV_LIMITS, type KvOperation } from "./group_commit.ts";
+import type { GroupCommit, KvOperation } from "./group_commit.ts";
+import { KV_LIMITS } from "./kv_weight.ts";
 
 /** Where a large body lies. Store it in the record that owns the body. */
 export interface BlobRef {

@@ -31,7 +31,8 @@ export interface LinkContext {
 }
 
 /**
- * Runs the handshake as initiator. `nominate` is asked before the message that completes it on the
+ * Runs the handshake as initiator, with whoever answers if no `expectedPeer` is given: what they
+ * then prove must tell who they are. `nominate` is asked before the message that completes it on the
  * other side: of several attempts at once only the first that is nominated becomes a link.
  *
  * @throws {ProtocolError | CairnError} when it fails.
@@ -39,7 +40,11 @@ export interface LinkContext {
 export function initiateLink(
   socket: FrameSocket,
   context: LinkContext,
-  options: { expectedPeer: PeerId; signal?: AbortSignal; nominate?: () => boolean },
+  options: {
+    expectedPeer?: PeerId | undefined;
+    signal?: AbortSignal;
+    nominate?: () => boolean;
+  },
 ): Promise<LinkConnection> {
   return openLink("initiator", socket, context, options);
 }
@@ -57,7 +62,11 @@ function openLink(
   role: "initiator" | "acceptor",
   socket: FrameSocket,
   context: LinkContext,
-  options: { expectedPeer?: PeerId; signal?: AbortSignal; nominate?: () => boolean },
+  options: {
+    expectedPeer?: PeerId | undefined;
+    signal?: AbortSignal;
+    nominate?: () => boolean;
+  },
 ): Promise<LinkConnection> {
   const handshake = new LinkHandshake(role, {
     identity: context.identity,

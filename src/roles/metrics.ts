@@ -32,7 +32,7 @@ export class MetricsRegistry {
       type: "counter",
       *samples() {
         for (const [value, count] of counts) {
-          yield [label === undefined ? "" : `{${label}="${escapeLabel(value)}"}`, count];
+          yield [label === undefined ? "" : labelled(label, value), count];
         }
       },
     });
@@ -72,8 +72,8 @@ export class MetricsRegistry {
       help,
       type,
       *samples() {
-        for (const [value, count] of read()) {
-          yield [label === "" ? "" : `{${label}="${escapeLabel(value)}"}`, count];
+        for (const [value, number] of read()) {
+          yield [label === "" ? "" : labelled(label, value), number];
         }
       },
     });
@@ -95,6 +95,10 @@ export class MetricsRegistry {
     if (this.#metrics.has(metric.name)) throw new TypeError(`Two metrics named ${metric.name}`);
     this.#metrics.set(metric.name, metric);
   }
+}
+
+function labelled(label: string, value: string): string {
+  return `{${label}="${escapeLabel(value)}"}`;
 }
 
 function escapeHelp(text: string): string {

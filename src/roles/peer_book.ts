@@ -7,6 +7,8 @@ const log = getLogger(["cairn", "pairings"]);
 
 const PREFIX = "pairing";
 const MAX_URLS = 16;
+const MAX_SIGNAL_SERVERS = 8;
+const MAX_PREVIOUS_SECRETS = 4;
 
 /** What one peer durably knows of a peer that it is paired with. */
 export interface Pairing {
@@ -16,13 +18,25 @@ export interface Pairing {
   readonly pairedAt: number;
   /** 32 bytes known to both; rendezvous topics and sealed messages follow from it. */
   readonly secret: Uint8Array;
-  /** The secret before a re-pairing, kept until the new one was used. */
-  readonly previousSecret: Uint8Array | undefined;
+  /**
+   * Secrets before re-pairings, the latest first, kept until the current one was used: the other
+   * side may have missed any confirmation since the last that is known to be in use.
+   */
+  readonly previousSecrets: readonly Uint8Array[];
+  /** The peer was given this secret and has not said yet that it has it. */
+  readonly unacknowledged: boolean;
+  /** WebSocket URLs of signaling servers at which the peer said it can be found. */
+  readonly signalServers: readonly string[];
   /** WebSocket URLs at which the peer was reached, the latest first. */
   readonly urls: readonly string[];
   /** Unix milliseconds, or 0. */
   readonly lastSeen: number;
 }
+
+/** What is recorded when a pairing succeeds. */
+export type PairingRecord =
+  & Pick<Pairing, "peerId" | "mechanism" | "pairedAt" | "secret">
+  & Partial<Pick<Pairing, "unacknowledged" | "signalServers">>;
 
 /** The durable list of paired peers; reads are from memory. */
 export class PeerBook {
@@ -37,7 +51,7 @@ export class PeerBook {
     const book = new PeerBook(commit);
     for await (const { key, value } of kv.list<StoredPairing>({ prefix: [PREFIX] })) {
       const peerId = PeerId.parse(String(key[1]));
-      if (peerId) book.#pairings.set(peerId.toString(), { ...value, peerId });
+      if (peerId) book.#pairings.set(peerId.toString(), { ...upToDate(value), peerId });
     }
     return book;
   }
@@ -54,18 +68,22 @@ export class PeerBook {
     return [...this.#pairings.values()];
   }
 
-  /** Durably records a pairing; a secret that it replaces is kept until the new one was used. */
-  async pair(pairing: Omit<Pairing, "previousSecret" | "urls" | "lastSeen">): Promise<void> {
+  /** Durably records a pairing; secrets that it replaces are kept until the new one was used. */
+  async pair(record: PairingRecord): Promise<void> {
     await this.#inTurn(async () => {
-      const known = this.get(pairing.peerId);
+      const known = this.get(record.peerId);
+      const { signalServers = [], unacknowledged = false } = record;
       await this.#save({
-        ...pairing,
-        previousSecret: known?.secret,
+        ...record,
+        unacknowledged,
+        previousSecrets: known ? withSecret(known) : [],
+        signalServers: [...new Set([...signalServers, ...known?.signalServers ?? []])]
+          .slice(0, MAX_SIGNAL_SERVERS),
         urls: known?.urls ?? [],
         lastSeen: known?.lastSeen ?? 0,
       });
     });
-    this.onChange(pairing.peerId);
+    this.onChange(record.peerId);
   }
 
   /**
@@ -103,9 +121,11 @@ export class PeerBook {
     const urls = url === undefined
       ? known.urls
       : [url, ...known.urls.filter((other) => other !== url)].slice(0, MAX_URLS);
-    const previousSecret = secretUsed ? undefined : known.previousSecret;
-    await this.#save({ ...known, previousSecret, urls, lastSeen: now });
-    return previousSecret !== known.previousSecret;
+    const previousSecrets = secretUsed ? [] : known.previousSecrets;
+    const unacknowledged = known.unacknowledged && !secretUsed;
+    await this.#save({ ...known, previousSecrets, unacknowledged, urls, lastSeen: now });
+    return previousSecrets.length !== known.previousSecrets.length ||
+      unacknowledged !== known.unacknowledged;
   }
 
   async #save(pairing: Pairing): Promise<void> {
@@ -125,3 +145,24 @@ export class PeerBook {
 }
 
 type StoredPairing = Omit<Pairing, "peerId">;
+
+/** Beyond the bound it is not the oldest that goes: that is the one the other side surely had. */
+function withSecret({ secret, previousSecrets }: Pairing): Uint8Array[] {
+  const all = [secret, ...previousSecrets];
+  return all.length > MAX_PREVIOUS_SECRETS ? all.toSpliced(-2, 1) : all;
+}
+
+/** Stores of the first releases know one earlier secret and neither of the other two fields. */
+function upToDate(
+  { previousSecret, ...stored }:
+    & Partial<StoredPairing>
+    & Omit<StoredPairing, "previousSecrets" | "unacknowledged" | "signalServers">
+    & { readonly previousSecret?: Uint8Array | undefined },
+): StoredPairing {
+  return {
+    previousSecrets: previousSecret ? [previousSecret] : [],
+    unacknowledged: false,
+    signalServers: [],
+    ...stored,
+  };
+}

@@ -1,25 +1,19 @@
-import { DatabaseSync } from "node:sqlite";
-import { equalBytes, fromHex, toHex, utf8 } from "../base/bytes.ts";
+import { fromHex, toHex } from "../base/bytes.ts";
 import { CairnError, ProtocolError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
+import { migrateStore, type Migrations } from "./store_migration.ts";
 import { diskFull, freeBytes, isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
 
 /** Which program keeps its data in a folder. */
 export type DataFolderKind = "server" | "peer";
 
-const FORMAT_VERSION = 1;
-const META_KEY = ["cairn", "meta"];
-const STORE_FILE = "cairn.kv";
+/** The format of what this version writes, and the highest one that it reads. */
+export const FORMAT_VERSION = 2;
+export const META_KEY = ["cairn", "meta"];
+export const STORE_FILE = "cairn.kv";
 const MARKER_FILE = "store.json";
-/** Above this size the check of the whole file would delay the start too long. */
-const CHECK_BELOW = 64 * 1024 * 1024;
 /** What opening a store takes at least, its side files included. */
 export const ROOM_TO_OPEN = 128 * 1024;
-/** Deno KV ends the whole process on an integer that has not 8 bytes; cairn stores none. */
-const MISENCODED_VALUE = "SELECT 1 FROM kv WHERE v_encoding NOT IN (1, 2, 3) " +
-  "OR (v_encoding = 2 AND length(v) <> 8) LIMIT 1";
-const SQLITE_HEADER = utf8("SQLite format 3\0");
-
 /** The record inside the store. */
 export interface StoreRecord {
   readonly kind: DataFolderKind;
@@ -34,7 +28,7 @@ export interface StoreRecord {
 }
 
 /** The record beside the store, which tells an emptied store from a new one. */
-interface Marker {
+export interface Marker {
   readonly kind: DataFolderKind;
   readonly folderId: string;
   readonly generation: number;
@@ -62,39 +56,6 @@ export async function readMarker(path: string): Promise<Marker | undefined> {
   throw corrupt(file, "it is damaged");
 }
 
-/** Looks at the store without opening it for writing, since opening an empty file fills it. */
-export async function checkStoreFile(path: string, marker: Marker | undefined): Promise<void> {
-  const file = `${path}/${STORE_FILE}`;
-  const stat = await statOf(file);
-  if (stat === undefined || stat.size === 0) {
-    if (marker !== undefined) {
-      throw corrupt(file, stat === undefined ? "it is missing" : "it is empty");
-    }
-    return;
-  }
-  if (!stat.isFile) throw unusable(path, `${STORE_FILE} is not a file`);
-  const header = new Uint8Array(SQLITE_HEADER.length);
-  using handle = await Deno.open(file);
-  await handle.read(header);
-  if (!equalBytes(header, SQLITE_HEADER)) throw corrupt(file, "it is not a store");
-  if (stat.size > CHECK_BELOW) return;
-  let finding: unknown;
-  try {
-    const database = new DatabaseSync(file, { readOnly: true });
-    try {
-      finding = database.prepare("PRAGMA integrity_check(1)").get()?.["integrity_check"];
-      const hasValues = database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'kv'").get();
-      if (hasValues && database.prepare(MISENCODED_VALUE).get()) finding = "a value is misencoded";
-    } finally {
-      database.close();
-    }
-  } catch (error) {
-    if (await freeBytes(path) < ROOM_TO_OPEN) throw diskFull(error);
-    throw corrupt(file, "it is damaged", error);
-  }
-  if (finding !== "ok") throw corrupt(file, "it is damaged");
-}
-
 export async function openStoreFile(path: string): Promise<Deno.Kv> {
   const file = `${path}/${STORE_FILE}`;
   try {
@@ -113,11 +74,12 @@ export async function openStoreFile(path: string): Promise<Deno.Kv> {
 /** Reads the store's record, or writes the first; settles whether the store was restored. */
 export async function adoptStore(
   kv: Deno.Kv,
-  { path, kind, host, marker }: {
+  { path, kind, host, marker, migrations }: {
     path: string;
     kind: DataFolderKind;
     host: Host;
     marker: Marker | undefined;
+    migrations: Migrations;
   },
 ): Promise<{ record: StoreRecord; restored: boolean }> {
   const file = `${path}/${STORE_FILE}`;
@@ -134,32 +96,30 @@ export async function adoptStore(
   if (found === null) {
     if (marker !== undefined) throw corrupt(file, "it has lost its contents");
     if (!empty) throw unusable(path, `${STORE_FILE} holds the data of another program`);
-    const record: StoreRecord = {
-      kind,
-      version: FORMAT_VERSION,
-      folderId: host.random(16),
-      storeId: host.random(16),
-      generation: 1,
-      file: identity,
-    };
+    const record = firstRecord(kind, host, identity);
     await writeStoreRecord(kv, path, record);
     return { record, restored: false };
   }
 
-  if (found.version > FORMAT_VERSION) {
-    throw unusable(path, "a newer version of cairn wrote it; update this one");
-  }
-  if (found.kind !== kind) {
-    throw unusable(path, `it belongs to a cairn ${found.kind}; name another folder`);
-  }
+  requireUsable(found, { kind, path, store: file });
   if (marker !== undefined && marker.folderId !== toHex(found.folderId)) {
     throw corrupt(file, `it belongs to another folder than ${MARKER_FILE} beside it`);
+  }
+  if (found.version < FORMAT_VERSION) {
+    await migrateStore(kv, {
+      storeFile: file,
+      folder: path,
+      from: found.version,
+      to: FORMAT_VERSION,
+      migrations,
+    });
   }
   const otherFile = found.file !== null && identity !== null && found.file !== identity;
   const older = marker !== undefined && marker.generation !== found.generation;
   const restored = otherFile || older;
   const record: StoreRecord = {
     ...found,
+    version: FORMAT_VERSION,
     storeId: restored ? host.random(16) : found.storeId,
     generation: Math.max(found.generation, marker?.generation ?? 0) + 1,
     file: identity,
@@ -171,6 +131,43 @@ export async function adoptStore(
     await writeStoreRecord(kv, path, record);
   }
   return { record, restored };
+}
+
+/** The record of a store that nobody used before. */
+export function firstRecord(kind: DataFolderKind, host: Host, file: string | null): StoreRecord {
+  return {
+    kind,
+    version: FORMAT_VERSION,
+    folderId: host.random(16),
+    storeId: host.random(16),
+    generation: 1,
+    file,
+  };
+}
+
+/** @throws {CairnError} when the record is damaged, of a newer format or of another kind. */
+export function requireUsable(
+  found: StoreRecord,
+  { kind, path, store }: { kind: DataFolderKind; path: string; store: string },
+): void {
+  if (!isWhole(found)) throw corrupt(store, "it is damaged");
+  if (found.version > FORMAT_VERSION) {
+    throw unusable(
+      path,
+      `a newer version of cairn wrote it (format ${found.version}, this one reads up to ` +
+        `${FORMAT_VERSION}); update this one, or put the copy back that the update made`,
+    );
+  }
+  if (found.kind !== kind) {
+    throw unusable(path, `it belongs to a cairn ${found.kind}; name another folder`);
+  }
+}
+
+/** A flipped bit may leave a record that can be read and lacks a field. */
+function isWhole({ kind, version, folderId, storeId, generation }: Partial<StoreRecord>): boolean {
+  return typeof kind === "string" && Number.isSafeInteger(version) &&
+    Number.isSafeInteger(generation) &&
+    [folderId, storeId].every((id) => id instanceof Uint8Array && id.length === 16);
 }
 
 /**
@@ -219,7 +216,7 @@ async function fileIdentity(file: string): Promise<string | null> {
   return birthtime === null ? `${ino}@${dev}` : `${ino}+${birthtime.getTime()}`;
 }
 
-async function statOf(file: string): Promise<Deno.FileInfo | undefined> {
+export async function statOf(file: string): Promise<Deno.FileInfo | undefined> {
   try {
     return await Deno.stat(file);
   } catch (error) {
@@ -250,7 +247,7 @@ export function unusable(path: string, why: string, cause?: unknown): CairnError
   );
 }
 
-function corrupt(file: string, why: string, cause?: unknown): CairnError {
+export function corrupt(file: string, why: string, cause?: unknown): CairnError {
   return new CairnError(
     "data-folder-corrupt",
     `Cannot open ${file}: ${why}. Nothing was changed. ` +

@@ -1,4 +1,4 @@
-import { concatBytes, toHex } from "../base/bytes.ts";
+import { concatBytes, fromHex, toHex } from "../base/bytes.ts";
 import type { TopicAccess } from "./signal_client.ts";
 import type { FrameSocket } from "./web_socket.ts";
 
@@ -8,13 +8,16 @@ const FROM_INITIATOR = 0;
 const FROM_ACCEPTOR = 1;
 const INITIATOR_ENDS = 2;
 const ACCEPTOR_ENDS = 3;
+const CALL = 4;
+const HERE = 5;
 const MAX_EARLY_FRAMES = 8;
+const MAX_ATTEMPTS = 256;
+const MAX_ANNOUNCED = 64;
 /** RFC 6455, section 7.4.1. */
 const TOO_LARGE = 1009;
 
 /**
- * Carries the Noise messages of one pairing link over `Relay` payloads on a contact topic, for
- * peers that have no address of one another yet: attempt id ‖ direction ‖ Noise message.
+ * Carries the Noise messages of one pairing link over `Relay` payloads on a topic, for peers that have no address of one another yet: attempt id ‖ direction ‖ Noise message.
  */
 export function initiateOnTopic(
   client: TopicAccess,
@@ -35,35 +38,103 @@ export function initiateOnTopic(
 }
 
 /**
- * Accepts attempts on a contact topic; each becomes a {@linkcode FrameSocket}. At most `limit` at a
- * time: a stranger can fill them, but each ends with its handshake's deadline.
+ * Asks on a topic that several acceptors may share, or strangers pose on, who is there. Each that
+ * answers names an attempt id of its own for {@linkcode initiateOnTopic}, so that one cannot answer
+ * in the place of another. Returns what asks again, and what ends it.
+ */
+export function callOnTopic(
+  client: TopicAccess,
+  topic: string,
+  call: Uint8Array,
+  onAcceptor: (attempt: Uint8Array) => void,
+): { readonly again: () => void; readonly end: () => void } {
+  const heard = new Set<string>();
+  const end = client.subscribe(topic, (payload) => {
+    const frame = parse(payload);
+    if (frame?.direction !== HERE || frame.attempt !== toHex(call)) return;
+    const attempt = toHex(frame.message);
+    if (frame.message.length !== ATTEMPT_LENGTH || heard.size >= MAX_ANNOUNCED) return;
+    if (heard.has(attempt)) return;
+    heard.add(attempt);
+    onAcceptor(frame.message);
+  });
+  const again = () => client.relay(topic, concatBytes(call, Uint8Array.of(CALL)));
+  again();
+  return { again, end };
+}
+
+/** Ends the acceptance of attempts on a topic. */
+export interface TopicListener {
+  /** Accepts no more; attempts under way go on to their end. */
+  drain(): void;
+  /** Ends those as well. */
+  close(): void;
+}
+
+/**
+ * Accepts attempts on a topic; each becomes a {@linkcode FrameSocket}. Those beyond `limit` at a
+ * time are not heard. With `announce`, which gives 16 random bytes, it answers calls, and accepts
+ * only the attempts that it named itself.
  */
 export function acceptOnTopic(
   client: TopicAccess,
   topic: string,
   accept: (socket: FrameSocket) => void,
-  limit = 64,
-): () => void {
+  options: { readonly limit?: number; readonly announce?: () => Uint8Array } = {},
+): TopicListener {
+  const { limit = MAX_ATTEMPTS, announce } = options;
   const attempts = new Map<string, TopicSocket>();
+  let isDraining = false;
+  /** Attempt ids that were named, and to which call. */
+  const announced = new Map<string, string>();
+  const answer = (call: Uint8Array, announce: () => Uint8Array) => {
+    // A call that is repeated gets the same answer.
+    let named = [...announced].find(([, answered]) => answered === toHex(call))?.[0];
+    if (named === undefined) {
+      named = toHex(announce());
+      announced.set(named, toHex(call));
+      const [oldest] = announced.keys();
+      if (announced.size > MAX_ANNOUNCED && oldest !== undefined) announced.delete(oldest);
+    }
+    client.relay(topic, concatBytes(call, Uint8Array.of(HERE), fromHex(named)));
+  };
   const unsubscribe = client.subscribe(topic, (payload) => {
     const frame = parse(payload);
     if (!frame) return;
+    const id = payload.slice(0, ATTEMPT_LENGTH);
+    if (frame.direction === CALL) {
+      if (announce && !isDraining) answer(id, announce);
+      return;
+    }
     let carrier = attempts.get(frame.attempt);
     if (!carrier) {
-      if (frame.direction !== FROM_INITIATOR || attempts.size >= limit) return;
-      const id = payload.slice(0, ATTEMPT_LENGTH);
+      if (frame.direction !== FROM_INITIATOR || attempts.size >= limit || isDraining) return;
+      if (announce && !announced.delete(frame.attempt)) return;
       carrier = new TopicSocket(id, FROM_ACCEPTOR, ACCEPTOR_ENDS, (answer) => {
         client.relay(topic, answer);
       });
-      carrier.onEnd = () => attempts.delete(frame.attempt);
+      carrier.onEnd = () => {
+        attempts.delete(frame.attempt);
+        unsubscribeWhenDone();
+      };
       attempts.set(frame.attempt, carrier);
       accept(carrier);
     }
     carrier.take(frame.direction, frame.message, FROM_INITIATOR, INITIATOR_ENDS);
   });
-  return () => {
-    unsubscribe();
-    for (const carrier of [...attempts.values()]) carrier.destroy();
+  const unsubscribeWhenDone = () => {
+    if (isDraining && attempts.size === 0) unsubscribe();
+  };
+  return {
+    drain() {
+      isDraining = true;
+      unsubscribeWhenDone();
+    },
+    close() {
+      isDraining = true;
+      for (const carrier of [...attempts.values()]) carrier.destroy();
+      unsubscribe();
+    },
   };
 }
 

@@ -43,7 +43,7 @@ Deno.test("cairn --help shows what matters, --help-all every option, neither a s
 Deno.test("cairn refuses wrong usage with exit status 2, a sentence and a suggestion", async () => {
   const cases: readonly (readonly [args: string, said: RegExp])[] = [
     ["sever", /unknown command 'sever'\n\(Did you mean server\?\)/],
-    ["server par", /unknown command 'par' \(cairn server has: id, pair\)/],
+    ["server par", /unknown command 'par' \(cairn server has: id, pair\b/],
     ["relay chek", /unknown command 'chek' \(cairn relay has: check, check-peer\)/],
     ["relay check", /missing required argument 'uri'/],
     ["relay check relay.example.com", /URI: "relay.example.com" is not right; expected turn:/],
@@ -65,7 +65,12 @@ Deno.test("cairn refuses wrong usage with exit status 2, a sentence and a sugges
     [`peer send ${PEER}`, /Say what to send/],
     [`peer send ${PEER} text --file x`, /Say what to send/],
     [`peer send ${PEER} --file /nowhere/at/all`, /--file: cannot read "\/nowhere\/at\/all"/],
-    [`peer pair --psk ${PEER}`, /Say whom to pair with/],
+    [`peer pair --psk ${PEER}`, /Say how to pair/],
+    ["peer pair --pin 98AF", /Not a PIN: it has eight letters and digits/],
+    ["peer pair cairn://pair?pid=x", /Not a whole pairing link/],
+    ["peer pair --pin 98AF-XZ2P --link cairn://pair", /Say only one of --pin, --link, --qr/],
+    ["peer pair --qr /nowhere/at/all", /--qr: cannot read "\/nowhere\/at\/all"/],
+    ["server approve 5Hb7", /PEER: "5Hb7" is not right; expected a whole Peer ID/],
     ["peer listen --count 0", /--count: "0" is not right; expected a whole number of 1 or more/],
   ];
   for (const [args, said] of cases) {

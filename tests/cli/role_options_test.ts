@@ -16,6 +16,7 @@ Deno.test("serverOptions() takes every documented variable", () => {
     CAIRN_MGMT_BIND: "::",
     CAIRN_MGMT_PORT: "9191",
     CAIRN_MGMT_HOSTS: "cairn.example.com, home",
+    CAIRN_MGMT_METRICS_PER_PEER: "true",
     CAIRN_PSK: "my-shared-key",
     CAIRN_APPROVED_PEERS: PEER,
     CAIRN_FORWARD_ENABLED: "0",
@@ -25,6 +26,10 @@ Deno.test("serverOptions() takes every documented variable", () => {
     CAIRN_SIGNAL_SERVERS: "ws://signaling:8443,wss://b",
     CAIRN_SIGNAL_AUTH_TOKEN: "first,second",
     CAIRN_TURN_SERVERS: "turn:relay:3478",
+    CAIRN_TURN_USERNAME: "cairn",
+    CAIRN_TURN_PASSWORD: "password of the relay",
+    CAIRN_RELAY_CAPACITY: "7",
+    CAIRN_KV_URL: "https://kv.example.com",
     CAIRN_SERVER_LISTEN_ADDR: "127.0.0.1:9",
     CAIRN_SERVER_PUBLIC_URL: "wss://cairn.example.com",
     CAIRN_SERVER_TLS_CERT: "/c.pem",
@@ -40,6 +45,7 @@ Deno.test("serverOptions() takes every documented variable", () => {
       port: 9191,
       token: "your-secret-token",
       hosts: ["cairn.example.com", "home"],
+      metricsPerPeer: true,
     },
     psk: "my-shared-key",
     forward: {
@@ -51,6 +57,9 @@ Deno.test("serverOptions() takes every documented variable", () => {
     signalServers: ["ws://signaling:8443", "wss://b"],
     signalAuthToken: "first",
     turnServers: ["turn:relay:3478"],
+    turnCredentials: { username: "cairn", password: "password of the relay" },
+    relayCapacity: 7,
+    kvUrl: "https://kv.example.com",
     tls: { certPath: "/c.pem", keyPath: "/k.pem" },
   });
   assert.deepEqual(approvedPeers?.map(String), [PEER]);
@@ -132,6 +141,21 @@ Deno.test("A certificate without its key is refused, and the other way round", (
     return error instanceof CairnError && error.code === "invalid-option" &&
       /CAIRN_SIGNAL_TLS_KEY is set without --tls-cert or CAIRN_SIGNAL_TLS_CERT/.test(error.message);
   });
+});
+
+Deno.test("TURN credentials are a name and a password, or a secret, and nothing in between", () => {
+  const read = (env: Readonly<Record<string, string>>) =>
+    serverOptions(settings("server", { CAIRN_DATA_DIR: "/srv/cairn", ...env })).turnCredentials;
+  const [name, password] = [{ CAIRN_TURN_USERNAME: "n" }, { CAIRN_TURN_PASSWORD: "p" }];
+  const secret = { CAIRN_TURN_SECRET: "s" };
+  assert.equal(read({}), undefined);
+  assert.deepEqual(read({ ...name, ...password }), { username: "n", password: "p" });
+  assert.deepEqual(read(secret), { secret: "s" });
+  const refusal = (env: Readonly<Record<string, string>>, message: RegExp) =>
+    assert.throws(() => read(env), { code: "invalid-option", message });
+  refusal(name, /CAIRN_TURN_USERNAME is set without --turn-password or CAIRN_TURN_PASSWORD/);
+  refusal(password, /CAIRN_TURN_PASSWORD is set without --turn-username or CAIRN_TURN_USERNAME/);
+  refusal({ ...name, ...password, ...secret }, /in place of a name and a password; keep one/);
 });
 
 Deno.test("cairn up runs signal and server in one process, says how the relay is run, and ends", async () => {

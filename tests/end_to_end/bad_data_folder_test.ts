@@ -1,6 +1,6 @@
 import { deepEqual, equal, match } from "node:assert/strict";
 import { type DataFolderKind, openDataFolder } from "../../src/roles/data_folder.ts";
-import { RemoteNode } from "../../src/roles/peer/handover.ts";
+import { RemoteNode } from "../../src/roles/peer/remote_node.ts";
 import { copyFolder } from "../support/folder_copies.ts";
 import { Garbage } from "../support/garbage.ts";
 import { type BadInputScene, badInputTest, eventually, sentenceOf } from "./bad_input_scene.ts";

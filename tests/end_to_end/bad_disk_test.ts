@@ -1,16 +1,24 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
-import { canMount, SmallDisk, startOn } from "./bad_folders.ts";
+import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
+import { Node, PeerId } from "../../src/mod.ts";
+import { copyFolder } from "../support/folder_copies.ts";
+import { freePort } from "../support/free_port.ts";
+import { canMount, SmallDisk, startOn, usedFolder } from "./bad_folders.ts";
 import {
   badInputTest,
   type Ended,
   eventually,
   recordOf,
+  SECRETS,
   sentenceOf,
+  serverArgs,
   textsOf,
 } from "./bad_input_scene.ts";
 
 const FULL = "The disk that holds the data folder is full";
 const LARGE = 300_000;
+/** So many messages each of two sends. */
+const COUNT = 80;
 
 badInputTest({
   name: "A server whose disk fills up refuses what it cannot keep, lives, and delivers what it has",
@@ -33,7 +41,7 @@ badInputTest({
     assertRefusedByServer(ended, bobId);
     await disk.fillUp();
     assertRefusedByServer(await alice.run("send", bobId, "refused on a full disk"), bobId);
-    await server.assertHealthy();
+    await server.assertHealthy("degraded");
     deepEqual(await server.queues(), { [bobId]: kept.length });
 
     deepEqual(await bob.reads(kept.length), kept);
@@ -144,6 +152,104 @@ for (const kind of ["server", "peer"] as const) {
     },
   });
 }
+
+for (const kind of ["server", "peer"] as const) {
+  badInputTest({
+    name: `A ${kind} does not take a full disk for a damaged store`,
+    ignore: !canMount,
+    async story(scene) {
+      const disk = scene.use(await SmallDisk.mount(`${scene.folder}/disk`, "8m"));
+      const used = await usedFolder(scene, kind);
+      const folder = `${disk.path}/data`;
+      await copyFolder(used, folder);
+      let started = 0;
+      for (const leave of [0, 4_096, 32_768, 65_536, 131_072, 262_144]) {
+        await disk.fillUp(leave);
+        const process = kind === "server"
+          ? scene.start(serverArgs(folder, freePort()), { env: { CAIRN_PSK: SECRETS.psk } })
+          : scene.start(["peer", "id", "--data-dir", folder]);
+        const isUp = Promise.withResolvers<undefined>();
+        scene.logged(process, /accepts links/).then(() => isUp.resolve(undefined), () => {});
+        const ended = await Promise.race([scene.ended(process), isUp.promise]);
+        if (ended === undefined) {
+          await scene.stop(process);
+          started++;
+        } else if (ended.code === 0) started++;
+        else equal(sentenceOf(ended), `${FULL}: free some space and try again`, `${leave} left`);
+        await disk.makeRoom();
+      }
+      ok(started > 0, "there was room enough at last");
+      if (kind === "peer") equal((await startOn(scene, kind, folder)).code, 0);
+      else await scene.stop((await scene.server(folder)).process);
+    },
+  });
+}
+
+badInputTest({
+  name: "A server whose disk fills up under traffic refuses, lives, loses nothing and recovers",
+  ignore: !canMount,
+  seconds: 120,
+  async story(scene) {
+    const disk = scene.use(await SmallDisk.mount(`${scene.folder}/disk`, "32m"));
+    const server = await scene.server(`${disk.path}/server`);
+    const open = async (name: string, receive: boolean) => {
+      const storagePath = `${scene.folder}/${name}`;
+      const node = await Node.create({ storagePath, serverUrl: server.linkUrl, receive });
+      scene.use({ [Symbol.asyncDispose]: () => node.close() });
+      await node.start();
+      return node;
+    };
+    const join = async (name: string, receive: boolean) => {
+      const node = await open(name, receive);
+      await node.pairWithPsk(SECRETS.psk, PeerId.parse(server.id)!);
+      return node;
+    };
+    const [alice, carol] = [await join("alice", false), await join("carol", false)];
+    const bob = await join("bob", true);
+    const bobId = bob.peerId;
+    await bob.close();
+    const refusals = [alice, carol].map((node) =>
+      new Promise<void>((resolve) => {
+        node.on("refused", ({ error, dropped }) => {
+          if (!dropped && error.message.includes("disk is full")) resolve();
+        });
+      })
+    );
+    const send = async (node: Node, name: string) => {
+      for (let n = 1; n <= COUNT; n++) {
+        const text = `${name} ${n} `.padEnd(n % 3 === 0 ? 60_000 : 2_000, ".");
+        await node.send(bobId, "", utf8(text));
+      }
+    };
+    const sending = [send(alice, "alice"), send(carol, "carol")];
+    await eventually(
+      scene.deadline,
+      () => server.queues(),
+      (queues) => (queues[`${bobId}`] ?? 0) > 10,
+    );
+    await disk.fillUp(12 * 1_048_576);
+    await Promise.all([...sending, ...refusals]);
+    await disk.fillUp();
+    const accepted = (await server.queues())[`${bobId}`] ?? 0;
+    ok(accepted > 10 && accepted < 2 * COUNT, `${accepted} accepted`);
+
+    const came: string[] = [];
+    const back = await open("bob", true);
+    back.on("message", ({ data }) => void came.push(fromUtf8(data).slice(0, 10).split(".")[0]!));
+    await eventually(scene.deadline, () => Promise.resolve(came.length), (n) => n >= accepted);
+    await server.assertHealthy("degraded");
+    await disk.makeRoom();
+    // A sender that starts again offers at once what it would offer again in a while.
+    await Promise.all([alice.close(), carol.close()]);
+    for (const name of ["alice", "carol"]) await open(name, false);
+    await eventually(scene.deadline, () => Promise.resolve(came.length), (n) => n >= 2 * COUNT);
+    for (const name of ["alice", "carol"]) {
+      const expected = Array.from({ length: COUNT }, (_, n) => `${name} ${n + 1} `);
+      deepEqual(came.filter((text) => text.startsWith(name)), expected);
+    }
+    deepEqual(await eventually(scene.deadline, () => server.queues(), isEmpty), {});
+  },
+});
 
 badInputTest({
   name: "A peer on a full disk can still be asked who it is and with whom it is paired",

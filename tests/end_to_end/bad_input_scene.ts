@@ -185,11 +185,11 @@ export class ServerProcess {
     return `ws://${LOOPBACK}:${this.linkPort}/link`;
   }
 
-  /** `GET /health`, which must answer. */
-  async assertHealthy(): Promise<void> {
+  /** `GET /health`, which must answer, and how. */
+  async assertHealthy(expected: "healthy" | "degraded" = "healthy"): Promise<void> {
     const response = await this.#get("/health");
     const { status }: { status: string } = await response.json();
-    equal(status, "healthy");
+    equal(status, expected);
   }
 
   /** `GET /queues`: how many messages wait, by Peer ID. */

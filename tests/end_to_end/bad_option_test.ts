@@ -121,7 +121,7 @@ badInputTest({
     const cases: [args: string, said: RegExp][] = [
       ["listen", /^unknown command 'listen'/],
       ["peer sned", /^unknown command 'sned'/],
-      ["server start", /^unknown command 'start' \(cairn server has: id, pair\)/],
+      ["server start", /^unknown command 'start' \(cairn server has: id, pair\b/],
       ["signal --port 1", /^unknown option '--port'/],
       ["up --listen-addr 127.0.0.1:0", /^unknown option '--listen-addr'/],
       ["peer listen --count", /^option '--count <number>' argument missing/],

@@ -21,7 +21,7 @@ import {
 import { BadInputScene, badInputTest, sentenceOf, textsOf } from "./bad_input_scene.ts";
 
 const RECORDS = {
-  server: [["identity"], ["pairing"], ["mailbox", "queue"], ["mailbox", "pair"], [
+  server: [["identity"], ["pairing"], ["mailbox", "waiting"], ["mailbox", "pair"], [
     "prekeys",
     "bundle",
   ]],
@@ -63,21 +63,28 @@ badInputTest({
     const server = await scene.server(folder);
     const { alice, bob } = await scene.paired(server, "alice", "bob");
     const bobId = await bob.id();
-    const texts = ["one", "two", "three", "four".padEnd(70_000, "."), "five", "six"];
+    const texts = [
+      "one",
+      "two",
+      "three",
+      "four".padEnd(70_000, "."),
+      "five",
+      "six".padEnd(5_000, "."),
+    ];
     for (const text of texts) await alice.sends(bobId, text);
     await scene.stop(server.process);
-    // "two" in the middle, the second part of "four" away, "six" not to be read at all.
-    const [, two, , five] = valuesBelow(folder, "mailbox", "body");
+    // "two" at its end, the second part of "four" away, the body of "six" not to be read at all.
+    const [, two] = valuesBelow(folder, "mailbox", "waiting");
+    const [six] = valuesBelow(folder, "mailbox", "body");
     const [, part] = valuesBelow(folder, "mailbox", "blob", "part");
-    ok(two && five && part);
-    replaceValue(folder, two, two.with(two.length >> 1, two[two.length >> 1]! ^ 0x10));
+    ok(two && six && part);
+    replaceValue(folder, two, two.with(-1, two.at(-1)! ^ 0x10));
     editStore(folder, "DELETE FROM kv WHERE v = ?", part);
-    editStore(folder, "UPDATE kv SET v_encoding = 1 WHERE v = ?", five);
+    editStore(folder, "UPDATE kv SET v_encoding = 1 WHERE v = ?", six);
 
     alice.server = bob.server = await scene.server(folder);
     const reader = bob.listen();
-    await scene.logged(reader, /could not be opened; its sender is asked to send it again/);
-    for (let reported = 0; reported < 2; reported++) {
+    for (let reported = 0; reported < 3; reported++) {
       await scene.logged(bob.server.process, /stored message is damaged; its sender is asked to/);
     }
     const sender = alice.listen();

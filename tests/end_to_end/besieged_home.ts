@@ -5,7 +5,7 @@ import { deepEqual, equal, ok } from "node:assert/strict";
 import { utf8 } from "../../src/base/bytes.ts";
 import { PeerId } from "../../src/protocol/crypto/peer_id.ts";
 import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
-import { RemoteNode } from "../../src/roles/peer/handover.ts";
+import { RemoteNode } from "../../src/roles/peer/remote_node.ts";
 import { within } from "../support/deadline.ts";
 import { ForeignClient } from "../support/foreign_client.ts";
 import { Garbage } from "../support/garbage.ts";

@@ -139,7 +139,7 @@ folderTest("refuses a folder of the other kind and one of a newer format", async
   });
   await inFolder(path, async ({ kv }) => {
     const { value } = await kv.get<Record<string, unknown>>(["cairn", "meta"]);
-    await kv.set(["cairn", "meta"], { ...value, version: 2 });
+    await kv.set(["cairn", "meta"], { ...value, version: 3 });
     // Closing writes this folder's own record again, so the store is changed behind its back.
     await Deno.copyFile(`${path}/cairn.kv-wal`, `${path}/newer-wal`);
     await Deno.copyFile(`${path}/cairn.kv`, `${path}/newer`);

@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
-import { GroupCommit, KV_LIMITS, type KvOperation } from "../../src/roles/group_commit.ts";
+import { GroupCommit, type KvOperation } from "../../src/roles/group_commit.ts";
+import { KV_LIMITS } from "../../src/roles/kv_weight.ts";
 
 const set = (name: string, value: unknown = 1): KvOperation => ({
   type: "set",

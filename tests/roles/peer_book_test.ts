@@ -43,7 +43,9 @@ bookTest("remembers pairings through a restart", async (scene) => {
       mechanism: "psk",
       pairedAt: 1_000,
       secret: bytesFor("secret"),
-      previousSecret: undefined,
+      previousSecrets: [],
+      unacknowledged: false,
+      signalServers: [],
       urls: ["ws://192.0.2.7/link"],
       lastSeen: 5_000,
     }]);
@@ -58,15 +60,70 @@ bookTest("keeps the secret before until the new one was used", async (scene) => 
   await scene.pair(alice, "second");
   await scene.book.seen(alice, 3_000);
   for (const book of [scene.book, await scene.reopen()]) {
-    const { secret, previousSecret, urls } = book.get(alice)!;
-    deepEqual([secret, previousSecret], [bytesFor("second"), bytesFor("first")]);
+    const { secret, previousSecrets, urls } = book.get(alice)!;
+    deepEqual([secret, ...previousSecrets], [bytesFor("second"), bytesFor("first")]);
     deepEqual(urls, ["ws://192.0.2.7/link"], "the way to it stays known");
   }
   await scene.book.seen(alice, 4_000, undefined, true);
   for (const book of [scene.book, await scene.reopen()]) {
-    equal(book.get(alice)?.previousSecret, undefined);
+    deepEqual(book.get(alice)?.previousSecrets, []);
     deepEqual(book.get(alice)?.secret, bytesFor("second"));
   }
+});
+
+bookTest(
+  "keeps the secret that is surely in use through any number of re-pairings",
+  async (scene) => {
+    for (const secret of ["first", "second", "third", "fourth", "fifth", "sixth"]) {
+      await scene.pair(alice, secret);
+    }
+    for (const book of [scene.book, await scene.reopen()]) {
+      const { secret, previousSecrets } = book.get(alice)!;
+      const kept = ["sixth", "fifth", "fourth", "third", "first"];
+      deepEqual([secret, ...previousSecrets], kept.map(bytesFor));
+    }
+  },
+);
+
+bookTest("knows who has not said yet that it has its secret", async (scene) => {
+  const secret = bytesFor("secret");
+  const signalServers = ["ws://signal.test"];
+  await scene.book.pair({
+    peerId: alice,
+    mechanism: "approved",
+    pairedAt: 1_000,
+    secret,
+    unacknowledged: true,
+    signalServers,
+  });
+  deepEqual((await scene.reopen()).get(alice)?.signalServers, signalServers);
+  equal((await scene.reopen()).get(alice)?.unacknowledged, true);
+  await scene.book.seen(alice, 2_000);
+  equal(scene.book.get(alice)?.unacknowledged, true);
+  await scene.book.seen(alice, 2_000, undefined, true);
+  equal((await scene.reopen()).get(alice)?.unacknowledged, false);
+});
+
+bookTest("reads what the first releases wrote", async (scene) => {
+  await scene.kv.set(["pairing", alice.toString()], {
+    mechanism: "psk",
+    pairedAt: 1_000,
+    secret: bytesFor("second"),
+    previousSecret: bytesFor("first"),
+    urls: [],
+    lastSeen: 0,
+  });
+  deepEqual((await scene.reopen()).get(alice), {
+    peerId: alice,
+    mechanism: "psk",
+    pairedAt: 1_000,
+    secret: bytesFor("second"),
+    previousSecrets: [bytesFor("first")],
+    unacknowledged: false,
+    signalServers: [],
+    urls: [],
+    lastSeen: 0,
+  });
 });
 
 bookTest("keeps sixteen addresses, the latest first", async (scene) => {
@@ -120,8 +177,8 @@ bookTest("keeps a new secret, whatever else was being noted of its peer", async 
     scene.book.seen(alice, 4_000, "ws://192.0.2.7/link"),
   ]);
   for (const book of [scene.book, await scene.reopen()]) {
-    const { secret, previousSecret, lastSeen } = book.get(alice)!;
-    deepEqual([secret, previousSecret], [bytesFor("third"), bytesFor("second")]);
+    const { secret, previousSecrets, lastSeen } = book.get(alice)!;
+    deepEqual([secret, ...previousSecrets], ["third", "second", "first"].map(bytesFor));
     equal(lastSeen, 4_000);
   }
 });

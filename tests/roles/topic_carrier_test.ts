@@ -1,8 +1,14 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { concatBytes } from "../../src/base/bytes.ts";
+import { MessageType } from "../../src/protocol/message_types.ts";
 import { contactTopic } from "../../src/protocol/rendezvous/topics.ts";
 import { acceptLink, initiateLink } from "../../src/roles/link_connection.ts";
-import { acceptOnTopic, initiateOnTopic } from "../../src/roles/topic_carrier.ts";
+import {
+  acceptOnTopic,
+  callOnTopic,
+  initiateOnTopic,
+  type TopicListener,
+} from "../../src/roles/topic_carrier.ts";
 import type { FrameSocket } from "../../src/roles/web_socket.ts";
 import { FakeTime, turns } from "../support/fake_time.ts";
 import { bytesFor, identityFor } from "../support/identities.ts";
@@ -18,11 +24,13 @@ class Scene {
   readonly hub = new SignalHub();
   readonly alice = this.hub.client();
   readonly accepted: FrameSocket[] = [];
-  readonly stop: () => void;
+  readonly listener: TopicListener;
 
   constructor(readonly time: FakeTime, limit?: number) {
     const accept = (socket: FrameSocket) => this.accepted.push(socket);
-    this.stop = acceptOnTopic(this.hub.client(), TOPIC, accept, limit);
+    this.listener = acceptOnTopic(this.hub.client(), TOPIC, accept, {
+      ...(limit && { limit }),
+    });
   }
 
   initiate(attempt: Uint8Array = ATTEMPT): FrameSocket {
@@ -65,7 +73,7 @@ topicTest("carries a link, as attempt id, direction and Noise message", async (s
   equal(await far.end(), "going-away");
   await turns();
   deepEqual(scene.hub.relayed.slice(-2).map(({ payload }) => payload[16]), [2, 3]);
-  scene.stop();
+  scene.listener.close();
   deepEqual(scene.hub.topics(), []);
 });
 
@@ -85,7 +93,7 @@ topicTest("tells each end when the other one hangs up", async (scene) => {
     other.send(Uint8Array.of(3));
     equal(scene.hub.relayed.length, count, "nobody speaks any more");
   }
-  scene.stop();
+  scene.listener.close();
 });
 
 topicTest("keeps attempts apart from what else is said there", async (scene) => {
@@ -103,7 +111,7 @@ topicTest("keeps attempts apart from what else is said there", async (scene) => 
   near.link.send(0x7777, Uint8Array.of(1));
   deepEqual(await far.payload(0x7777), Uint8Array.of(1));
   near.link.close("going-away");
-  scene.stop();
+  scene.listener.close();
 });
 
 topicTest("takes only so many attempts at a time", async (scene) => {
@@ -116,7 +124,7 @@ topicTest("takes only so many attempts at a time", async (scene) => {
   sockets[2]!.send(Uint8Array.of(1));
   await turns();
   equal(scene.accepted.length, 3);
-  scene.stop();
+  scene.listener.close();
 }, 2);
 
 topicTest("has room again when attempts time out", async (scene) => {
@@ -134,7 +142,7 @@ topicTest("has room again when attempts time out", async (scene) => {
   const { near } = await scene.link();
   near.link.close("going-away");
   await turns();
-  scene.stop();
+  scene.listener.close();
 }, 2);
 
 for (const trouble of ["lost", "reordered", "repeated"]) {
@@ -150,7 +158,7 @@ for (const trouble of ["lost", "reordered", "repeated"]) {
     hub.release((held) => trouble === "repeated" ? [...held, ...held] : held.toReversed());
     equal(await far.end(), "protocol-error");
     equal(await near.end(), "protocol-error");
-    scene.stop();
+    scene.listener.close();
   });
 }
 
@@ -165,7 +173,7 @@ topicTest("fails a handshake of which a payload was lost", async (scene) => {
   await turns();
   scene.time.pass(10_000);
   deepEqual((await outcomes).map(({ status }) => status), ["rejected", "rejected"]);
-  scene.stop();
+  scene.listener.close();
 });
 
 topicTest("ends a link whose message does not fit", async (scene) => {
@@ -176,12 +184,12 @@ topicTest("ends a link whose message does not fit", async (scene) => {
   near.link.send(0x7777, new Uint8Array(16_400));
   equal(await near.end(), "too-large");
   await far.end();
-  scene.stop();
+  scene.listener.close();
 });
 
 topicTest("ends all attempts with the acceptor, and takes no more", async (scene) => {
   const { near } = await scene.link();
-  scene.stop();
+  scene.listener.close();
   await near.end();
   scene.initiate(bytesFor("late").slice(0, 16)).send(Uint8Array.of(1));
   await turns();
@@ -199,5 +207,52 @@ topicTest("keeps what comes before anybody listens, for whoever listens then", a
     accepted!.onFrame = ([next]) => rest.push(next!);
   };
   deepEqual([first, rest], [[0], [1, 2, 3, 4, 5, 6, 7]], "eight are kept");
-  scene.stop();
+  scene.listener.close();
+});
+
+topicTest("that is closed for newcomers lets attempts under way go on", async (scene) => {
+  const { near, far } = await scene.link();
+  scene.listener.drain();
+  near.link.send(MessageType.Heartbeat, new Uint8Array(0));
+  far.link.close("going-away");
+  equal(await near.end(), "going-away");
+  const newcomer = scene.initiate(new Uint8Array(16).fill(9));
+  newcomer.send(new Uint8Array(32));
+  await turns(1);
+  equal(scene.accepted.length, 1);
+  newcomer.destroy();
+  deepEqual(scene.hub.topics(), [], "and then nobody listens");
+});
+
+Deno.test("A topic with several acceptors lets each name an attempt of its own", async () => {
+  const hub = new SignalHub();
+  const accepted: [string, FrameSocket][] = [];
+  const listeners = ["first", "second"].map((name, index) =>
+    acceptOnTopic(hub.client(), TOPIC, (socket) => accepted.push([name, socket]), {
+      announce: () => new Uint8Array(16).fill(index + 1),
+    })
+  );
+  const named: Uint8Array[] = [];
+  const joiner = hub.client();
+  const call = callOnTopic(joiner, TOPIC, ATTEMPT, (attempt) => named.push(attempt));
+  await turns(2);
+  call.again();
+  await turns(2);
+  deepEqual(named, [1, 2].map((fill) => new Uint8Array(16).fill(fill)), "once each");
+
+  const sockets = named.map((attempt) => initiateOnTopic(joiner, TOPIC, attempt));
+  const unasked = initiateOnTopic(joiner, TOPIC, new Uint8Array(16).fill(7));
+  for (const socket of [...sockets, unasked]) socket.send(Uint8Array.of(1));
+  await turns(2);
+  deepEqual(accepted.map(([name]) => name), ["first", "second"], "and no attempt that none named");
+  const heard: string[] = [];
+  for (const [index, socket] of sockets.entries()) {
+    socket.onFrame = () => heard.push(`socket ${index}`);
+  }
+  accepted[1]![1].send(Uint8Array.of(2));
+  await turns(2);
+  deepEqual(heard, ["socket 1"]);
+  call.end();
+  for (const socket of [...sockets, unasked]) socket.destroy();
+  for (const listener of listeners) listener.close();
 });

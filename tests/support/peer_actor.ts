@@ -3,7 +3,7 @@ import { fromBase64, fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import type { PeerId } from "../../src/mod.ts";
 import { decodeForwardRequest, type ForwardRequest } from "../../src/protocol/forward_messages.ts";
 import { MessageType } from "../../src/protocol/message_types.ts";
-import { RemoteNode } from "../../src/roles/peer/handover.ts";
+import { RemoteNode } from "../../src/roles/peer/remote_node.ts";
 import type { CrashScene } from "./crash_scene.ts";
 import { within } from "./deadline.ts";
 import type { GlassProxy } from "./glass_proxy.ts";

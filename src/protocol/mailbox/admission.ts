@@ -54,7 +54,7 @@ function refusal(offer: Offer, pair: PairSequence, capacity: Capacity): string |
   const { largestBody } = capacity.limits;
   if (offer.size > largestBody) return tooLarge(offer.size, largestBody);
   return pair.outOfTurn(offer.sequence) ??
-    capacity.overQuota(offer.size) ??
+    capacity.overQuota(offer.recipient, offer.size) ??
     (offer.diskHasRoom ? undefined : DISK_FULL) ??
     capacity.overCount(offer.recipient) ??
     pair.tooFarAhead(offer.sequence);

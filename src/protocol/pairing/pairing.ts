@@ -8,8 +8,20 @@ import type { PairChallenge, PairConfirm, PairRequest, PairResponse } from "../p
 const INITIATOR = utf8("cairn-initiator");
 const RESPONDER = utf8("cairn-responder");
 
-/** Which kind of credential a PairRequest is about. */
-export type PairingMechanism = "psk" | "pin" | "link" | "approved";
+/** How two peers were paired. */
+export type PairingMechanism = CredentialKind | "approved";
+
+/** What both sides may know of one another. */
+export type CredentialKind = "psk" | "pin" | "link";
+
+/** A secret that both sides know. */
+export interface Credential {
+  readonly kind: CredentialKind;
+  /** What goes into SPAKE2. Secret. */
+  readonly secret: Uint8Array;
+  /** Which of the acceptor's PINs (3 bytes) or links (16 bytes) it is; a key needs no name. */
+  readonly id?: Uint8Array;
+}
 
 /** The link on which a pairing runs; both ends are bound into its confirmation. */
 export interface PairingChannel {
@@ -47,18 +59,18 @@ export class PairingInitiator {
 
   constructor(
     channel: PairingChannel,
-    mechanism: PairingMechanism,
-    credential: Uint8Array,
+    { kind, secret, id }: Credential,
     randomness: PairingRandomness,
   ) {
     this.#channel = channel;
-    this.#spake2 = Spake2.start("A", credential, INITIATOR, RESPONDER, randomness.scalar);
+    this.#spake2 = Spake2.start("A", secret, INITIATOR, RESPONDER, randomness.scalar);
     this.request = {
       peerId: channel.self,
       nonce: randomness.nonce,
       pakeMsg: this.#spake2.message,
       flowType: "Initiation",
-      mechanism,
+      mechanism: kind,
+      ...(id && { credentialId: id }),
     };
   }
 
@@ -165,20 +177,37 @@ export class ApprovedInitiator {
     };
   }
 
+  /** @throws {ProtocolError} always: a peer on the list is not challenged. */
+  answer(): never {
+    throw new ProtocolError("unexpected-message", "Challenge to a peer that needs none");
+  }
+
   /** @throws {ProtocolError} when the confirmation brings no secret or does not fit this link. */
   finish(confirm: PairConfirm): PairingOutcome {
-    const { self, remote, handshakeHash } = this.#channel;
-    const { pairingSecret } = confirm;
-    if (!pairingSecret) throw new ProtocolError("malformed", "Confirm without a pairing secret");
-    const key = confirmationKeyOf(pairingSecret, handshakeHash);
-    if (!equalSecret(confirm.keyConfirmation, confirmation(key, "responder", self, remote))) {
-      throw new ProtocolError("handshake-failed", "Confirm does not fit this link");
-    }
-    return {
-      pairingSecret,
-      reply: { keyConfirmation: confirmation(key, "initiator", self, remote) },
-    };
+    return acceptApprovedSecret(this.#channel, confirm);
   }
+}
+
+/**
+ * What a peer does with the secret that an acceptor gives it: make it durable, then send the reply.
+ *
+ * @throws {ProtocolError} when the confirmation brings no secret or does not fit this link.
+ */
+export function acceptApprovedSecret(
+  channel: PairingChannel,
+  confirm: PairConfirm,
+): PairingOutcome {
+  const { self, remote, handshakeHash } = channel;
+  const { pairingSecret } = confirm;
+  if (!pairingSecret) throw new ProtocolError("malformed", "Confirm without a pairing secret");
+  const key = confirmationKeyOf(pairingSecret, handshakeHash);
+  if (!equalSecret(confirm.keyConfirmation, confirmation(key, "responder", self, remote))) {
+    throw new ProtocolError("handshake-failed", "Confirm does not fit this link");
+  }
+  return {
+    pairingSecret: pairingSecret.slice(),
+    reply: { keyConfirmation: confirmation(key, "initiator", self, remote) },
+  };
 }
 
 /** The acceptor's answer to an approved peer; `pairingSecret` (32 random bytes) is durable by then. */
@@ -186,6 +215,16 @@ export function confirmApproved(channel: PairingChannel, pairingSecret: Uint8Arr
   const { self, remote, handshakeHash } = channel;
   const key = confirmationKeyOf(pairingSecret, handshakeHash);
   return { keyConfirmation: confirmation(key, "responder", remote, self), pairingSecret };
+}
+
+/** Whether an initiator's last word shows that it has stored `pairingSecret`. */
+export function isAcknowledged(
+  { self, remote, handshakeHash }: PairingChannel,
+  pairingSecret: Uint8Array,
+  confirm: PairConfirm,
+): boolean {
+  const key = confirmationKeyOf(pairingSecret, handshakeHash);
+  return equalSecret(confirm.keyConfirmation, confirmation(key, "initiator", remote, self));
 }
 
 interface PairingKeys {
@@ -222,7 +261,8 @@ function confirmation(
   return hmacSha256(key, concatBytes(utf8(role), initiator.bytes, responder.bytes));
 }
 
-function requireLinkedPeer(claimed: PeerId, channel: PairingChannel): void {
+/** @throws {ProtocolError} `wrong-peer`. */
+export function requireLinkedPeer(claimed: PeerId, channel: PairingChannel): void {
   if (!claimed.equals(channel.remote)) {
     throw new ProtocolError("wrong-peer", "Pairing message names another peer than the link's");
   }

@@ -14,6 +14,19 @@ export function contactTopic(acceptor: PeerId): string {
 }
 
 /**
+ * Topic on which the acceptor of a PIN is asked for a link. `credentialId` is the PIN's first three
+ * symbols: a topic of the whole PIN would let the signaling server's operator find it offline.
+ */
+export function pinTopic(credentialId: Uint8Array): string {
+  return toHex(hkdfSha256(credentialId, undefined, "cairn-pin-rendezvous-v1", 32));
+}
+
+/** Topic on which the acceptor of a pairing link (or QR code) is asked for a link. */
+export function invitationTopic(credential: Uint8Array, nonce: Uint8Array): string {
+  return toHex(hkdfSha256(credential, nonce, "cairn-pairing-rendezvous-v1", 32));
+}
+
+/**
  * Topics on which two paired peers meet at `now` (Unix seconds): the current epoch's first, then a
  * neighbour's near either end of the epoch. The epochs of each pair are shifted by its own secret,
  * so that not all topics of a server change at the same moment.

@@ -191,10 +191,10 @@ export class Courier {
         );
       if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
-        const wire = await this.#sealer.prepare(entry);
-        if (!wire) continue;
-        // Read before the next one is prepared: they must leave in the order of their numbers.
-        const body = await outbox.readWire(wire);
+        // With its body before the next one: they must leave in the order of their numbers.
+        const prepared = await this.#sealer.prepare(entry);
+        if (!prepared) continue;
+        const { wire, body } = prepared;
         await this.#window.enter(body.length);
         const ack = this.#offer(entry, wire, body).then(async (answer) => {
           if (answer.accepted) await outbox.accepted(entry, wire);

@@ -1,32 +1,26 @@
 import { getLogger } from "@logtape/logtape";
-import { fromBase64, toBase64 } from "../../base/bytes.ts";
-import { CairnError, type CairnErrorCode } from "../../base/errors.ts";
+import { fromBase64 } from "../../base/bytes.ts";
+import { CairnError } from "../../base/errors.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
-import { makeSocketPath, socketPath } from "./handover_socket.ts";
+import {
+  closeQuietly,
+  type HandoverAnswer,
+  type HandoverRequest,
+  MAX_LINE,
+  unknownCommand,
+} from "./handover_lines.ts";
+import { makeSocketPath } from "./handover_socket.ts";
 import { LineReader, writeLine } from "./json_lines.ts";
-import { MAX_DATA_LENGTH, type Node } from "./node.ts";
+import type { Node } from "./node.ts";
+import type { PairingWay } from "./pairing_way.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
 /** What a handover needs of the node that it hands commands to. */
 export type CommandedNode = Pick<
   Node,
-  "peerId" | "pairings" | "send" | "pairWithPsk" | "pairApproved" | "unpair"
+  "peerId" | "pairings" | "send" | "pair" | "unpair"
 >;
-
-const MAX_LINE = MAX_DATA_LENGTH * 2;
-
-interface Request {
-  readonly do: "id" | "list" | "send" | "pair-psk" | "pair-approved" | "unpair";
-  readonly peer?: string;
-  readonly psk?: string;
-  readonly channel?: string;
-  readonly data?: string;
-}
-
-type Answer =
-  | { readonly ok: true; readonly value?: unknown }
-  | { readonly ok: false; readonly code: CairnErrorCode | "unexpected"; readonly message: string };
 
 /**
  * Lets other processes of the same user use a node whose data folder this process owns: requests
@@ -92,10 +86,14 @@ export class Handover {
   async #serve(connection: Deno.UnixConn, node: CommandedNode): Promise<void> {
     const lines = new LineReader(connection, MAX_LINE);
     try {
-      for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
-        for await (const answer of answers(node, JSON.parse(line))) {
+      for (let line = await lines.next(); line !== undefined;) {
+        const hangUp = new AbortController();
+        const next = lines.next();
+        next.then((following) => following === undefined && hangUp.abort(), () => hangUp.abort());
+        for await (const answer of answers(node, JSON.parse(line), hangUp.signal)) {
           await writeLine(connection, answer);
         }
+        line = await next;
       }
     } catch (error) {
       log.debug("A handover ended: {error}", { error });
@@ -103,7 +101,12 @@ export class Handover {
   }
 }
 
-async function* answers(node: CommandedNode, request: Request): AsyncGenerator<Answer> {
+/** `hungUp` is aborted when nobody waits for the answers any more. */
+async function* answers(
+  node: CommandedNode,
+  request: HandoverRequest,
+  hungUp: AbortSignal,
+): AsyncGenerator<HandoverAnswer> {
   try {
     switch (request.do) {
       case "id":
@@ -120,20 +123,13 @@ async function* answers(node: CommandedNode, request: Request): AsyncGenerator<A
         await sent.accepted;
         return yield { ok: true };
       }
-      case "pair-psk":
-        await node.pairWithPsk(request.psk ?? "", peerOf(request));
-        return yield { ok: true };
-      case "pair-approved":
-        await node.pairApproved(peerOf(request));
-        return yield { ok: true };
+      case "pair":
+        if (!request.way) throw unknownCommand();
+        return yield* pair(node, request.way, hungUp);
       case "unpair":
-        await node.unpair(peerOf(request));
-        return yield { ok: true };
+        return yield { ok: true, value: await node.unpair(peerOf(request)) };
       default:
-        throw new CairnError(
-          "invalid-option",
-          "Unknown command; use one version of cairn for both",
-        );
+        throw unknownCommand();
     }
   } catch (error) {
     const code = error instanceof CairnError ? error.code : "unexpected";
@@ -141,139 +137,31 @@ async function* answers(node: CommandedNode, request: Request): AsyncGenerator<A
   }
 }
 
-function peerOf(request: Request): PeerId {
+/** The digits to compare, as often as there are others, and then the Peer ID. */
+async function* pair(
+  node: CommandedNode,
+  way: PairingWay,
+  signal: AbortSignal,
+): AsyncGenerator<HandoverAnswer> {
+  const digits: string[] = [];
+  let said = Promise.withResolvers<void>();
+  const pairing = node.pair(way, {
+    signal,
+    onSas: (sas) => {
+      digits.push(sas);
+      said.resolve();
+    },
+  });
+  const isOver = pairing.then(() => true, () => true);
+  while (!await Promise.race([isOver, said.promise])) {
+    said = Promise.withResolvers();
+    for (const sas of digits.splice(0)) yield { ok: true, value: { sas } };
+  }
+  yield { ok: true, value: { peer: (await pairing).toString() } };
+}
+
+function peerOf(request: HandoverRequest): PeerId {
   const peerId = PeerId.parse(request.peer ?? "");
   if (!peerId) throw new CairnError("invalid-option", "Not a Peer ID");
   return peerId;
-}
-
-/** A node in another process, reached through its {@linkcode Handover}. */
-export class RemoteNode {
-  readonly peerId: PeerId;
-  readonly #connection: Deno.UnixConn;
-  readonly #lines: LineReader;
-  #turn: Promise<unknown> = Promise.resolve();
-
-  private constructor(connection: Deno.UnixConn, lines: LineReader, peerId: PeerId) {
-    this.#connection = connection;
-    this.#lines = lines;
-    this.peerId = peerId;
-  }
-
-  /** Connects to the process that owns `storagePath`; `undefined` when it takes no commands. */
-  static async connect(storagePath: string): Promise<RemoteNode | undefined> {
-    let connection: Deno.UnixConn;
-    try {
-      connection = await Deno.connect({ transport: "unix", path: await socketPath(storagePath) });
-    } catch {
-      return undefined;
-    }
-    const lines = new LineReader(connection, MAX_LINE);
-    try {
-      const peerId = PeerId.parse(String(await exchange(connection, lines, { do: "id" })));
-      if (peerId) return new RemoteNode(connection, lines, peerId);
-    } catch (error) {
-      closeQuietly(connection);
-      throw error;
-    }
-    closeQuietly(connection);
-    return undefined;
-  }
-
-  async pairings(): Promise<
-    { peerId: PeerId; mechanism: string; pairedAt: number; connected: boolean }[]
-  > {
-    const listed = await this.#ask({ do: "list" });
-    if (!Array.isArray(listed)) return [];
-    return listed.flatMap((entry) => {
-      const peerId = PeerId.parse(String(entry.peerId));
-      return peerId ? [{ ...entry, peerId }] : [];
-    });
-  }
-
-  async send(
-    recipient: PeerId,
-    channel: string,
-    data: Uint8Array,
-  ): Promise<{ id: string; accepted: Promise<void> }> {
-    const peer = recipient.toString();
-    const queued = Promise.withResolvers<string>();
-    const accepted = this.#inTurn(async () => {
-      queued.resolve(
-        String(await this.#exchange({ do: "send", peer, channel, data: toBase64(data) })),
-      );
-      await answer(this.#lines);
-    });
-    accepted.catch(queued.reject);
-    return { id: await queued.promise, accepted };
-  }
-
-  async pairWithPsk(psk: string, server: PeerId): Promise<PeerId> {
-    await this.#ask({ do: "pair-psk", psk, peer: server.toString() });
-    return server;
-  }
-
-  async pairApproved(server: PeerId): Promise<PeerId> {
-    await this.#ask({ do: "pair-approved", peer: server.toString() });
-    return server;
-  }
-
-  async unpair(server: PeerId): Promise<void> {
-    await this.#ask({ do: "unpair", peer: server.toString() });
-  }
-
-  close(): Promise<void> {
-    closeQuietly(this.#connection);
-    return Promise.resolve();
-  }
-
-  #ask(request: Request): Promise<unknown> {
-    return this.#inTurn(() => this.#exchange(request));
-  }
-
-  #exchange(request: Request): Promise<unknown> {
-    return exchange(this.#connection, this.#lines, request);
-  }
-
-  /** One command at a time: answers say nothing of what they answer. */
-  #inTurn<T>(command: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(command);
-    this.#turn = result.catch(() => {});
-    return result;
-  }
-}
-
-async function exchange(
-  connection: Deno.UnixConn,
-  lines: LineReader,
-  request: Request,
-): Promise<unknown> {
-  await writeLine(connection, request).catch((cause) => {
-    throw ownerEnded(cause);
-  });
-  return await answer(lines);
-}
-
-async function answer(lines: LineReader): Promise<unknown> {
-  const line = await lines.next().catch((cause) => {
-    throw ownerEnded(cause);
-  });
-  if (line === undefined) throw ownerEnded();
-  const result: Answer = JSON.parse(line);
-  if (result.ok) return result.value;
-  if (result.code === "unexpected") throw new Error(result.message);
-  throw new CairnError(result.code, result.message);
-}
-
-function ownerEnded(cause?: unknown): CairnError {
-  const message = "The process that owns the data folder ended; try again";
-  return new CairnError("closed", message, { cause });
-}
-
-function closeQuietly(connection: Deno.UnixConn): void {
-  try {
-    connection.close();
-  } catch {
-    // It was closed by the other side already.
-  }
 }

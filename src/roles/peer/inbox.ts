@@ -9,6 +9,7 @@ import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { KvBlobs, StoredBody } from "../kv_blobs.ts";
 import { BodyOpener, type Opened } from "./body_opener.ts";
+import { checkOf, isIntact } from "./message_check.ts";
 import type { Prekeys } from "./prekeys.ts";
 import { ReleaseOrder } from "./release_order.ts";
 import type { SessionStore } from "./session_store.ts";
@@ -34,6 +35,8 @@ export type Taken = "stored" | "failed" | "later";
 
 interface StoredMessage extends Omit<Message, "data"> {
   readonly data: StoredBody;
+  /** Tells damage of all of it. */
+  readonly check: Uint8Array;
 }
 
 /**
@@ -123,7 +126,9 @@ export class Inbox {
       const from = PeerId.parse(name.slice(0, name.indexOf(" ")));
       const data = stored ? await blobs.readBody(stored.data) : undefined;
       if (stored && from && data) {
-        return { arrival: Number(key[1]), from, message: { ...stored, data } };
+        const { check, ...rest } = stored;
+        const message: Message = { ...rest, data };
+        if (isIntact(message, check)) return { arrival: Number(key[1]), from, message };
       }
       log.error("A message in the inbox is damaged and cannot be shown; restore a backup");
     }
@@ -192,7 +197,7 @@ export class Inbox {
       {
         type: "set",
         key: messageKey(name),
-        value: { ...rest, data: stored } satisfies StoredMessage,
+        value: { ...rest, data: stored, check: checkOf(message) } satisfies StoredMessage,
       },
     );
     let isKept = false;

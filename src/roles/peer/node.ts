@@ -6,29 +6,31 @@ import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
-import { judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
 import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { Dispatcher } from "./dispatcher.ts";
+import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
 import { NodeStore } from "./node_store.ts";
 import type { NodeEvents, NodeOptions, PairedPeer, PeerSession, SentMessage } from "./node_api.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
-import { type PairingProof, pairWith } from "./pair_with.ts";
+import { hints, pairWith } from "./pair_with.ts";
+import { aimOf, type PairingWay } from "./pairing_way.ts";
+import { takeRepeatedSecret } from "./repeated_secret.ts";
 import { ServerConversation } from "./server_conversation.ts";
 import { linkUrl, ServerLink } from "./server_link.ts";
 import { until } from "./until.ts";
-import { SignalClient } from "../signal_client.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
 /** Most bytes that one message may carry: what fits an envelope with everything around it. */
 export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
 const HEARTBEAT = 30_000;
-const PAIRING_TIMEOUT = 30_000;
+const PAIRING_TIMEOUT = 60_000;
+const UNPAIR_TIMEOUT = 5_000;
 const PUBLISH_TIMEOUT = 15_000;
 const SWEEP_INTERVAL = 600_000;
 
@@ -48,7 +50,7 @@ export class Node {
   readonly #store: NodeStore;
   readonly #host: Host;
   readonly #listeners = new Listeners<NodeEvents>();
-  readonly #clients: SignalClient[] = [];
+  readonly #signaling: KnownSignaling;
   readonly #links = new Map<string, ServerLink>();
   readonly #conversations = new Map<LinkConnection, ServerConversation>();
   readonly #sending = new Map<OutboxEntry, PromiseWithResolvers<void>>();
@@ -63,6 +65,7 @@ export class Node {
     this.#options = options;
     this.#store = store;
     this.#host = host;
+    this.#signaling = new KnownSignaling(host);
     store.outboxEvents.accepted = (entry) => this.#sending.get(entry)?.resolve();
     store.outboxEvents.delivered = (entry) => {
       this.#sending.get(entry)?.resolve();
@@ -102,7 +105,9 @@ export class Node {
 
   /** Why the latest attempt to reach a server failed, if it did. */
   get lastFailure(): Error | undefined {
-    const signaling = this.#clients.map(({ lastError }) => lastError).find((error) => error);
+    const signaling = this.#signaling.clients.map(({ lastError }) => lastError).find((error) =>
+      error
+    );
     return signaling ?? this.#lastFailure;
   }
 
@@ -111,16 +116,13 @@ export class Node {
     this.#requireOpen();
     if (this.#sweeper !== undefined) return Promise.resolve();
     const { signalServer, signalServers = [], signalAuthToken } = this.#options;
-    for (const url of new Set([...(signalServer ? [signalServer] : []), ...signalServers])) {
-      const client = new SignalClient({
-        url,
-        host: this.#host,
-        ...(signalAuthToken !== undefined && { authToken: signalAuthToken }),
-      });
-      this.#clients.push(client);
-      client.start();
-    }
-    for (const { peerId } of this.#store.book.list()) this.#keepLink(peerId);
+    this.#signaling.add(
+      [...(signalServer ? [signalServer] : []), ...signalServers],
+      signalAuthToken,
+    );
+    const pairings = this.#store.book.list();
+    this.#signaling.add(pairings.flatMap((pairing) => pairing.signalServers));
+    for (const { peerId } of pairings) this.#keepLink(peerId);
     const clock = new ExpiryClock(this.#host.now(), this.#host.monotonic());
     this.#sweeper = setInterval(() => {
       if (clock.observe(this.#host.now(), this.#host.monotonic())) void this.#sweep();
@@ -145,29 +147,89 @@ export class Node {
    * @throws {CairnError} `pairing-failed`, `unreachable`, `invalid-option`.
    */
   async pairWithPsk(psk: string, server: PeerId | string): Promise<PeerId> {
-    if (judgePsk(psk) === "refused") {
-      throw new CairnError(
-        "invalid-option",
-        `The pre-shared key is too short: at least ${MIN_PSK_LENGTH} bytes, better 16 or more`,
-      );
-    }
-    return await this.#pair(PeerId.from(server), { mechanism: "psk", credential: utf8(psk) });
+    return await this.pair({ by: "psk", psk, peer: server.toString() });
   }
 
   /** Pairs with a server on whose list of approved peers this peer is. */
   async pairApproved(server: PeerId | string): Promise<PeerId> {
-    return await this.#pair(PeerId.from(server), { mechanism: "approved" });
+    return await this.pair({ by: "approved", peer: server.toString() });
   }
 
-  /** Ends a pairing: tells the server if it can be told, and forgets its keys. */
-  async unpair(peer: PeerId | string): Promise<void> {
+  /**
+   * Pairs with the server that shows this PIN, which is found through the signaling servers.
+   *
+   * @throws {CairnError} `pairing-failed`, `unreachable`, `invalid-option`.
+   */
+  async pairWithPin(pin: string): Promise<PeerId> {
+    return await this.pair({ by: "pin", pin });
+  }
+
+  /**
+   * Pairs with the server that made this link. It may name a signaling server of its own.
+   *
+   * @throws {CairnError} `pairing-failed`, `unreachable`, `invalid-option`.
+   */
+  async pairWithLink(link: string): Promise<PeerId> {
+    return await this.pair({ by: "link", link });
+  }
+
+  /**
+   * Asks the operator of a server for approval, and waits for it. `onSas` gets six digits to
+   * compare with those that the operator sees; after an interruption it may get others.
+   *
+   * @throws {CairnError} `pairing-failed` when the operator refuses; `timeout` when `signal` aborts.
+   */
+  async askToPair(
+    server: PeerId | string,
+    onSas: (sas: string) => void,
+    signal?: AbortSignal,
+  ): Promise<PeerId> {
+    return await this.pair({ by: "ask", peer: server.toString() }, {
+      onSas,
+      ...(signal && { signal }),
+    });
+  }
+
+  /** Pairs in the way that is said. The methods above are more convenient in a program. */
+  async pair(
+    way: PairingWay,
+    options: { readonly onSas?: (sas: string) => void; readonly signal?: AbortSignal } = {},
+  ): Promise<PeerId> {
+    const { onSas = () => {}, signal } = options;
+    const aim = aimOf(way, onSas);
+    const limits = [this.#closing.signal, ...(signal ? [signal] : [])];
+    if (way.by !== "ask") limits.push(AbortSignal.timeout(PAIRING_TIMEOUT));
+    this.#requireOpen();
+    const server = await this.#signaling.through(hints(aim, "signal"), () =>
+      pairWith({
+        aim,
+        book: this.#store.book,
+        clients: this.#signaling.clients,
+        context: this.#linkContext(),
+        urls: this.#options.serverUrl === undefined ? [] : [this.#options.serverUrl],
+        signal: AbortSignal.any(limits),
+      }));
+    this.#keepLink(server);
+    await this.#until(
+      () =>
+        [...this.#conversations].some(([link, { ready }]) => ready && link.remote.equals(server)),
+      PUBLISH_TIMEOUT,
+    );
+    return server;
+  }
+
+  /**
+   * Ends a pairing: tells the server if it can be reached soon, and forgets its keys. False when it
+   * could not be told.
+   */
+  async unpair(peer: PeerId | string): Promise<boolean> {
     const server = PeerId.from(peer);
     if (!this.#store.book.has(server)) {
       throw new CairnError("not-paired", `Not paired with ${server}`);
     }
-    const link = this.#links.get(server.toString());
-    link?.link?.send(MessageType.PairRevoke, encodePairRevoke({ peerId: this.peerId }));
+    const isTold = await this.#tellUnpaired(server);
     await this.#forget(server, "unpaired");
+    return isTold;
   }
 
   /** The paired servers. */
@@ -244,7 +306,7 @@ export class Node {
     clearInterval(this.#sweeper);
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
-    await Promise.all(this.#clients.map((client) => client.close()));
+    await this.#signaling.close();
     const error = new CairnError("closed", "The node was closed; the message waits in its outbox");
     for (const fate of this.#sending.values()) fate.reject(error);
     this.#ended.resolve();
@@ -252,23 +314,18 @@ export class Node {
     await this.#store.close();
   }
 
-  async #pair(server: PeerId, proof: PairingProof): Promise<PeerId> {
-    await pairWith({
-      acceptor: server,
-      proof,
-      book: this.#store.book,
-      clients: this.#clients,
-      context: this.#linkContext(),
-      serverUrl: this.#options.serverUrl,
-      signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(PAIRING_TIMEOUT)]),
-    });
-    this.#keepLink(server);
-    await this.#until(
-      () =>
-        [...this.#conversations].some(([link, { ready }]) => ready && link.remote.equals(server)),
-      PUBLISH_TIMEOUT,
-    );
-    return server;
+  /** Resolves once the server has ended the link for it. */
+  async #tellUnpaired(server: PeerId): Promise<boolean> {
+    const link = () => this.#links.get(server.toString())?.link;
+    try {
+      await this.#until(() => link() !== undefined, UNPAIR_TIMEOUT);
+      link()?.send(MessageType.PairRevoke, encodePairRevoke({ peerId: this.peerId }));
+      await this.#until(() => link() === undefined, UNPAIR_TIMEOUT);
+      return true;
+    } catch (error) {
+      log.debug("The server could not be told of the unpairing: {error}", { error });
+      return false;
+    }
   }
 
   #poke(recipient: PeerId): void {
@@ -291,7 +348,7 @@ export class Node {
     const link = new ServerLink({
       remote: server,
       book: this.#store.book,
-      clients: this.#clients,
+      clients: this.#signaling.clients,
       context: this.#linkContext(),
       serverUrl: this.#options.serverUrl,
       onLink: (connection) => this.#onLink(connection),
@@ -315,7 +372,13 @@ export class Node {
       onFailure: (error) => {
         this.#lastFailure = error;
       },
+      onSecret: (link, payload) =>
+        takeRepeatedSecret(link, payload, {
+          book: this.#store.book,
+          context: this.#linkContext(),
+        }),
       onRevoked: (server) => {
+        log.warn("The server {peer} has ended the pairing", { peer: server.toString() });
         this.#forget(server, "unpaired").catch((error) => {
           log.error("The end of a pairing could not be recorded: {error}", { error });
         });

@@ -11,6 +11,7 @@ import { explainStoreFailure } from "../store_record.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
 import type { OutboxEvents } from "./outbox_entry.ts";
+import { PEER_MIGRATIONS } from "./peer_migration.ts";
 import { Prekeys } from "./prekeys.ts";
 import { SessionStore } from "./session_store.ts";
 
@@ -35,7 +36,12 @@ export class NodeStore {
 
   /** @throws {CairnError} when the folder is in use, damaged or not writable. */
   static async open(path: string, host: Host): Promise<NodeStore> {
-    const folder = await openDataFolder({ path, kind: "peer", host });
+    const folder = await openDataFolder({
+      path,
+      kind: "peer",
+      host,
+      migrations: PEER_MIGRATIONS,
+    });
     try {
       const { kv } = folder;
       const commit = new GroupCommit(kv, folder.reserve);

@@ -5,6 +5,7 @@ import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import type { KvBlobs, StoredBody } from "../kv_blobs.ts";
 import { messageId } from "../../protocol/uuid.ts";
+import { checkOf, isIntact } from "./message_check.ts";
 import type { OutboxEntry, OutboxEvents, Route, Wire } from "./outbox_entry.ts";
 import type { StoreStep } from "./session_store.ts";
 
@@ -46,7 +47,11 @@ export class Outbox {
       const sequence = Number(key[2]);
       const wire = wires.get(`${String(key[1])} ${String(key[2])}`);
       wires.delete(`${String(key[1])} ${String(key[2])}`);
-      outbox.#add({ ...value, recipient, sequence, wire });
+      const entry = outbox.#add({ ...value, recipient, sequence, wire });
+      const { data } = entry;
+      if (data instanceof Uint8Array && !isIntact({ ...entry, data }, entry.check)) {
+        throw new Error("A message in the outbox is damaged");
+      }
     }
     for (const [name, orphan] of wires) {
       const [recipient = "", sequence] = name.split(" ");
@@ -101,7 +106,7 @@ export class Outbox {
     const staged = this.#staging.then(() => this.blobs.storeBody(data));
     const queued = staged.then((body) => {
       // Not awaited by the next in line: the commits keep their order and share a sync.
-      return { durable: this.#enqueueStaged(recipient, channel, body) };
+      return { durable: this.#enqueueStaged(recipient, channel, data, body) };
     });
     this.#staging = queued.then(() => {}, () => {});
     return await (await queued).durable;
@@ -110,6 +115,7 @@ export class Outbox {
   async #enqueueStaged(
     recipient: PeerId,
     channel: string,
+    bytes: Uint8Array,
     { value: data, ops }: { value: StoredBody; ops: KvOperation[] },
   ): Promise<OutboxEntry> {
     const text = recipient.toString();
@@ -124,7 +130,8 @@ export class Outbox {
     this.#next.set(text, sequence + 1);
     const now = this.host.now();
     const id = messageId(now, this.host.random(10));
-    const entry: StoredEntry = { id, channel, sentAt: now, data, failures: 0 };
+    const check = checkOf({ id, sequence, channel, sentAt: now, data: bytes });
+    const entry: StoredEntry = { id, channel, sentAt: now, data, check, failures: 0 };
     try {
       await this.commit.commit([
         ...ops,
@@ -138,20 +145,15 @@ export class Outbox {
     return this.#add({ ...entry, recipient, sequence, wire: undefined });
   }
 
-  /** The plaintext of a message. */
-  read(entry: OutboxEntry): Promise<Uint8Array> {
-    return this.#readWhole(entry.data);
+  /** The plaintext of a message; `undefined` when it is damaged. */
+  async read(entry: OutboxEntry): Promise<Uint8Array | undefined> {
+    const data = await this.blobs.readBody(entry.data);
+    return data && isIntact({ ...entry, data }, entry.check) ? data : undefined;
   }
 
-  /** The ciphertext of a message that has been encrypted. */
-  readWire(wire: Wire): Promise<Uint8Array> {
-    return this.#readWhole(wire.body);
-  }
-
-  async #readWhole(stored: StoredBody): Promise<Uint8Array> {
-    const bytes = await this.blobs.readBody(stored);
-    if (!bytes) throw new Error("A message in the outbox lacks a part of its body");
-    return bytes;
+  /** The ciphertext of a message that has been encrypted; `undefined` when a part is missing. */
+  readWire(wire: Wire): Promise<Uint8Array | undefined> {
+    return this.blobs.readBody(wire.body);
   }
 
   route(server: PeerId, recipient: PeerId): Route | undefined {
@@ -248,9 +250,9 @@ export class Outbox {
 
   /** The recipient could not open it: the ciphertext is thrown away, the message stays. */
   async reopen(entry: OutboxEntry): Promise<void> {
-    const { recipient, sequence, id, channel, sentAt, data } = entry;
+    const { recipient, sequence, id, channel, sentAt, data, check } = entry;
     const failures = entry.failures + 1;
-    const stored: StoredEntry = { id, channel, sentAt, data, failures };
+    const stored: StoredEntry = { id, channel, sentAt, data, check, failures };
     const operation: KvOperation = {
       type: "set",
       key: ["outbox", recipient.toString(), sequence],
@@ -353,4 +355,4 @@ export class Outbox {
   }
 }
 
-type StoredEntry = Pick<OutboxEntry, "id" | "channel" | "sentAt" | "data" | "failures">;
+type StoredEntry = Pick<OutboxEntry, "id" | "channel" | "sentAt" | "data" | "check" | "failures">;

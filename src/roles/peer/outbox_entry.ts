@@ -26,6 +26,8 @@ export interface OutboxEntry {
   readonly channel: string;
   readonly sentAt: number;
   readonly data: StoredBody;
+  /** Tells damage of what is above and of the data itself. */
+  readonly check: Uint8Array;
   /** How often the recipient could not open it. */
   failures: number;
   wire: Wire | undefined;

@@ -1,203 +1,173 @@
-import { CairnError, ProtocolError } from "../../base/errors.ts";
-import type { Host } from "../../base/host.ts";
+import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { MessageType } from "../../protocol/message_types.ts";
-import {
-  decodePairChallenge,
-  decodePairConfirm,
-  decodePairReject,
-  encodePairConfirm,
-  encodePairRequest,
-  encodePairResponse,
-  type PairReject,
-} from "../../protocol/pairing_messages.ts";
-import {
-  ApprovedInitiator,
-  PairingInitiator,
-  type PairingMechanism,
-  type PairingOutcome,
-} from "../../protocol/pairing/pairing.ts";
-import { contactTopic } from "../../protocol/rendezvous/topics.ts";
-import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
+import { encodePairConfirm } from "../../protocol/pairing_messages.ts";
+import { type Invitation, isExpired } from "../../protocol/pairing/invitation.ts";
+import type { PairingOutcome } from "../../protocol/pairing/pairing.ts";
+import { pinCredentialId } from "../../protocol/pairing/pin.ts";
+import { contactTopic, invitationTopic, pinTopic } from "../../protocol/rendezvous/topics.ts";
+import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
-import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
-import { initiateOnTopic } from "../topic_carrier.ts";
-import { dialLink } from "./server_link.ts";
-import type { SignalClient, TopicAccess } from "../signal_client.ts";
+import { type PairingClient, type PairingWays, reachAcceptor } from "./pairing_reach.ts";
+import { type PairingAim, PairingDelayed, PairingInterrupted } from "./pairing_aim.ts";
+import { talk } from "./pairing_talk.ts";
+import { ChallengeBudget, findByPin } from "./pin_search.ts";
+import { linkUrl } from "./server_link.ts";
 
-/** How to prove that one may pair: a credential that both know, or being on the other's list. */
-export type PairingProof =
-  | { readonly mechanism: Exclude<PairingMechanism, "approved">; readonly credential: Uint8Array }
-  | { readonly mechanism: "approved" };
+/** Seconds that a joiner waits by itself when a PIN or link is held up by somebody's guesses. */
+const LONGEST_WAIT = 20;
+const ASK_AGAIN_AFTER = 2_000;
+/** Ends of a link after which it makes no sense to ask again. */
+const FINAL_REASONS: ReadonlySet<string> = new Set(["replaced", "not-paired", "protocol-error"]);
+const MAX_NOTED = 4;
 
 /** What pairing with an acceptor needs. */
 export interface PairWithOptions {
-  readonly acceptor: PeerId;
-  readonly proof: PairingProof;
+  readonly aim: PairingAim;
   readonly book: PeerBook;
-  readonly clients: readonly (TopicAccess & Pick<SignalClient, "whenConnected" | "lastError">)[];
+  readonly clients: readonly PairingClient[];
   readonly context: LinkContext;
-  readonly serverUrl: string | undefined;
+  /** Addresses given by the user. */
+  readonly urls: readonly string[];
   readonly signal: AbortSignal;
 }
 
 /**
- * Pairs with an acceptor that is reached at an address or, without one, over its contact topic.
- * When this resolves the pairing is durable on both sides.
+ * Pairs with an acceptor that is reached at an address or over a topic of its. When this resolves
+ * the pairing is durable on both sides.
  *
  * @throws {CairnError} `pairing-failed`, `unreachable` or `timeout`, saying what to do.
  */
-export async function pairWith(options: PairWithOptions): Promise<void> {
-  const link = await reach(options);
+export async function pairWith(options: PairWithOptions): Promise<PeerId> {
+  const { aim, book, context, urls } = options;
+  if (aim.mechanism === "link") requireValid(aim, context);
+  const { link, outcome } = await untilHeard(options);
   try {
-    const { pairingSecret, reply } = await converse(link, options);
-    await options.book.pair({
-      peerId: options.acceptor,
-      mechanism: options.proof.mechanism,
-      pairedAt: options.context.host.now(),
-      secret: pairingSecret,
+    await book.pair({
+      peerId: link.remote,
+      mechanism: aim.mechanism === "ask" ? "approved" : aim.mechanism,
+      pairedAt: context.host.now(),
+      secret: outcome.pairingSecret,
+      signalServers: hints(aim, "signal"),
     });
-    link.send(MessageType.PairConfirm, encodePairConfirm(reply));
-    if (options.serverUrl !== undefined) {
-      await options.book.seen(options.acceptor, options.context.host.now(), options.serverUrl);
+    link.send(MessageType.PairConfirm, encodePairConfirm(outcome.reply));
+    // The way that is tried first is the one that is noted last.
+    for (const url of [...hints(aim, "ws"), ...urls].slice(0, MAX_NOTED)) {
+      await book.seen(link.remote, context.host.now(), url);
     }
+    return link.remote;
   } finally {
     link.close("going-away");
   }
 }
 
-async function reach(options: PairWithOptions): Promise<LinkConnection> {
-  const { acceptor, clients, serverUrl, signal } = options;
+/** URLs of one kind in a link's hints: only such that are ones. */
+export function hints(aim: PairingAim, type: "signal" | "ws"): string[] {
+  if (aim.mechanism !== "link") return [];
+  return aim.invitation.hints.filter((hint) => hint.type === type).flatMap(({ value }) => {
+    const url = URL.parse(value);
+    const isWebSocket = url?.protocol === "ws:" || url?.protocol === "wss:";
+    return isWebSocket ? [type === "ws" ? linkUrl(value) : url.href] : [];
+  });
+}
+
+interface Heard {
+  readonly link: LinkConnection;
+  readonly outcome: PairingOutcome;
+}
+
+async function untilHeard(options: PairWithOptions): Promise<Heard> {
+  const budget = new ChallengeBudget();
+  let isWaiting = false;
+  const aim: PairingAim = options.aim.mechanism === "ask"
+    ? {
+      ...options.aim,
+      onSas: (sas) => {
+        isWaiting = true;
+        if (options.aim.mechanism === "ask") options.aim.onSas(sas);
+      },
+    }
+    : options.aim;
+  while (true) {
+    try {
+      return await attempt({ ...options, aim }, budget);
+    } catch (error) {
+      const wait = isWaiting ? pauseBeforeAsking(error) : pauseWhenHeldUp(error, aim);
+      if (wait === undefined || !await passed(wait, options.signal)) throw error;
+    }
+  }
+}
+
+/** Milliseconds after which a PIN or link that somebody's guesses hold up is tried again. */
+function pauseWhenHeldUp(error: unknown, { mechanism }: PairingAim): number | undefined {
+  if (mechanism !== "pin" && mechanism !== "link") return undefined;
+  if (!(error instanceof PairingDelayed) || error.retryAfter > LONGEST_WAIT) return undefined;
+  return error.retryAfter * 1000;
+}
+
+/** Milliseconds after which a peer that waits for an operator asks again, on another link. */
+function pauseBeforeAsking(error: unknown): number | undefined {
+  const isForNow = error instanceof PairingDelayed ||
+    error instanceof PairingInterrupted && !FINAL_REASONS.has(error.reason) ||
+    error instanceof CairnError && error.code === "unreachable";
+  return isForNow ? ASK_AGAIN_AFTER : undefined;
+}
+
+async function attempt(options: PairWithOptions, budget: ChallengeBudget): Promise<Heard> {
+  const { aim, context, signal } = options;
   // A link for pairing must not take the deliveries of one that listens.
-  const context = { ...options.context, capabilities: [] };
-  if (serverUrl !== undefined) return await dialLink(serverUrl, acceptor, context, { signal });
-  if (clients.length === 0) {
-    throw new CairnError(
-      "unreachable",
-      `No way to reach ${acceptor}; name a signaling server (--signal) or its address ` +
-        "(--server-url)",
-    );
-  }
-  const attempts = new AbortController();
-  const stop = AbortSignal.any([signal, attempts.signal]);
-  let isNominated = false;
-  const nominate = () => !isNominated && (isNominated = true);
-  try {
-    const topic = contactTopic(acceptor);
-    return await inTurn(
-      rankClients(clients, topic).map((client) => async () => {
-        await client.whenConnected(stop);
-        const socket = initiateOnTopic(client, topic, context.host.random(16));
-        return await initiateLink(socket, context, {
-          expectedPeer: acceptor,
-          signal: stop,
-          nominate,
-        });
-      }),
-      FALLBACK_DELAY,
-    );
-  } catch (error) {
-    const refused = clients.map((client) => client.lastError).find((cause) => cause !== undefined);
-    if (refused) throw refused;
-    throw new CairnError(
-      "unreachable",
-      `${acceptor} did not answer through the signaling server; check its Peer ID, that it runs, ` +
-        "and that it uses the same signaling server",
-      { cause: error },
-    );
-  } finally {
-    attempts.abort();
-  }
-}
-
-function converse(
-  link: LinkConnection,
-  options: PairWithOptions,
-): Promise<PairingOutcome> {
-  const { context: { host }, proof, signal } = options;
-  const initiator = makeInitiator(link, options, host);
-  return new Promise((resolve, reject) => {
-    const fail = (error: Error) => {
-      signal.removeEventListener("abort", abort);
-      reject(error);
-    };
-    const abort = () => fail(new CairnError("timeout", "The pairing took too long; try again"));
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort);
-    link.onClose = (reason) => fail(closedError(reason));
-    link.onEnvelope = ({ type, payload }) => {
-      try {
-        if (type === MessageType.PairChallenge && initiator instanceof PairingInitiator) {
-          const response = initiator.answer(decodePairChallenge(payload));
-          link.send(MessageType.PairResponse, encodePairResponse(response));
-        } else if (type === MessageType.PairConfirm) {
-          const outcome = initiator.finish(decodePairConfirm(payload));
-          signal.removeEventListener("abort", abort);
-          link.onClose = () => {};
-          resolve(outcome);
-        } else if (type === MessageType.PairReject) {
-          fail(rejectError(decodePairReject(payload), proof));
-        }
-      } catch (error) {
-        if (!(error instanceof ProtocolError)) return fail(asError(error));
-        fail(
-          new CairnError(
-            "pairing-failed",
-            proof.mechanism === "approved"
-              ? "The other side broke the pairing protocol; nothing was changed"
-              : "The other side does not know this key; check the key and the Peer ID",
-            { cause: error },
-          ),
-        );
-      }
-    };
-    link.send(MessageType.PairRequest, encodePairRequest(initiator.request));
-  });
-}
-
-function makeInitiator(link: LinkConnection, options: PairWithOptions, host: Host) {
-  const channel = {
-    self: options.context.identity.peerId,
-    remote: link.remote,
-    handshakeHash: link.handshakeHash,
+  const ways: PairingWays = {
+    urls: [...new Set([...options.urls, ...hints(aim, "ws")])],
+    clients: options.clients,
+    topic: topicOf(aim),
+    context: { ...context, capabilities: [] },
+    signal,
   };
-  const { proof } = options;
-  if (proof.mechanism === "approved") return new ApprovedInitiator(channel, host.random(16));
-  return new PairingInitiator(channel, proof.mechanism, proof.credential, {
-    nonce: host.random(16),
-    scalar: host.random(64),
-  });
-}
-
-function rejectError(reject: PairReject, proof: PairingProof): CairnError {
-  const wait = reject.retryAfter ? `; try again in ${reject.retryAfter} s` : "";
-  switch (reject.reason) {
-    case "RateLimited":
-      return new CairnError(
-        "pairing-failed",
-        `Too many pairing attempts${wait || "; wait a while"}`,
-      );
-    case "UserRejected":
-      return new CairnError(
-        "pairing-failed",
-        proof.mechanism === "approved"
-          ? "This peer is not on the other side's list of approved peers; have it approved first"
-          : "The other side does not take pairings by this method",
-      );
-    case "Timeout":
-      return new CairnError("pairing-failed", "The pairing took too long; try again");
-    default:
-      return new CairnError(
-        "pairing-failed",
-        `The key was refused${wait}; check that both sides were given the same key`,
-      );
+  if (aim.mechanism === "pin") return await findByPin(ways, aim, budget);
+  const acceptor = aim.mechanism === "link" ? aim.invitation.peerId : aim.acceptor;
+  const link = await reachAcceptor(acceptor, ways);
+  try {
+    return { link, outcome: await talk(link, { aim, context, signal }) };
+  } catch (error) {
+    link.close("going-away");
+    throw error;
   }
 }
 
-function closedError(reason: string): CairnError {
-  return new CairnError("pairing-failed", `The other side ended the pairing (${reason})`);
+function topicOf(aim: PairingAim): string {
+  switch (aim.mechanism) {
+    case "pin":
+      return pinTopic(pinCredentialId(aim.pin));
+    case "link":
+      return invitationTopic(aim.invitation.credential, aim.invitation.nonce);
+    default:
+      return contactTopic(aim.acceptor);
+  }
 }
 
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
+function requireValid({ invitation }: { invitation: Invitation }, context: LinkContext): void {
+  if (invitation.peerId.equals(context.identity.peerId)) {
+    throw new CairnError("pairing-failed", "This link is this peer's own; use it on another one");
+  }
+  if (isExpired(invitation, context.host.now() / 1000)) {
+    throw new CairnError(
+      "pairing-failed",
+      "The link has expired; have another one made, or set this machine's clock if it is wrong",
+    );
+  }
+}
+
+/** False when the wait was given up. */
+function passed(milliseconds: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const done = (hasPassed: boolean) => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+      resolve(hasPassed);
+    };
+    const abort = () => done(false);
+    const timer = setTimeout(() => done(true), milliseconds);
+    signal.addEventListener("abort", abort);
+    if (signal.aborted) abort();
+  });
 }

@@ -46,3 +46,12 @@ export function noRoomError(): CairnError {
 export function undeliverableError(recipient: PeerId, reason: string): CairnError {
   return new CairnError("refused", `The message did not reach ${recipient}: ${reason}`);
 }
+
+/** What a sender is told of a message that its own disk has altered before it left. */
+export function damagedError(): CairnError {
+  return new CairnError(
+    "data-folder-corrupt",
+    "The message was damaged on this disk before it left, and is given up: check the disk, and " +
+      "send it again",
+  );
+}

@@ -16,6 +16,7 @@ import { messageId } from "../../protocol/uuid.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OutboxEntry, Wire } from "./outbox_entry.ts";
+import { damagedError } from "./refusals.ts";
 import type { SessionStore } from "./session_store.ts";
 
 /** What encrypting for one mailbox stands on. */
@@ -42,11 +43,23 @@ export class Sealer {
 
   /**
    * Makes sure that an entry is encrypted and has its number at the mailbox; `undefined` when it
-   * has meanwhile been encrypted for another one.
+   * has meanwhile been encrypted for another one, or is damaged and was given up.
    *
    * @throws {NoPrekeys} when a new session is due and cannot be opened.
    */
-  async prepare(entry: OutboxEntry): Promise<Wire | undefined> {
+  async prepare(entry: OutboxEntry): Promise<{ wire: Wire; body: Uint8Array } | undefined> {
+    const { outbox } = this.parts;
+    for (;;) {
+      const wire = await this.#seal(entry);
+      const body = wire && await outbox.readWire(wire);
+      if (wire === undefined) return undefined;
+      if (body !== undefined) return { wire, body };
+      // Damaged on this disk: it is encrypted once more, with the next key.
+      await outbox.unseal(entry);
+    }
+  }
+
+  async #seal(entry: OutboxEntry): Promise<Wire | undefined> {
     const { outbox, sessions, server, storeId, host, isPaired } = this.parts;
     return await sessions.locked(entry.recipient, async () => {
       if (entry.wire && entry.wire.server === server.toString()) {
@@ -54,9 +67,14 @@ export class Sealer {
         return valid ? entry.wire : await outbox.number(entry, entry.wire, storeId);
       }
       if (entry.wire && isPaired(entry.wire.server)) return undefined;
+      const data = await outbox.read(entry);
+      if (data === undefined) {
+        await outbox.drop(entry, damagedError());
+        return undefined;
+      }
       const session = chooseSession(sessions.list(entry.recipient)) ??
         await this.#startSession(entry.recipient);
-      const plaintext = encodeMessage({ ...entry, data: await outbox.read(entry) });
+      const plaintext = encodeMessage({ ...entry, data });
       const sealed = sealInSession(session, plaintext, host.now());
       const wire = {
         server: server.toString(),

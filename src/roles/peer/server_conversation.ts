@@ -34,6 +34,8 @@ export interface ConversationParts extends CourierParts {
   readonly onReady: (server: PeerId) => void;
   /** Why this peer had to close the link, when the server is not to blame. */
   readonly onFailure?: (error: Error) => void;
+  /** The server repeats the secret of the pairing, because it does not know that this peer has it. */
+  readonly onSecret: (link: LinkConnection, payload: Uint8Array) => Promise<void>;
   /** The server ended the pairing. */
   readonly onRevoked: (server: PeerId) => void;
 }
@@ -107,6 +109,8 @@ export class ServerConversation {
           return this.#courier?.onReport(decodeSequenceReport(payload));
         case MessageType.VersionNegotiate:
           return;
+        case MessageType.PairConfirm:
+          return this.#enqueue(() => this.#parts.onSecret(this.#link, payload));
         case MessageType.PairRevoke:
           return this.#onRevoke(decodePairRevoke(payload).peerId);
         default:

@@ -93,7 +93,7 @@ export class ServerLink {
     if (!pairing) throw new CairnError("not-paired", `Not paired with ${remote}`);
     const attempt = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(ATTEMPT_TIMEOUT)]);
     const dialing = new AbortController();
-    const secrets = [pairing.secret, ...(pairing.previousSecret ? [pairing.previousSecret] : [])];
+    const secrets = [pairing.secret, ...pairing.previousSecrets];
     return await new Promise<LinkConnection>((resolve, reject) => {
       const dialed = new Set<string>();
       let lastError: Error | undefined;
@@ -210,10 +210,10 @@ export class ServerLink {
   }
 }
 
-/** Dials a WebSocket URL and runs the handshake with the peer that must answer there. */
+/** Dials a WebSocket URL and runs the handshake with the peer that must answer there, if known. */
 export async function dialLink(
   url: string,
-  expectedPeer: PeerId,
+  expectedPeer: PeerId | undefined,
   context: LinkContext,
   options: { signal: AbortSignal; nominate?: () => boolean },
 ): Promise<LinkConnection> {

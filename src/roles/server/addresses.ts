@@ -1,3 +1,4 @@
+import type { InvitationHint } from "../../protocol/pairing/invitation.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 
 const MAX_CANDIDATES = 16;
@@ -28,6 +29,31 @@ export function linkCandidates(options: {
     }
   }
   return [...urls].slice(0, MAX_CANDIDATES).map((value) => ({ type: "ws", value }));
+}
+
+/**
+ * What a pairing link says about how to reach this server, the most useful first: room in it is
+ * short. An address of this machine alone comes last.
+ */
+export function invitationHints(
+  options: {
+    readonly signalServers?: readonly string[];
+    readonly turnServers?: readonly string[];
+  },
+  candidates: readonly Candidate[],
+): InvitationHint[] {
+  const urls = candidates.map(({ value }) => value.replace(/\/link$/, ""));
+  const isLoopback = (url: string) => /^wss?:\/\/(127\.|\[::1\]|localhost[:/])/.test(url);
+  const [near, far] = [urls.filter(isLoopback), urls.filter((url) => !isLoopback(url))];
+  const ofType = (type: string, values: readonly string[]) =>
+    values.map((value) => ({ type, value }));
+  const { signalServers = [], turnServers = [] } = options;
+  return [
+    ...ofType("signal", signalServers.slice(0, 2)),
+    ...ofType("ws", far.slice(0, 3)),
+    ...ofType("turn", turnServers.slice(0, 1)),
+    ...ofType("ws", near.slice(0, 1)),
+  ];
 }
 
 function expand(host: string, interfaces: readonly InterfaceAddress[]): string[] {

@@ -1,29 +1,30 @@
-import { toHex } from "../../base/bytes.ts";
+import { hash } from "node:crypto";
+import { equalBytes } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
-import { type BlobRef, KvBlobs, type StoredBody } from "../kv_blobs.ts";
-import type {
-  Ended,
-  IdRecord,
-  MailboxMessage,
-  Outcome,
-  PairRecord,
-  Receipt,
+import { KvBlobs, type StoredBody } from "../kv_blobs.ts";
+import { KvJournal } from "../kv_journal.ts";
+import { LiveRecord } from "../live_record.ts";
+import {
+  decodeWaiting,
+  encodeWaiting,
+  type Ended,
+  type IdRecord,
+  isWholePair,
+  type MailboxMessage,
+  type Outcome,
+  type PairRecord,
+  type PairState,
+  type PreparedBody,
+  type Receipt,
+  type WaitingPage,
+  withMessage,
+  withoutMessage,
 } from "./mailbox_records.ts";
 
-interface QueueValue {
-  readonly msgId: Uint8Array;
-  readonly from: Uint8Array;
-  readonly sequence: number;
-  readonly size: number;
-  readonly at: number;
-  readonly hash: Uint8Array;
-  readonly blob: BlobRef | null;
-}
-
 const ROOT = "mailbox";
-const QUEUE = [ROOT, "queue"];
+const WAITING = [ROOT, "waiting"];
 const BODY = [ROOT, "body"];
 const ID = [ROOT, "id"];
 const PAIR = [ROOT, "pair"];
@@ -31,37 +32,52 @@ const RECEIPT = [ROOT, "receipt"];
 const ENDED = [ROOT, "ended"];
 const LEAVING = [ROOT, "leaving"];
 const RUNS = [ROOT, "runs"];
+const JOURNAL = [ROOT, "journal"];
+const JOURNALED = new Set<unknown>(["waiting", "id", "pair", "receipt", "ended"]);
+/** Bodies up to this size are part of the record of their message. */
+const INLINE_BYTES = 4_096;
 /** Orders of one run of the program start at `run × ORDERS_PER_RUN`; both fit a safe integer. */
 const ORDERS_PER_RUN = 2 ** 33;
 
 /**
  * The mailbox in Deno KV: which records there are and which operations change them. Everything that
- * belongs together is one commit.
+ * belongs together is one commit, and small records go through a {@linkcode KvJournal}.
  *
- * - `queue / recipient / order` and `body / recipient / order`: a message that waits
+ * - `waiting / recipient / sender / order`: a message that waits, with its body when it is small
+ * - `body / recipient / order`: a body; `blob / …`: the parts of one that is no single record
  * - `id / sender / recipient / message id`: every id that must not be stored again
  * - `ended / time / …`: when such an id may be forgotten
- * - `pair / sender / recipient`: the last accepted sequence
+ * - `pair / sender / recipient`: the last accepted sequence, and how much waits
  * - `receipt / sender / order`: what the sender has yet to be told
  * - `leaving / peer`: an unpairing under way
  */
 export class KvMailboxStore {
   readonly #kv: Deno.Kv;
+  readonly #journal: KvJournal;
   readonly #blobs: KvBlobs;
   #nextOrder: number;
 
-  private constructor(kv: Deno.Kv, blobs: KvBlobs, run: number) {
+  private constructor(kv: Deno.Kv, journal: KvJournal, blobs: KvBlobs, run: number) {
     this.#kv = kv;
+    this.#journal = journal;
     this.#blobs = blobs;
     this.#nextOrder = run * ORDERS_PER_RUN;
   }
 
+  /** From here on `commit` writes through the journal of this store. */
   static async open(kv: Deno.Kv, commit: GroupCommit, host: Host): Promise<KvMailboxStore> {
     const run = ((await kv.get<number>(RUNS)).value ?? 0) + 1;
+    const journal = await KvJournal.open(kv, JOURNAL, isJournaled);
+    commit.writeThrough(journal);
     await commit.commit([{ type: "set", key: RUNS, value: run }]);
     const blobs = new KvBlobs(kv, commit, [ROOT, "blob"], host);
     await blobs.sweepStaged();
-    return new KvMailboxStore(kv, blobs, run);
+    return new KvMailboxStore(kv, journal, blobs, run);
+  }
+
+  /** Call it when nothing is committed any more. */
+  close(): Promise<void> {
+    return this.#journal.close();
   }
 
   /** A number above all that were given out before, in this run and earlier ones. */
@@ -69,87 +85,74 @@ export class KvMailboxStore {
     return this.#nextOrder++;
   }
 
-  /** Every waiting message in order of acceptance per recipient; bodies are not read. */
-  async *messages(): AsyncGenerator<MailboxMessage> {
-    const peers = new Map<string, PeerId>();
-    const peer = (bytes: Uint8Array) => {
-      const text = toHex(bytes);
-      const known = peers.get(text) ?? PeerId.fromBytes(bytes);
-      peers.set(text, known);
-      return known;
-    };
-    for await (const { key, value } of this.#kv.list<QueueValue>({ prefix: QUEUE })) {
-      if (!isWhole(value)) throw new TypeError("A record of the mailbox is damaged");
-      const from = peer(value.from);
-      yield {
-        order: Number(key[3]),
-        id: toHex(value.msgId),
-        sender: from.toString(),
-        size: value.size,
-        acceptedAt: value.at,
-        ending: false,
-        msgId: value.msgId,
-        from,
-        to: peer(bytesOf(key[2])),
-        sequence: value.sequence,
-        hash: value.hash,
-        blob: value.blob,
-      };
+  /** Messages of `from` that wait for `to` with an order above `after`, up to `limit` records. */
+  async waiting(from: PeerId, to: PeerId, after: number, limit: number): Promise<WaitingPage> {
+    const prefix = [...WAITING, to.bytes, from.bytes];
+    const records = await this.#journal.listAfter<unknown>(prefix, after, limit);
+    const messages: MailboxMessage[] = [];
+    const damaged: number[] = [];
+    for (const { number: order, value } of records) {
+      try {
+        messages.push(decodeWaiting(value, { from, to, order }));
+      } catch {
+        damaged.push(order);
+      }
     }
+    const last = records.at(-1)?.number ?? -1;
+    return { messages, damaged, last, isLast: records.length < limit };
+  }
+
+  async isWaiting({ from, to, order }: MailboxMessage): Promise<boolean> {
+    return await this.#journal.get([...WAITING, to.bytes, from.bytes, order]) !== null;
   }
 
   async *pairs(): AsyncGenerator<PairRecord> {
-    const records = this.#kv.list<{ lastAccepted: number; at: number }>({ prefix: PAIR });
-    for await (const { key, value } of records) {
-      const from = PeerId.fromBytes(bytesOf(key[2]));
-      yield { ...value, from, to: PeerId.fromBytes(bytesOf(key[3])) };
+    for await (const { key, value } of this.#journal.listAll<PairState>(PAIR)) {
+      const [from, to] = [PeerId.fromBytes(bytesOf(key[2])), PeerId.fromBytes(bytesOf(key[3]))];
+      if (!isWholePair(value)) throw new TypeError("A record of the mailbox is damaged");
+      yield { from, to, record: new LiveRecord(key, value) };
     }
   }
 
-  async findId(from: PeerId, to: PeerId, msgId: Uint8Array): Promise<IdRecord | null> {
-    return (await this.#kv.get<IdRecord>(idKey(from, to, msgId))).value;
+  /** The record of a pair that has none yet. */
+  newPair(from: PeerId, to: PeerId): PairRecord {
+    return { from, to, record: new LiveRecord<PairState>([...PAIR, from.bytes, to.bytes]) };
+  }
+
+  findId(from: PeerId, to: PeerId, msgId: Uint8Array): Promise<IdRecord | null> {
+    return this.#journal.get<IdRecord>(idKey(from, to, msgId));
   }
 
   /** Writes what is large about a body; the rest goes with {@linkcode KvMailboxStore.addOps}. */
-  storeBody(bytes: Uint8Array): Promise<{ value: StoredBody; ops: KvOperation[] }> {
-    return this.#blobs.storeBody(bytes);
+  async prepareBody(bytes: Uint8Array): Promise<PreparedBody> {
+    if (bytes.length <= INLINE_BYTES) return { bytes, value: bytes.slice(), ops: [] };
+    const { value, ops } = await this.#blobs.storeBody(bytes);
+    return { bytes, value: value instanceof Uint8Array ? null : value, ops };
   }
 
-  abandonBody(body: StoredBody): Promise<void> {
-    return this.#blobs.abandon(body);
+  async abandonBody({ value }: PreparedBody): Promise<void> {
+    if (value !== null) await this.#blobs.abandon(value);
   }
 
-  /** A new message; `body` is what {@linkcode KvMailboxStore.storeBody} returned. */
-  addOps(
-    message: MailboxMessage,
-    body: { value: StoredBody; ops: KvOperation[] },
-  ): KvOperation[] {
-    const { from, to, order, hash } = message;
+  /** A new message of `pair`. */
+  addOps(message: MailboxMessage, body: PreparedBody, pair: LiveRecord<PairState>): KvOperation[] {
+    const { from, to, order, hash, msgId } = message;
     const record: IdRecord = { hash };
     const ops: KvOperation[] = [
       ...body.ops,
-      { type: "set", key: [...QUEUE, to.bytes, order], value: queueValue(message) },
-      { type: "set", key: idKey(from, to, message.msgId), value: record },
-      this.pairOp({ from, to, lastAccepted: message.sequence, at: message.acceptedAt }),
+      { type: "set", key: waitingKey(message), value: encodeWaiting(message), fresh: true },
+      { type: "set", key: idKey(from, to, msgId), value: record },
+      pair.change((state) => withMessage(state, message)),
     ];
-    if (body.value instanceof Uint8Array) {
-      ops.push({ type: "set", key: [...BODY, to.bytes, order], value: body.value });
+    if (message.body === null) {
+      ops.push({ type: "set", key: [...BODY, to.bytes, order], value: body.bytes.slice() });
     }
     return ops;
   }
 
-  pairOp({ from, to, lastAccepted, at }: PairRecord): KvOperation {
-    return { type: "set", key: [...PAIR, from.bytes, to.bytes], value: { lastAccepted, at } };
-  }
-
-  forgetPairOp(from: PeerId, to: PeerId): KvOperation {
-    return { type: "delete", key: [...PAIR, from.bytes, to.bytes] };
-  }
-
   /** A waiting message with another time of acceptance. */
   restampOps(message: MailboxMessage): KvOperation[] {
-    const key = [...QUEUE, message.to.bytes, message.order];
-    return [{ type: "set", key, value: queueValue(message) }];
+    return [{ type: "set", key: waitingKey(message), value: encodeWaiting(message) }];
   }
 
   /**
@@ -161,43 +164,56 @@ export class KvMailboxStore {
     outcome: Outcome,
     times: { readonly at: number; readonly forgetAt: number },
     receipt: number | null,
+    pair: LiveRecord<PairState>,
   ): KvOperation[] {
-    const { from, to, msgId, order, hash, blob } = message;
+    const { from, to, msgId, order, hash, body } = message;
     const record: IdRecord = { hash, end: { ...outcome, at: times.at, receipt } };
     const ops: KvOperation[] = [
-      { type: "delete", key: [...QUEUE, to.bytes, order] },
-      ...(blob === null
-        ? [{ type: "delete", key: [...BODY, to.bytes, order] } as const]
-        : this.#blobs.deleteOps(blob)),
+      { type: "delete", key: waitingKey(message) },
+      ...this.#bodyDeleteOps(to, order, body),
       { type: "set", key: idKey(from, to, msgId), value: record },
-      { type: "set", key: endedKey(times.forgetAt, from, to, msgId), value: 1 },
+      { type: "set", key: endedKey(times.forgetAt, from, to, msgId), value: 1, fresh: true },
+      pair.change((state) =>
+        state && ({
+          ...state,
+          messages: Math.max(0, state.messages - 1),
+          bytes: Math.max(0, state.bytes - message.size),
+        })
+      ),
     ];
     if (receipt !== null) {
-      const value = { msgId, ...outcome };
-      ops.push({ type: "set", key: [...RECEIPT, from.bytes, receipt], value });
+      const key = [...RECEIPT, from.bytes, receipt];
+      ops.push({ type: "set", key, value: { msgId, ...outcome }, fresh: true });
     }
     return ops;
   }
 
+  #bodyDeleteOps(to: PeerId, order: number, body: MailboxMessage["body"]): KvOperation[] {
+    if (body === null) return [{ type: "delete", key: [...BODY, to.bytes, order] }];
+    return this.#blobs.bodyDeleteOps(body);
+  }
+
   /** The body, or `undefined` when it is damaged or was deleted. */
-  async readBody(message: MailboxMessage): Promise<Uint8Array | undefined> {
-    if (message.blob !== null) return await this.#blobs.readBody(message.blob);
-    const key = [...BODY, message.to.bytes, message.order];
-    const { value } = await this.#kv.get<Uint8Array>(key);
-    return value?.length === message.size ? value : undefined;
+  async readBody({ to, order, size, hash: expected, body }: MailboxMessage): Promise<
+    Uint8Array | undefined
+  > {
+    const bytes = body === null
+      ? (await this.#kv.get<StoredBody>([...BODY, to.bytes, order])).value
+      : await this.#blobs.readBody(body);
+    if (!(bytes instanceof Uint8Array) || bytes.length !== size) return undefined;
+    return equalBytes(hash("sha256", bytes, "buffer"), expected) ? bytes : undefined;
   }
 
   /** Up to `limit` receipts for `sender` with an order above `after`. */
   async receipts(sender: PeerId, after: number, limit: number): Promise<Receipt[]> {
-    const prefix = [...RECEIPT, sender.bytes];
-    const start = [...prefix, after + 1];
-    const found: Receipt[] = [];
-    const records = this.#kv.list<{ msgId: Uint8Array } & Outcome>({ prefix, start }, { limit });
-    for await (const { key, value } of records) {
-      const { msgId, ...outcome } = value;
-      found.push({ order: Number(key[3]), msgId, outcome });
-    }
-    return found;
+    const found = await this.#journal.listAfter<{ msgId: Uint8Array } & Outcome>(
+      [...RECEIPT, sender.bytes],
+      after,
+      limit,
+    );
+    return found.map(({ number: order, value: { msgId, ...outcome } }) => (
+      { order, msgId, outcome }
+    ));
   }
 
   forgetReceiptOp(sender: PeerId, order: number): KvOperation {
@@ -205,11 +221,12 @@ export class KvMailboxStore {
   }
 
   async hasReceipt(sender: PeerId, order: number): Promise<boolean> {
-    return (await this.#kv.get([...RECEIPT, sender.bytes, order])).versionstamp !== null;
+    return await this.#journal.get([...RECEIPT, sender.bytes, order]) !== null;
   }
 
   /** Up to `limit` remembered ids, those to be forgotten first in front. */
   async ended(limit: number): Promise<Ended[]> {
+    await this.#journal.settle();
     const found: Ended[] = [];
     for await (const { key } of this.#kv.list({ prefix: ENDED }, { limit })) {
       found.push({
@@ -258,15 +275,12 @@ export class KvMailboxStore {
   }
 }
 
-function queueValue(message: MailboxMessage): QueueValue {
-  const { msgId, from, sequence, size, acceptedAt, hash, blob } = message;
-  return { msgId, from: from.bytes, sequence, size, at: acceptedAt, hash, blob };
+function isJournaled(key: Deno.KvKey): boolean {
+  return key[0] === ROOT && JOURNALED.has(key[1]);
 }
 
-/** A flipped bit may leave a record that can be read and lacks a field. */
-function isWhole({ msgId, from, hash, sequence, size, at }: QueueValue): boolean {
-  return [msgId, from, hash].every((field) => field instanceof Uint8Array) &&
-    [sequence, size, at].every(Number.isFinite);
+function waitingKey({ from, to, order }: MailboxMessage): Deno.KvKey {
+  return [...WAITING, to.bytes, from.bytes, order];
 }
 
 function idKey(from: PeerId, to: PeerId, msgId: Uint8Array): Deno.KvKey {

@@ -1,40 +1,31 @@
 import { getLogger } from "@logtape/logtape";
 import { toHex } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
-import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
-import { DeliveryQueue, DeliveryWindow } from "../../protocol/mailbox/delivery_queue.ts";
+import { DeliveryQueue, type LaneView } from "../../protocol/mailbox/delivery_queue.ts";
+import { DeliveryWindow } from "../../protocol/mailbox/delivery_window.ts";
 import { isDamage } from "../store_record.ts";
+import type { Attachment, RecipientSink } from "./delivery_sink.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
-import type { MailboxMessage, Outcome } from "./mailbox_records.ts";
+import type { MailboxMessage, Outcome, PairRecord } from "./mailbox_records.ts";
 
 const log = getLogger(["cairn", "server", "mailbox"]);
 
 /** Bodies are read this many, and about this many bytes, at a time. */
 const READ_MESSAGES = 16;
 const READ_BYTES = 256 * 1024;
+/** So many messages of one sender are looked up at a time, of so many senders at once. */
+const PAGE = 32;
+const PAGES_AT_ONCE = 16;
 
-/** The link of a recipient. */
-export interface RecipientSink {
-  deliver(message: ForwardDeliver): void;
-  /** Nothing waits for this recipient. */
-  drained(): void;
-  /** While true nothing more is delivered; call {@linkcode Attachment.resume} when it ends. */
-  readonly congested: boolean;
-}
-
-/** A recipient's link at its mailbox. A newer attachment of the same recipient takes its place. */
-export interface Attachment {
-  /**
-   * Ends what the recipient has stored, and what it could not open, as far as it was sent on this
-   * attachment; it also counts after a newer attachment took over. Resolves when that is durable.
-   */
-  purge(msgIds: readonly Uint8Array[], failed: readonly Uint8Array[]): Promise<void>;
-  resume(): void;
-  detach(): void;
+/** What one sender has waiting for one recipient. */
+export interface Lane extends LaneView {
+  readonly from: PeerId;
+  readonly to: PeerId;
 }
 
 interface Recipient {
   readonly peer: PeerId;
+  readonly senders: Map<string, PeerId>;
   readonly queue: DeliveryQueue<MailboxMessage>;
   link: Link | undefined;
 }
@@ -62,9 +53,18 @@ export class MailboxDelivery {
     this.#end = end;
   }
 
+  /** What waited when the mailbox was opened. */
+  restore({ from, to, record: { value } }: PairRecord): void {
+    if (value === undefined || value.messages === 0) return;
+    const recipient = this.#recipient(to);
+    recipient.senders.set(from.toString(), from);
+    recipient.queue.restore(from.toString(), value.messages, value.bytes);
+  }
+
   /** A durable message starts to wait. */
   add(message: MailboxMessage): void {
     const recipient = this.#recipient(message.to);
+    recipient.senders.set(message.sender, message.from);
     recipient.queue.add(message);
     this.#pump(recipient);
   }
@@ -74,20 +74,38 @@ export class MailboxDelivery {
     const recipient = this.#recipient(message.to);
     recipient.queue.remove(message);
     recipient.link?.window.release(message);
-    if (recipient.queue.size === 0) recipient.link?.sink.drained();
+    if (recipient.queue.size <= 0) recipient.link?.sink.drained();
     else this.#pump(recipient);
     this.#forgetIfIdle(recipient);
   }
 
+  /** The end of a message is on its way to the disk; `false` when that is so already. */
+  startEnding(message: MailboxMessage): boolean {
+    return this.#recipient(message.to).queue.startEnding(message);
+  }
+
+  /** Whether it is certain, without looking at the disk, that a message waits. */
+  isLoaded(message: MailboxMessage): boolean {
+    return this.#recipient(message.to).queue.isLoaded(message);
+  }
+
+  isEnding(message: MailboxMessage): boolean {
+    return this.#recipient(message.to).queue.isEnding(message);
+  }
+
   /** The end of a message could not be made durable: it waits again. */
   retained(message: MailboxMessage): void {
-    this.#pump(this.#recipient(message.to));
+    const recipient = this.#recipient(message.to);
+    recipient.queue.stopEnding(message);
+    this.#pump(recipient);
+    this.#forgetIfIdle(recipient);
   }
 
   attach(peer: PeerId, sink: RecipientSink): Attachment {
     const recipient = this.#recipient(peer);
     const link: Link = { sink, window: new DeliveryWindow(), pumping: false };
     recipient.link = link;
+    recipient.queue.open();
     queueMicrotask(() => {
       if (recipient.link !== link) return;
       if (recipient.queue.size === 0) sink.drained();
@@ -101,6 +119,7 @@ export class MailboxDelivery {
       detach: () => {
         if (recipient.link !== link) return;
         recipient.link = undefined;
+        recipient.queue.close();
         this.#forgetIfIdle(recipient);
       },
     };
@@ -111,9 +130,30 @@ export class MailboxDelivery {
     return [...this.#recipients.values()].filter(({ queue }) => queue.size > 0);
   }
 
-  /** All messages that wait for `peer` now. */
-  waitingFor(peer: PeerId): MailboxMessage[] {
-    return [...this.#recipients.get(peer.toString())?.queue.messages() ?? []];
+  /** Who has something waiting, for `peer` or for everyone. */
+  lanes(peer?: PeerId): Lane[] {
+    const recipients = peer === undefined
+      ? [...this.#recipients.values()]
+      : [this.#recipients.get(peer.toString())].filter((recipient) => recipient !== undefined);
+    return recipients.flatMap(({ peer: to, queue, senders }) =>
+      queue.lanes().flatMap((lane) => {
+        const from = senders.get(lane.sender);
+        return from === undefined ? [] : [{ ...lane, from, to }];
+      })
+    );
+  }
+
+  /** Somebody read which message is the oldest of its sender. */
+  noteHead(message: MailboxMessage): void {
+    this.#recipients.get(message.to.toString())?.queue.noteHead(message.sender, message);
+  }
+
+  /** A record that cannot be read: it is passed over, and stays for whoever can mend it. */
+  passOver(from: PeerId, to: PeerId, order: number): void {
+    log.error(
+      "A waiting message cannot be read: stop the server and restore its data folder from a backup",
+    );
+    this.#recipient(to).queue.remove({ sender: from.toString(), order, size: 0 });
   }
 
   /** Detaches everyone; resolves when no body is being read any more. */
@@ -126,14 +166,14 @@ export class MailboxDelivery {
     const key = peer.toString();
     let recipient = this.#recipients.get(key);
     if (recipient === undefined) {
-      recipient = { peer, queue: new DeliveryQueue(), link: undefined };
+      recipient = { peer, senders: new Map(), queue: new DeliveryQueue(), link: undefined };
       this.#recipients.set(key, recipient);
     }
     return recipient;
   }
 
   #forgetIfIdle(recipient: Recipient): void {
-    const idle = recipient.queue.size === 0 && recipient.link === undefined;
+    const idle = recipient.queue.size <= 0 && recipient.link === undefined;
     if (idle) this.#recipients.delete(recipient.peer.toString());
   }
 
@@ -173,13 +213,15 @@ export class MailboxDelivery {
     link.pumping = true;
     try {
       while (recipient.link === link && !link.sink.congested) {
+        const pages = await this.#readPages(recipient, link);
+        if (recipient.link !== link) return;
         const messages = takeSome(recipient.queue, link.window);
-        if (messages.length === 0) return;
+        if (messages.length === 0 && pages < PAGES_AT_ONCE) return;
         try {
           const bodies = await Promise.all(messages.map((next) => this.#read(next)));
           for (const [index, message] of messages.entries()) {
             const stopped = recipient.link !== link || link.sink.congested;
-            if (stopped || message.ending) break;
+            if (stopped || recipient.queue.isEnding(message)) break;
             await this.#hand(link, message, bodies[index]);
           }
         } finally {
@@ -189,6 +231,28 @@ export class MailboxDelivery {
     } finally {
       link.pumping = false;
     }
+  }
+
+  /** Looks up what comes next of senders of whom memory has nothing more; returns how many. */
+  async #readPages({ peer, queue, senders }: Recipient, { window }: Link): Promise<number> {
+    const requests = [];
+    while (requests.length < PAGES_AT_ONCE) {
+      const request = queue.beginPage(window);
+      if (request === undefined) break;
+      requests.push(request);
+    }
+    await Promise.all(requests.map(async (request) => {
+      const from = senders.get(request.sender);
+      try {
+        if (from === undefined) return;
+        const page = await this.#store.waiting(from, peer, request.after, PAGE);
+        queue.endPage(request, page);
+        for (const order of page.damaged) this.passOver(from, peer, order);
+      } finally {
+        queue.endPage(request);
+      }
+    }));
+    return requests.length;
   }
 
   /** The body, or `undefined` when it is damaged, which concerns this message alone. */

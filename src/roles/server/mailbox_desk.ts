@@ -5,9 +5,14 @@ import type { ForwardAck, ForwardRequest } from "../../protocol/forward_messages
 import { Capacity, type MailboxLimits } from "../../protocol/mailbox/capacity.ts";
 import type { DataFolder } from "../data_folder.ts";
 import type { GroupCommit } from "../group_commit.ts";
+import { DiskGauge } from "../disk_gauge.ts";
 import { explainStoreFailure } from "../store_record.ts";
 import { KvMailboxStore } from "./kv_mailbox_store.ts";
-import { type Attachment, MailboxDelivery, type RecipientSink } from "./mailbox_delivery.ts";
+import type { Attachment, RecipientSink } from "./delivery_sink.ts";
+import { MailboxBook } from "./mailbox_book.ts";
+import type { MailboxAccounts } from "./mailbox_accounts.ts";
+import { MailboxDelivery } from "./mailbox_delivery.ts";
+import { lookInto } from "./mailbox_check.ts";
 import { MailboxIntake } from "./mailbox_intake.ts";
 import { MailboxPairs } from "./mailbox_pairs.ts";
 import type { MailboxMessage, Outcome } from "./mailbox_records.ts";
@@ -18,12 +23,6 @@ export type { Attachment, RecipientSink, SenderAttachment, SenderSink };
 
 /** Ends are committed this many at a time. */
 const ENDS_AT_ONCE = 500;
-/** A free space below this is not for messages: the program needs room to keep working. */
-const DEFAULT_MIN_FREE_BYTES = 16 * 1024 * 1024;
-/** How long, and for how many admitted bytes, a reading of the free space is good. */
-const FREE_READING_MS = 1000;
-const FREE_READING_BYTES = 1024 * 1024;
-
 export interface MailboxDeskOptions {
   readonly folder: Pick<DataFolder, "path" | "kv" | "freeBytes" | "reserve">;
   readonly commit: GroupCommit;
@@ -35,14 +34,6 @@ export interface MailboxDeskOptions {
   };
   isPaired(peer: PeerId): boolean;
   readonly host: Host;
-}
-
-/** What waits for one recipient. */
-export interface QueueStatus {
-  readonly peerId: PeerId;
-  readonly pendingMessages: number;
-  readonly oldestMessageAgeSecs: number;
-  readonly totalBytes: number;
 }
 
 /**
@@ -59,7 +50,8 @@ export class MailboxDesk {
   readonly #delivery: MailboxDelivery;
   readonly #receipts: ReceiptDesk;
   readonly #sweep: MailboxSweep;
-  #freeReading = { bytes: 0, at: -Infinity };
+  readonly #book: MailboxBook;
+  #isSweeping = false;
   #closed = false;
 
   private constructor(
@@ -69,12 +61,15 @@ export class MailboxDesk {
   ) {
     const { commit, limits, host } = options;
     const isPaired = (peer: PeerId) => options.isPaired(peer);
+    const gauge = new DiskGauge(options.folder, host, limits.minFreeBytes);
     this.#options = options;
     this.#pairs = pairs;
     this.#isPaired = isPaired;
     this.#store = store;
     this.#capacity = new Capacity(limits);
-    this.#delivery = new MailboxDelivery(store, (message, outcome) => this.#end(message, outcome));
+    this.#delivery = new MailboxDelivery(store, async (message, outcome) => {
+      await this.#end(message, outcome);
+    });
     this.#receipts = new ReceiptDesk(store, commit);
     this.#intake = new MailboxIntake({
       store,
@@ -82,22 +77,36 @@ export class MailboxDesk {
       capacity: this.#capacity,
       host,
       isPaired,
-      diskHasRoom: (size) => this.#diskHasRoom(size),
-      dropExpired: (recipient) => this.#sweep.expire(this.#delivery.waitingFor(recipient)),
-      accepted: (message) => this.#delivery.add(message),
+      diskHasRoom: (size) => gauge.hasRoom(size),
+      dropExpired: (recipient) => this.#sweep.expire(recipient),
+      accepted: (message) => {
+        this.#delivery.add(message);
+        this.#book.tell({ type: "accepted", ...partsOf(message) });
+      },
     }, pairs);
     this.#sweep = new MailboxSweep({
       store,
       commit,
+      delivery: this.#delivery,
       host,
       maxAgeMs: limits.maxAgeMs,
       isPaired,
       end: (messages, outcome) => this.#endAll(messages, outcome),
     });
+    this.#book = new MailboxBook({
+      kv: options.folder.kv,
+      store,
+      commit,
+      delivery: this.#delivery,
+      capacity: this.#capacity,
+      host,
+      purge: (peer) =>
+        this.#endWaiting(peer, { delivered: false, reason: "purged by the operator" }),
+    });
   }
 
   /**
-   * Loads what waits, without reading bodies, and finishes unpairings that were cut short.
+   * Loads how much waits, looks into some of it, and finishes unpairings that were cut short.
    *
    * @throws {CairnError} `data-folder-corrupt` or `disk-full`.
    */
@@ -111,12 +120,16 @@ export class MailboxDesk {
 
   static async #load(options: MailboxDeskOptions): Promise<MailboxDesk> {
     const store = await KvMailboxStore.open(options.folder.kv, options.commit, options.host);
-    const pairs = new MailboxPairs(await Array.fromAsync(store.pairs()));
+    const records = await Array.fromAsync(store.pairs());
+    const pairs = new MailboxPairs(records, (from, to) => store.newPair(from, to));
     const desk = new MailboxDesk(options, store, pairs);
-    for await (const message of store.messages()) {
-      desk.#capacity.take(message.to.toString(), message.size);
-      desk.#delivery.add(message);
+    for (const pair of records) {
+      const { value } = pair.record;
+      if (value !== undefined) desk.#capacity.restore(pair.to.toString(), value);
+      desk.#delivery.restore(pair);
     }
+    await lookInto(store, desk.#delivery);
+    await desk.#book.load();
     for (const peer of await store.leaving()) {
       if (!options.isPaired(peer)) await desk.removePeer(peer);
       else await options.commit.commit([store.leftOp(peer)], { freesSpace: true });
@@ -129,9 +142,15 @@ export class MailboxDesk {
    * with `closed`. Messages of one sender are taken in the order of the calls. An id that is known
    * is accepted again without being stored; when its message has ended, the answer says how.
    */
-  forward(sender: PeerId, request: ForwardRequest): Promise<ForwardAck> {
-    if (this.#closed) return Promise.reject(new CairnError("closed", "The mailbox is closed"));
-    return this.#intake.forward(sender, request);
+  async forward(sender: PeerId, request: ForwardRequest, link?: number): Promise<ForwardAck> {
+    if (this.#closed) throw new CairnError("closed", "The mailbox is closed");
+    const size = request.encryptedPayload.length;
+    const ack = await this.#intake.forward(sender, request, link);
+    const { rejectionReason: reason } = ack;
+    if (!ack.accepted && reason !== null) {
+      this.#book.tell({ type: "refused", from: sender, to: request.recipient, size, reason });
+    }
+    return ack;
   }
 
   /** Bytes of bodies from `sender` whose forward has no answer yet: read no more above a limit. */
@@ -139,9 +158,12 @@ export class MailboxDesk {
     return this.#pairs.unansweredBytes(sender);
   }
 
-  /** A new link of `sender`: it no longer has to repeat what was refused on the last one. */
-  linkUp(sender: PeerId): void {
-    this.#pairs.linkUp(sender);
+  /**
+   * A new link of `sender`: it no longer has to repeat what was refused on the last one, of which
+   * nothing more is taken. Returns what names it towards {@linkcode MailboxDesk.forward}.
+   */
+  linkUp(sender: PeerId): number {
+    return this.#pairs.linkUp(sender);
   }
 
   /** The last sequence accepted from `sender` for `recipient`, 0 for none. */
@@ -167,39 +189,27 @@ export class MailboxDesk {
     const { commit } = this.#options;
     await commit.commit([this.#store.leavingOp(peer)], { freesSpace: true });
     await this.#pairs.settled(peer);
-    await this.#endAll(this.#delivery.waitingFor(peer), {
-      delivered: false,
-      reason: "recipient was unpaired",
-    });
+    await this.#endWaiting(peer, { delivered: false, reason: "recipient was unpaired" });
     await this.#receipts.forget(peer);
+    await this.#book.setQuota(peer, { messages: null, bytes: null });
     await commit.commit([this.#store.leftOp(peer)], { freesSpace: true });
   }
 
-  /** Ends everything that waits for `recipient`. Returns how many messages that were. */
-  async purgeQueue(recipient: PeerId): Promise<number> {
-    const messages = this.#delivery.waitingFor(recipient);
-    return await this.#endAll(messages, { delivered: false, reason: "purged by the operator" });
+  /** What waits for whom, for the operator. */
+  get accounts(): MailboxAccounts {
+    return this.#book;
   }
 
   /** Ends what has expired and forgets old ids. Call it every minute or so. */
   async sweep(): Promise<void> {
-    await this.#options.folder.reserve.refill();
-    const queues = this.#delivery.queues().map(({ queue }) => queue);
-    await this.#sweep.run(queues.flatMap((queue) => [...queue.messages()]), this.#pairs);
-  }
-
-  /** Every recipient for whom something waits. */
-  queues(): QueueStatus[] {
-    const now = this.#options.host.now();
-    return this.#delivery.queues().map(({ peer, queue }) => {
-      const age = now - (queue.oldestAcceptedAt() ?? now);
-      return {
-        peerId: peer,
-        pendingMessages: queue.size,
-        oldestMessageAgeSecs: Math.max(0, Math.floor(age / 1000)),
-        totalBytes: queue.bytes,
-      };
-    });
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    try {
+      await this.#options.folder.reserve.refill();
+      await this.#sweep.run(this.#pairs);
+    } finally {
+      this.#isSweeping = false;
+    }
   }
 
   /** What the mailbox holds, messages on their way to the disk included. */
@@ -214,53 +224,70 @@ export class MailboxDesk {
     await this.#pairs.settled();
     await Promise.all([this.#delivery.close(), this.#receipts.close()]);
     await this.#options.commit.flush();
+    await this.#store.close();
   }
 
   /** Makes the end of a message durable, then lets go of it. Does nothing the second time. */
-  async #end(message: MailboxMessage, outcome: Outcome): Promise<void> {
-    if (message.ending) return;
-    message.ending = true;
+  async #end(message: MailboxMessage, outcome: Outcome): Promise<boolean> {
+    if (!this.#delivery.startEnding(message)) return false;
     const { commit, host, limits } = this.#options;
-    const at = host.now();
-    const receipt = this.#isPaired(message.from) ? this.#store.nextOrder() : null;
     try {
-      await commit.commit(
-        this.#store.endOps(message, outcome, { at, forgetAt: at + limits.maxAgeMs }, receipt),
-        { freesSpace: true },
-      );
+      // What was read or sent a while ago may have ended meanwhile, and must not end twice.
+      if (!this.#delivery.isLoaded(message) && !await this.#store.isWaiting(message)) {
+        this.#delivery.retained(message);
+        return false;
+      }
+      const at = host.now();
+      const receipt = this.#isPaired(message.from) ? this.#store.nextOrder() : null;
+      const times = { at, forgetAt: at + limits.maxAgeMs };
+      const pair = this.#pairs.record(message.from, message.to);
+      await commit.commit(this.#store.endOps(message, outcome, times, receipt, pair), {
+        freesSpace: true,
+      });
+      this.#capacity.give(message.to.toString(), message.size);
+      this.#delivery.ended(message);
+      if (receipt !== null) this.#receipts.announce(message.sender);
     } catch (error) {
-      message.ending = false;
       this.#delivery.retained(message);
       throw error;
     }
-    this.#capacity.give(message.to.toString(), message.size);
-    this.#delivery.ended(message);
-    if (receipt !== null) this.#receipts.announce(message.sender);
+    const reason = outcome.delivered ? null : outcome.reason;
+    this.#book.tell({ type: "ended", ...partsOf(message), reason });
+    return true;
   }
 
   /** Returns how many of `messages` had not ended before. @throws the first failure, at the end. */
   async #endAll(messages: readonly MailboxMessage[], outcome: Outcome): Promise<number> {
-    const waiting = messages.filter((message) => !message.ending);
-    for (let first = 0; first < waiting.length; first += ENDS_AT_ONCE) {
-      const batch = waiting.slice(first, first + ENDS_AT_ONCE);
+    let count = 0;
+    for (let first = 0; first < messages.length; first += ENDS_AT_ONCE) {
+      const batch = messages.slice(first, first + ENDS_AT_ONCE);
       const results = await Promise.allSettled(
         batch.map((message) => this.#end(message, outcome)),
       );
-      for (const result of results) if (result.status === "rejected") throw result.reason;
+      for (const result of results) {
+        if (result.status === "rejected") throw result.reason;
+        if (result.value) count++;
+      }
     }
-    return waiting.length;
+    return count;
   }
 
-  async #diskHasRoom(size: number): Promise<boolean> {
-    const { folder, host, limits } = this.#options;
-    const floor = limits.minFreeBytes ?? DEFAULT_MIN_FREE_BYTES;
-    const reading = this.#freeReading;
-    const stale = host.monotonic() - reading.at > FREE_READING_MS ||
-      reading.bytes < floor + size + FREE_READING_BYTES;
-    if (stale) {
-      this.#freeReading = { bytes: await folder.freeBytes(), at: host.monotonic() };
+  /** Ends everything that waits for `recipient` now. Returns how many messages that were. */
+  async #endWaiting(recipient: PeerId, outcome: Outcome): Promise<number> {
+    const end = this.#store.nextOrder();
+    let count = 0;
+    for (const { from, to } of this.#delivery.lanes(recipient)) {
+      for (let after = -1; after < end;) {
+        const page = await this.#store.waiting(from, to, after, ENDS_AT_ONCE);
+        count += await this.#endAll(page.messages.filter(({ order }) => order < end), outcome);
+        if (page.isLast) break;
+        after = page.last;
+      }
     }
-    this.#freeReading.bytes -= size;
-    return this.#freeReading.bytes >= floor;
+    return count;
   }
+}
+
+function partsOf({ from, to, size }: MailboxMessage): Pick<MailboxMessage, "from" | "to" | "size"> {
+  return { from, to, size };
 }

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { getLogger } from "@logtape/logtape";
-import { equalBytes, toHex } from "../../base/bytes.ts";
+import { compareBytes, equalBytes, toHex } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
@@ -15,8 +15,8 @@ import {
   waitingFor,
 } from "../../protocol/mailbox/refusal.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
-import type { StoredBody } from "../kv_blobs.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
+import { accepted, behindFailure, refused } from "./forward_answers.ts";
 import {
   type MailboxPairs,
   newTicket,
@@ -24,7 +24,7 @@ import {
   type Sender,
   type Ticket,
 } from "./mailbox_pairs.ts";
-import type { MailboxMessage } from "./mailbox_records.ts";
+import type { IdRecord, MailboxMessage, PreparedBody } from "./mailbox_records.ts";
 
 const log = getLogger(["cairn", "server", "mailbox"]);
 
@@ -49,6 +49,10 @@ interface Arrival {
   readonly hash: Uint8Array;
   /** Another body is being stored under the same id. */
   readonly clash: boolean;
+  /** The link that it came on. */
+  readonly link: number;
+  /** The same message came on an earlier link, and has no answer yet. */
+  readonly earlier: Promise<unknown> | undefined;
 }
 
 /** What admission decided. */
@@ -68,17 +72,19 @@ export class MailboxIntake {
   }
 
   /** Resolves when the message is durable or refused. Never rejects. */
-  forward(from: PeerId, request: ForwardRequest): Promise<ForwardAck> {
+  forward(from: PeerId, request: ForwardRequest, onLink?: number): Promise<ForwardAck> {
     const { isPaired } = this.#around;
     if (!isPaired(from)) return Promise.resolve(refused(request, SENDER_NOT_PAIRED));
     const sender = this.#pairs.sender(from);
+    const link = onLink ?? sender.link;
     const pair = this.#pairs.pair(sender, request.recipient, isPaired(request.recipient));
     if (pair === undefined) return Promise.resolve(refused(request, RECIPIENT_NOT_PAIRED));
 
     const id = toHex(request.msgId);
     const bodyHash = hash("sha256", request.encryptedPayload, "buffer");
     const first = pair.unanswered.get(id);
-    if (first !== undefined && equalBytes(first.hash, bodyHash)) return first.answer;
+    const isSame = first !== undefined && equalBytes(first.hash, bodyHash);
+    if (isSame && first.link === link) return first.answer;
 
     const size = request.encryptedPayload.length;
     sender.bytes += size;
@@ -87,22 +93,30 @@ export class MailboxIntake {
       id,
       // A node Buffer may lie in a pool, which would be stored whole with it.
       hash: new Uint8Array(bodyHash),
-      clash: first !== undefined,
+      clash: first !== undefined && !isSame,
+      link,
+      earlier: isSame ? first.answer : undefined,
     };
     const answer = this.#answer(sender, pair, arrival).finally(() => {
       sender.bytes -= size;
       if (pair.unanswered.get(id)?.answer === answer) pair.unanswered.delete(id);
     });
-    if (first === undefined) pair.unanswered.set(id, { hash: arrival.hash, answer });
+    if (first === undefined || isSame) {
+      pair.unanswered.set(id, { hash: arrival.hash, link, answer });
+    }
     return answer;
   }
 
   async #answer(sender: Sender, pair: Pair, arrival: Arrival): Promise<ForwardAck> {
     const { request } = arrival;
-    const lookup = this.#around.store.findId(pair.from, pair.to, request.msgId);
+    const lookup = arrival.earlier === undefined ? this.#findId(pair, request.msgId) : undefined;
     // Awaited in its turn; until then a failure must not count as unhandled.
-    lookup.catch(() => {});
-    const turn = sender.admission.then(() => this.#admit(pair, arrival, lookup));
+    lookup?.catch(() => {});
+    const turn = sender.admission.then(async () => {
+      await arrival.earlier;
+      const record = await (lookup ?? this.#findId(pair, request.msgId));
+      return await this.#admit(sender, pair, arrival, record);
+    });
     sender.admission = turn.catch(() => {});
     let verdict: Verdict;
     try {
@@ -122,20 +136,33 @@ export class MailboxIntake {
     }
   }
 
+  /** Ids begin with a time: one above all that were ever accepted needs no look at the disk. */
+  #findId({ from, to, record }: Pair, msgId: Uint8Array): Promise<IdRecord | null> {
+    const { value } = record;
+    const isNew = value === undefined || compareBytes(msgId, value.highestId) > 0;
+    return isNew ? Promise.resolve(null) : this.#around.store.findId(from, to, msgId);
+  }
+
   async #admit(
+    sender: Sender,
     pair: Pair,
-    { request, hash, clash }: Arrival,
-    lookup: ReturnType<KvMailboxStore["findId"]>,
+    { request, hash, clash, link }: Arrival,
+    record: IdRecord | null,
   ): Promise<Verdict> {
     const { capacity, isPaired, diskHasRoom, dropExpired } = this.#around;
     const { sequenceNumber: sequence, encryptedPayload: body } = request;
-    const record = await lookup;
     const other = clash || (record !== null && !equalBytes(record.hash, hash));
     const known = other ? "other body" : record === null ? "no" : "same body";
     const recipient = pair.to.toString();
-    const full = (capacity.overQuota(body.length) ?? capacity.overCount(recipient)) !== undefined;
+    const full =
+      (capacity.overQuota(recipient, body.length) ?? capacity.overCount(recipient)) !== undefined;
     if (known === "no" && full) await dropExpired(pair.to);
     const diskFree = known !== "no" || await diskHasRoom(body.length);
+    // Its sender begins again on the new link, and what was refused on this one is forgotten.
+    if (link !== sender.link) {
+      const reason = waitingFor(pair.sequence.lastReserved + 1);
+      return { kind: "answered", ack: refused(request, reason, pair) };
+    }
 
     const admission = admit(
       {
@@ -174,10 +201,10 @@ export class MailboxIntake {
     const { store, capacity, host } = this.#around;
     const { request, id, hash } = arrival;
     const { msgId, encryptedPayload: bytes, sequenceNumber: sequence } = request;
-    let body: { value: StoredBody; ops: KvOperation[] } | undefined;
+    let body: PreparedBody | undefined;
     let message: MailboxMessage | undefined;
     const failure = await this.#commitInTurn(pair, ticket, async () => {
-      body = await store.storeBody(bytes);
+      body = await store.prepareBody(bytes);
       const stored = body;
       return () => {
         message = {
@@ -186,15 +213,14 @@ export class MailboxIntake {
           sender: pair.from.toString(),
           size: bytes.length,
           acceptedAt: host.now(),
-          ending: false,
           msgId,
           from: pair.from,
           to: pair.to,
           sequence,
           hash,
-          blob: stored.value instanceof Uint8Array ? null : stored.value,
+          body: stored.value,
         };
-        return store.addOps(message, stored);
+        return store.addOps(message, stored, pair.record);
       };
     });
     if (failure === undefined && message !== undefined) {
@@ -202,7 +228,7 @@ export class MailboxIntake {
       return accepted(request, pair);
     }
     capacity.give(pair.to.toString(), bytes.length);
-    if (body !== undefined) await store.abandonBody(body.value);
+    if (body !== undefined) await store.abandonBody(body);
     return refused(request, failure ?? NOT_STORED, pair);
   }
 
@@ -212,16 +238,15 @@ export class MailboxIntake {
     request: ForwardRequest,
     { ticket, ack }: Verdict & { kind: "advance" },
   ): Promise<ForwardAck> {
-    const { store, host } = this.#around;
-    const { from, to } = pair;
-    const failure = await this.#commitInTurn(
-      pair,
-      ticket,
-      () =>
-        Promise.resolve(() => [
-          store.pairOp({ from, to, lastAccepted: ticket.sequence, at: host.now() }),
-        ]),
+    const { host } = this.#around;
+    const change = pair.record.change((state) =>
+      state && ({
+        ...state,
+        lastAccepted: ticket.sequence,
+        at: host.now(),
+      })
     );
+    const failure = await this.#commitInTurn(pair, ticket, () => Promise.resolve(() => [change]));
     if (failure !== undefined) return refused(request, failure, pair);
     return { ...ack, lastSequence: pair.sequence.lastAccepted };
   }
@@ -235,7 +260,7 @@ export class MailboxIntake {
     ticket: Ticket,
     prepare: () => Promise<() => KvOperation[]>,
   ): Promise<string | undefined> {
-    const { commit, host } = this.#around;
+    const { commit } = this.#around;
     try {
       const operations = await prepare();
       await ticket.after;
@@ -244,7 +269,6 @@ export class MailboxIntake {
       ticket.done();
       await durable;
       pair.sequence.committed(ticket.sequence);
-      pair.at = host.now();
       return undefined;
     } catch (error) {
       if (ticket.givenUp) return behindFailure(pair);
@@ -260,21 +284,4 @@ export class MailboxIntake {
       pair.tickets.delete(ticket);
     }
   }
-}
-
-function behindFailure({ sequence }: Pair): string {
-  return waitingFor(sequence.awaited ?? sequence.lastReserved + 1);
-}
-
-function accepted({ msgId }: ForwardRequest, { sequence }: Pair): ForwardAck {
-  return { msgId, accepted: true, rejectionReason: null, lastSequence: sequence.lastAccepted };
-}
-
-function refused({ msgId }: ForwardRequest, reason: string, pair?: Pair): ForwardAck {
-  return {
-    msgId,
-    accepted: false,
-    rejectionReason: reason,
-    ...(pair && { lastSequence: pair.sequence.lastAccepted }),
-  };
 }

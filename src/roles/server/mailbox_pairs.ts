@@ -1,7 +1,8 @@
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { ForwardAck } from "../../protocol/forward_messages.ts";
 import { PairSequence } from "../../protocol/mailbox/pair_sequence.ts";
-import type { PairRecord } from "./mailbox_records.ts";
+import type { LiveRecord } from "../live_record.ts";
+import type { PairRecord, PairState } from "./mailbox_records.ts";
 
 /** A sender may ask for this many recipients that are not paired before they are not noted. */
 const MAX_PAIRS_OF_STRANGERS = 1024;
@@ -14,6 +15,8 @@ export interface Sender {
   readonly pairs: Map<string, Pair>;
   /** Bytes of bodies between the call and the answer. */
   bytes: number;
+  /** Counts its links: what came on an earlier one than the last is not taken any more. */
+  link: number;
 }
 
 /** What one sender sends to one recipient. */
@@ -21,14 +24,20 @@ export interface Pair {
   readonly from: PeerId;
   readonly to: PeerId;
   readonly sequence: PairSequence;
-  /** Wall clock of the last acceptance. */
-  at: number;
+  readonly record: LiveRecord<PairState>;
   /** Every request that has no answer yet, by message id. */
-  readonly unanswered: Map<string, { hash: Uint8Array; answer: Promise<ForwardAck> }>;
+  readonly unanswered: Map<string, Unanswered>;
   /** Admitted and not durable yet, in order. */
   readonly tickets: Set<Ticket>;
   /** Resolves when the last ticket's commit has been handed in, or never will be. */
   handedIn: Promise<void>;
+}
+
+/** A request under way. */
+export interface Unanswered {
+  readonly hash: Uint8Array;
+  readonly link: number;
+  readonly answer: Promise<ForwardAck>;
 }
 
 /** A place in the order of a pair's commits. */
@@ -44,20 +53,30 @@ export interface Ticket {
 export class MailboxPairs {
   readonly #senders = new Map<string, Sender>();
 
-  constructor(records: readonly PairRecord[]) {
-    for (const { from, to, lastAccepted, at } of records) {
-      this.sender(from).pairs.set(to.toString(), newPair(from, to, lastAccepted, at));
+  readonly #newRecord: (from: PeerId, to: PeerId) => PairRecord;
+
+  /** @param newRecord makes the record of a pair that is not among `records`. */
+  constructor(
+    records: readonly PairRecord[],
+    newRecord: (from: PeerId, to: PeerId) => PairRecord,
+  ) {
+    this.#newRecord = newRecord;
+    for (const record of records) {
+      this.sender(record.from).pairs.set(record.to.toString(), newPair(record));
     }
   }
 
-  /** A new link of `from`: what was refused on the last one no longer holds others back. */
-  linkUp(from: PeerId): void {
-    const sender = this.#senders.get(from.toString());
-    if (sender === undefined) return;
+  /**
+   * A new link of `from`: what was refused on the last one no longer holds others back. Returns the
+   * link's number.
+   */
+  linkUp(from: PeerId): number {
+    const sender = this.sender(from);
     for (const [key, pair] of sender.pairs) {
       pair.sequence.forgetRefusal();
       if (pair.sequence.lastAccepted === 0 && pair.unanswered.size === 0) sender.pairs.delete(key);
     }
+    return ++sender.link;
   }
 
   lastAccepted(from: PeerId, to: PeerId): number {
@@ -86,25 +105,30 @@ export class MailboxPairs {
   idle(before: number): { from: PeerId; to: PeerId }[] {
     const idle: { from: PeerId; to: PeerId }[] = [];
     for (const { pairs } of this.#senders.values()) {
-      for (const { from, to, sequence, at, unanswered } of pairs.values()) {
-        const durable = sequence.lastAccepted > 0;
-        if (durable && at < before && unanswered.size === 0) idle.push({ from, to });
+      for (const { from, to, record: { value }, unanswered } of pairs.values()) {
+        const isIdle = value !== undefined && value.at < before && value.messages === 0;
+        if (isIdle && unanswered.size === 0) idle.push({ from, to });
       }
     }
     return idle;
   }
 
+  /** The record of a pair that has had messages. */
+  record(from: PeerId, to: PeerId): LiveRecord<PairState> {
+    const pair = this.#senders.get(from.toString())?.pairs.get(to.toString());
+    return (pair ?? this.#newRecord(from, to)).record;
+  }
+
   forget(from: PeerId, to: PeerId): void {
     const sender = this.#senders.get(from.toString());
     sender?.pairs.delete(to.toString());
-    if (sender?.pairs.size === 0) this.#senders.delete(from.toString());
   }
 
   sender(peer: PeerId): Sender {
     const key = peer.toString();
     let sender = this.#senders.get(key);
     if (sender === undefined) {
-      sender = { peer, admission: Promise.resolve(), pairs: new Map(), bytes: 0 };
+      sender = { peer, admission: Promise.resolve(), pairs: new Map(), bytes: 0, link: 0 };
       this.#senders.set(key, sender);
     }
     return sender;
@@ -117,19 +141,19 @@ export class MailboxPairs {
     if (pair === undefined) {
       const noted = sender.pairs.size < MAX_PAIRS_OF_STRANGERS || paired;
       if (!noted) return undefined;
-      pair = newPair(sender.peer, to, 0, 0);
+      pair = newPair(this.#newRecord(sender.peer, to));
       sender.pairs.set(key, pair);
     }
     return pair;
   }
 }
 
-function newPair(from: PeerId, to: PeerId, lastAccepted: number, at: number): Pair {
+function newPair({ from, to, record }: PairRecord): Pair {
   return {
     from,
     to,
-    sequence: new PairSequence(lastAccepted),
-    at,
+    sequence: new PairSequence(record.value?.lastAccepted ?? 0),
+    record,
     unanswered: new Map(),
     tickets: new Set(),
     handedIn: Promise.resolve(),

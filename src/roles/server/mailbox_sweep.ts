@@ -3,6 +3,7 @@ import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { ageOf, ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import type { GroupCommit } from "../group_commit.ts";
+import type { Lane, MailboxDelivery } from "./mailbox_delivery.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import type { MailboxPairs } from "./mailbox_pairs.ts";
 import type { Ended, MailboxMessage, Outcome } from "./mailbox_records.ts";
@@ -18,6 +19,7 @@ const PAGES_PER_SWEEP = 50;
 export interface SweepSurroundings {
   readonly store: KvMailboxStore;
   readonly commit: GroupCommit;
+  readonly delivery: MailboxDelivery;
   readonly host: Host;
   readonly maxAgeMs: number;
   isPaired(peer: PeerId): boolean;
@@ -36,8 +38,8 @@ export class MailboxSweep {
   }
 
   /** Never rejects: what could not be done is done by a later run. */
-  async run(waiting: readonly MailboxMessage[], pairs: MailboxPairs): Promise<void> {
-    await this.expire(waiting);
+  async run(pairs: MailboxPairs): Promise<void> {
+    await this.expire();
     if (!this.#believed()) return;
     try {
       await this.#forgetIds();
@@ -47,25 +49,48 @@ export class MailboxSweep {
     }
   }
 
-  /** Ends those of `messages` that have waited too long. Never rejects either. */
-  async expire(messages: readonly MailboxMessage[]): Promise<void> {
+  /** Ends what has waited too long, for `recipient` or for everyone. Never rejects either. */
+  async expire(recipient?: PeerId): Promise<void> {
     if (!this.#believed()) return;
-    const { host, maxAgeMs, end } = this.#around;
+    const { host, delivery } = this.#around;
     const now = host.now();
-    const expired: MailboxMessage[] = [];
-    const implausible: MailboxMessage[] = [];
-    for (const message of messages) {
-      if (message.ending) continue;
-      const age = ageOf(message.acceptedAt, now);
-      if (age === "implausible") implausible.push(message);
-      else if (age > maxAgeMs) expired.push(message);
-    }
     try {
-      await end(expired, { delivered: false, reason: "expired" });
-      await Promise.all(implausible.map((message) => this.#restamp(message, now)));
+      for (const lane of delivery.lanes(recipient)) {
+        if (lane.head === undefined || this.#judge(lane.head.acceptedAt, now) !== "young") {
+          await this.#expireLane(lane, now);
+        }
+      }
     } catch (error) {
       log.error("Expired messages could not be removed: {error}", { error });
     }
+  }
+
+  /** From the oldest one on, as far as they have expired. */
+  async #expireLane({ from, to }: Lane, now: number): Promise<void> {
+    const { store, delivery, end } = this.#around;
+    for (let after = -1;;) {
+      const { messages, damaged, last, isLast } = await store.waiting(from, to, after, PAGE);
+      for (const order of damaged) delivery.passOver(from, to, order);
+      const firstYoung = messages.findIndex(({ acceptedAt }) =>
+        this.#judge(acceptedAt, now) === "young"
+      );
+      const old = firstYoung < 0 ? messages : messages.slice(0, firstYoung);
+      const expired = old.filter(({ acceptedAt }) => this.#judge(acceptedAt, now) === "expired");
+      await end(expired, { delivered: false, reason: "expired" });
+      for (const message of old) {
+        if (!expired.includes(message)) await this.#restamp(message, now);
+      }
+      const young = messages[firstYoung];
+      if (young !== undefined && old.length === expired.length) delivery.noteHead(young);
+      if (isLast || young !== undefined) return;
+      after = last;
+    }
+  }
+
+  #judge(acceptedAt: number, now: number): "young" | "expired" | "implausible" {
+    const age = ageOf(acceptedAt, now);
+    if (age === "implausible") return age;
+    return age > this.#around.maxAgeMs ? "expired" : "young";
   }
 
   #believed(): boolean {
@@ -75,11 +100,11 @@ export class MailboxSweep {
 
   /** The clock was wrong when this message came: its time to wait starts now. */
   async #restamp(message: MailboxMessage, now: number): Promise<void> {
-    const { store, commit } = this.#around;
+    const { store, commit, delivery } = this.#around;
+    const isThere = await store.isWaiting(message);
     // Behind its end this would bring back a record whose body is gone.
-    if (message.ending) return;
-    message.acceptedAt = now;
-    await commit.commit(store.restampOps(message));
+    if (!isThere || delivery.isEnding(message)) return;
+    await commit.commit(store.restampOps({ ...message, acceptedAt: now }));
   }
 
   async #forgetIds(): Promise<void> {
@@ -113,10 +138,11 @@ export class MailboxSweep {
 
   /** Sequences of peers that are no longer paired, once every id of theirs is forgotten. */
   async #forgetPairs(pairs: MailboxPairs): Promise<void> {
-    const { store, commit, host, maxAgeMs, isPaired } = this.#around;
+    const { commit, host, maxAgeMs, isPaired } = this.#around;
     for (const { from, to } of pairs.idle(host.now() - 3 * maxAgeMs)) {
       if (isPaired(from) && isPaired(to)) continue;
-      await commit.commit([store.forgetPairOp(from, to)], { freesSpace: true });
+      const forgotten = pairs.record(from, to).change(() => undefined);
+      await commit.commit([forgotten], { freesSpace: true });
       pairs.forget(from, to);
     }
   }

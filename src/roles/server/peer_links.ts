@@ -1,5 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { MessageType } from "../../protocol/message_types.ts";
+import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
 import { acceptLink, type LinkConnection } from "../link_connection.ts";
 import type { FrameSocket } from "../web_socket.ts";
 import { type PeerLinksOptions, ServedLink } from "./served_link.ts";
@@ -16,6 +18,8 @@ export class PeerLinks {
   readonly #links = new Map<string, ServedLink[]>();
   readonly #stopping = new AbortController();
   readonly #handshakes = new Set<{ source: string; abort: AbortController }>();
+  /** Called when the first link of a paired peer comes up, and when its last one ends. */
+  onPresence: (peerId: PeerId, connected: boolean) => void = () => {};
 
   constructor(options: PeerLinksOptions) {
     this.#options = options;
@@ -71,8 +75,11 @@ export class PeerLinks {
     const { book, context } = this.#options;
     const text = link.remote.toString();
     const older = this.#links.get(text) ?? [];
-    const served = new ServedLink(link, this.#options, source, () => this.#unpair(link.remote));
+    const served = new ServedLink(link, this.#options, source, async () => {
+      await this.unpair(link.remote, "peer");
+    });
     this.#links.set(text, [...older, served]);
+    if (older.length === 0) this.onPresence(link.remote, true);
     for (const [index, other] of older.entries()) {
       if (link.capabilities.has("receive")) other.stopDeliveries();
       // The lower Peer ID nominates the link that survives; it ends the others once they are idle.
@@ -86,7 +93,7 @@ export class PeerLinks {
       served.stop();
       const left = (this.#links.get(text) ?? []).filter((other) => other !== served);
       if (left.length > 0) this.#links.set(text, left);
-      else this.#links.delete(text);
+      else if (this.#links.delete(text)) this.onPresence(link.remote, false);
       left.findLast((other) => other.link.capabilities.has("receive"))?.startDeliveries();
       void book.seen(link.remote, context.host.now());
     };
@@ -94,11 +101,25 @@ export class PeerLinks {
     void book.seen(link.remote, context.host.now());
   }
 
-  async #unpair(peerId: PeerId): Promise<void> {
-    await this.#options.book.remove(peerId);
-    await this.#options.desk?.removePeer(peerId);
-    await this.#options.shelf.remove(peerId);
+  /**
+   * Ends a pairing from either side: its keys, what waits for the peer, and its links, over which
+   * the peer is told. False when there is none.
+   */
+  async unpair(peerId: PeerId, by: "operator" | "peer"): Promise<boolean> {
+    const { book, desk, shelf, pairing, context } = this.#options;
+    if (!book.has(peerId)) return false;
+    await book.remove(peerId);
+    if (by === "operator") {
+      const revoke = encodePairRevoke({ peerId: context.identity.peerId });
+      for (const { link } of this.#links.get(peerId.toString()) ?? []) {
+        link.send(MessageType.PairRevoke, revoke);
+      }
+    }
+    await desk?.removePeer(peerId);
+    await shelf.remove(peerId);
     this.disconnect(peerId, "unpaired");
-    log.info("{peer} ended its pairing", { peer: peerId.toString() });
+    log.info("The pairing with {peer} was ended by the {by}", { peer: peerId.toString(), by });
+    pairing.emit({ kind: "unpaired", peerId, by });
+    return true;
   }
 }

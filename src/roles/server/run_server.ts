@@ -1,30 +1,32 @@
-import { getRequestListener } from "@hono/node-server";
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
-import { systemHost } from "../../base/host.ts";
+import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MAX_ENVELOPE_LENGTH, MAX_FRAME_LENGTH } from "../../protocol/link/link.ts";
 import { GOOD_PSK_LENGTH, judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
-import { VERSION } from "../../version.ts";
-import { type DataFolder, openDataFolder } from "../data_folder.ts";
+import { CertificateWatch } from "../certificate_watch.ts";
+import type { DataFolder } from "../data_folder.ts";
 import { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen, parseListenAddress } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { PeerBook } from "../peer_book.ts";
+import { addressKey, plainAddress } from "../signal/client_address.ts";
 import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
 import { acceptWebSockets } from "../web_socket_server.ts";
-import { linkCandidates } from "./addresses.ts";
-import { createApi } from "./api/app.ts";
-import { ensureManagementToken } from "./api/token_auth.ts";
+import { invitationHints, linkCandidates } from "./addresses.ts";
+import { ApprovalBook } from "./approval_book.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
+import { Management } from "./management.ts";
 import { MeetingPoints } from "./meeting_points.ts";
+import { OperatorDesk } from "./operator_desk.ts";
 import { PairingDesk } from "./pairing_desk.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
+import { openServerStore } from "./server_store.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
 const log = getLogger(["cairn", "server"]);
@@ -51,7 +53,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const { host = systemHost } = options;
   const stack = new AsyncDisposableStack();
   try {
-    const folder = await openDataFolder({ path: options.storagePath, kind: "server", host });
+    const folder = await openServerStore(options, host);
     stack.defer(() => folder.close());
     return await assemble({ ...options, approvedPeers, host }, folder, stack);
   } catch (error) {
@@ -95,13 +97,11 @@ async function assemble(
     host,
   });
   if (desk) stack.defer(() => desk.close());
-  const pairing = new PairingDesk({
-    self,
-    book,
-    host,
+  const approvals = await ApprovalBook.open(kv, commit, {
+    configured: options.approvedPeers,
     psk: options.psk,
-    approvedPeers: options.approvedPeers,
   });
+  const pairing = new PairingDesk({ self, book, approvals, host, psk: options.psk });
   const links = new PeerLinks({
     context: {
       identity,
@@ -126,51 +126,59 @@ async function assemble(
     })
   );
 
+  const operator = new OperatorDesk({
+    self,
+    host,
+    desk: pairing,
+    hints: () => invitationHints(options, candidates()),
+    isPaired: (peer) => book.has(peer),
+    unpair: (peer) => links.unpair(peer, "operator"),
+  });
   const linkListener = await listenForLinks(options, links);
   stack.defer(() => linkListener.close());
-  const management = await listenForManagement(options, folder.path, links, {
-    peerId: self.toString(),
-    version: VERSION,
-    startedAt: host.monotonic(),
-    forwardEnabled: desk !== undefined,
-    peers: () =>
-      book.list().map(({ peerId, lastSeen }) => ({
-        peer_id: peerId.toString(),
-        name: null,
-        connected: links.isConnected(peerId),
-        last_seen: lastSeen === 0 ? null : Math.floor(lastSeen / 1000),
-      })),
-    queues: () =>
-      (desk?.queues() ?? []).map((queue) => ({
-        peer_id: queue.peerId.toString(),
-        pending_messages: queue.pendingMessages,
-        oldest_message_age_secs: queue.oldestMessageAgeSecs,
-        total_bytes: queue.totalBytes,
-      })),
-    totals: () => desk?.totals() ?? { messages: 0, bytes: 0 },
+  const management = await Management.open({
+    options,
+    folder,
+    commit,
+    host,
+    self,
+    book,
+    links,
+    accounts: desk?.accounts,
+    pairing: operator,
+    retention,
+    // Nothing is relayed yet.
+    relay: { capacity: options.relayCapacity ?? 100, active: () => 0, perPeer: () => [] },
   });
-  if (management) stack.defer(() => management.close());
+  stack.use(management);
+  const managementListener = await management.listen((server) => acceptLinks(server, links));
   stack.defer(() => links.close());
   stack.defer(() => pairing.close());
+  stack.defer(() => operator.close());
 
-  const listeners = [linkListener, ...(management ? [management] : [])].map(({ address }) => ({
+  const listening = [linkListener, ...(managementListener ? [managementListener] : [])];
+  const watch = options.tls && watchCertificate(options.tls, listening, host);
+  stack.defer(() => watch?.close());
+  const listeners = listening.map(({ address }) => ({
     ...address,
     tls: options.tls !== undefined,
   }));
+  const candidates = () =>
+    linkCandidates({
+      publicUrl: options.publicUrl,
+      listeners,
+      interfaces: Deno.networkInterfaces(),
+    });
   const meetings = new MeetingPoints({
     self,
     book,
     clients,
     host,
-    candidates: () =>
-      linkCandidates({
-        publicUrl: options.publicUrl,
-        listeners,
-        interfaces: Deno.networkInterfaces(),
-      }),
-    onSocket: (socket) => void links.accept(socket, "signaling"),
+    candidates,
+    onSocket: (socket, source) => void links.accept(socket, source),
   });
   book.onChange = (peerId) => meetings.renew(peerId);
+  operator.onTopics = () => meetings.followOffers(operator.topics());
   stack.defer(() => meetings.close());
   for (const client of clients) {
     client.start();
@@ -187,9 +195,33 @@ async function assemble(
   });
   return {
     peerId: self,
-    addresses: { links: linkListener.address, management: management?.address },
+    pairing: operator,
+    addresses: { links: linkListener.address, management: managementListener?.address },
+    closed: folder.lost ?? Promise.withResolvers<void>().promise,
+    reload: () => watch?.reload(),
     close: () => stack.disposeAsync(),
   };
+}
+
+/** Links and management have one certificate, and one voice in the log. */
+function watchCertificate(
+  tls: NonNullable<ServerOptions["tls"]>,
+  listeners: readonly HttpListener[],
+  host: Host,
+): CertificateWatch {
+  return new CertificateWatch({
+    listener: {
+      get certificate() {
+        return listeners[0]?.certificate;
+      },
+      reloadCertificate() {
+        for (const listener of listeners) listener.reloadCertificate();
+      },
+    },
+    tls,
+    host,
+    role: "server",
+  });
 }
 
 async function listenForLinks(options: ServerOptions, links: PeerLinks): Promise<HttpListener> {
@@ -203,33 +235,6 @@ async function listenForLinks(options: ServerOptions, links: PeerLinks): Promise
   });
 }
 
-async function listenForManagement(
-  options: ServerOptions,
-  folderPath: string,
-  links: PeerLinks,
-  view: Parameters<typeof createApi>[0],
-): Promise<HttpListener | undefined> {
-  const { enabled = true, bind = "127.0.0.1", port = 9090, token, hosts = [] } =
-    options.management ?? {};
-  if (!enabled) return undefined;
-  const made = await ensureManagementToken(folderPath, token, options.host);
-  if (made.path !== null) log.info("The management token is in {path}", { path: made.path });
-  const api = createApi(view, made.token, { hosts });
-  const listener = await listen({
-    host: bind,
-    port,
-    option: "--mgmt-port (CAIRN_MGMT_PORT)",
-    ...(options.tls && { tls: options.tls }),
-    onRequest: getRequestListener(api.fetch),
-    prepare: (server) => acceptLinks(server, links),
-  });
-  log.info("The management API answers on port {port}", { port: listener.address.port });
-  if (!isLoopback(bind) && !options.tls) {
-    log.warn("The management API is reachable from other machines without TLS");
-  }
-  return listener;
-}
-
 function acceptLinks(server: HttpListener["server"], links: PeerLinks): void {
   acceptWebSockets({
     server,
@@ -237,7 +242,8 @@ function acceptLinks(server: HttpListener["server"], links: PeerLinks): void {
     handler: (request, accept, refuse) => {
       if (request.url?.split("?")[0] !== LINK_PATH) return refuse(404);
       const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
-      const source = request.socket.remoteAddress ?? "unknown";
+      // An IPv6 client has a whole /64 to come from.
+      const source = addressKey(plainAddress(request.socket.remoteAddress ?? "") ?? "unknown");
       accept(
         (socket) => void links.accept(socket, source),
         offered.includes(LINK_PROTOCOL) ? LINK_PROTOCOL : undefined,
@@ -274,8 +280,4 @@ function parseApproved(peers: readonly (PeerId | string)[]): PeerId[] {
     if (parsed) return parsed;
     throw new CairnError("invalid-option", `Not a Peer ID in the approved peers: "${peer}"`);
   });
-}
-
-function isLoopback(address: string): boolean {
-  return address === "localhost" || address === "::1" || address.startsWith("127.");
 }

@@ -27,7 +27,8 @@ import {
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
 import type { MailboxDesk } from "./mailbox_desk.ts";
-import type { PairingDesk } from "./pairing_desk.ts";
+import type { PairingConversation } from "./pairing_conversation.ts";
+import { isPairing, type PairingDesk } from "./pairing_desk.ts";
 import type { PrekeyShelf } from "./prekey_shelf.ts";
 
 const log = getLogger(["cairn", "server"]);
@@ -57,11 +58,13 @@ export interface PeerLinksOptions {
 export class ServedLink {
   readonly link: LinkConnection;
   readonly #options: PeerLinksOptions;
-  readonly #pairing: (envelope: Envelope) => boolean;
+  readonly #pairing: PairingConversation;
   readonly #unpair: () => Promise<void>;
   readonly #underWay = new Set<Promise<void>>();
   #attachment: ReturnType<MailboxDesk["attach"]> | undefined;
   #isDelivering = false;
+  /** Names this link towards the mailbox. */
+  #number: number | undefined;
   #pairingMessages = 0;
   #receipts: ReturnType<MailboxDesk["attachSender"]> | undefined;
 
@@ -81,8 +84,10 @@ export class ServedLink {
     const { link } = this;
     const { desk } = this.#options;
     link.trustRemote();
+    const pairing = this.#options.book.get(link.remote);
+    if (pairing?.unacknowledged) this.#pairing.repeatSecret(pairing.secret);
     this.#sendStatus();
-    desk?.linkUp(link.remote);
+    this.#number = desk?.linkUp(link.remote);
     this.#receipts = desk?.attachSender(link.remote, {
       receipt: (ack) => link.send(MessageType.ForwardAck, encodeForwardAck(ack)),
     });
@@ -128,7 +133,7 @@ export class ServedLink {
     if (isPairing(envelope) && ++this.#pairingMessages > MAX_PAIRING_MESSAGES) {
       return this.link.close("protocol-error");
     }
-    if (this.#pairing(envelope)) return;
+    if (this.#pairing.receive(envelope)) return;
     const step = this.#handle(envelope).catch((error) => {
       if (error instanceof ProtocolError) {
         log.debug("A peer broke the protocol: {message}", { message: error.message });
@@ -150,7 +155,7 @@ export class ServedLink {
     switch (type) {
       case MessageType.ForwardRequest: {
         const request = decodeForwardRequest(payload);
-        const ack = desk ? await desk.forward(remote, request) : {
+        const ack = desk ? await desk.forward(remote, request, this.#number) : {
           msgId: request.msgId,
           accepted: false,
           rejectionReason: "forwarding is switched off",
@@ -214,10 +219,6 @@ export class ServedLink {
       }),
     );
   }
-}
-
-function isPairing({ type }: Envelope): boolean {
-  return type >= MessageType.PairRequest && type <= MessageType.PairReject;
 }
 
 function noBundle(peerId: PeerId, reason: string) {

@@ -1,5 +1,6 @@
 import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { PairingControl } from "./pairing_control.ts";
 import { startServer } from "./run_server.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
@@ -7,6 +8,8 @@ import type { RunningServer, ServerOptions } from "./server_options.ts";
 export interface ServerNode {
   /** This server's id. @throws {CairnError} `closed` before {@linkcode ServerNode.start}. */
   readonly peerId: PeerId;
+  /** Makes PINs and links for peers, approves those that ask, unpairs. */
+  readonly pairing: PairingControl;
   /** Where it listens. */
   readonly addresses: RunningServer["addresses"];
   /** Brings it up. @throws {CairnError} as the program `cairn server` reports it. */
@@ -35,6 +38,9 @@ export function createServer(options: ServerOptions): ServerNode {
   return {
     get peerId() {
       return current().peerId;
+    },
+    get pairing() {
+      return current().pairing;
     },
     get addresses() {
       return current().addresses;

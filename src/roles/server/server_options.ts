@@ -1,5 +1,6 @@
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { PairingControl } from "./pairing_control.ts";
 
 /** Settings of an always-on server; what is left out has the documented default. */
 export interface ServerOptions {
@@ -21,6 +22,8 @@ export interface ServerOptions {
     readonly token?: string;
     /** Host names under which the API may be asked, beside localhost and IP addresses. */
     readonly hosts?: readonly string[];
+    /** Whether `/metrics` names every paired peer; default false. */
+    readonly metricsPerPeer?: boolean;
   };
   /** Pre-shared key, at least 12 bytes: whoever knows it may pair. */
   readonly psk?: string;
@@ -45,6 +48,14 @@ export interface ServerOptions {
   readonly signalAuthToken?: string;
   /** TURN servers; kept for the carriers that use them. */
   readonly turnServers?: readonly string[];
+  /** What the TURN servers ask for: a name and a password, or the secret that they share. */
+  readonly turnCredentials?:
+    | { readonly username: string; readonly password: string }
+    | { readonly secret: string };
+  /** Most pairs of peers that the server relays between at a time; default 100. */
+  readonly relayCapacity?: number;
+  /** Folder of the store, or URL of a KV Connect server that keeps it; default `storagePath`. */
+  readonly kvUrl?: string;
   /** PEM files for links and management. */
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
   /** Clocks and randomness; default the system's. */
@@ -55,11 +66,17 @@ export interface ServerOptions {
 export interface RunningServer {
   /** This server's id. */
   readonly peerId: PeerId;
+  /** Makes PINs and links, approves and unpairs peers. */
+  readonly pairing: PairingControl;
   /** Where it listens. */
   readonly addresses: {
     readonly links: { readonly host: string; readonly port: number };
     readonly management: { readonly host: string; readonly port: number } | undefined;
   };
+  /** Rejects when it cannot go on: another server has taken its store over. */
+  readonly closed: Promise<void>;
+  /** Reads the certificate again, for new connections; without TLS it does nothing. */
+  reload(): void;
   /** Ends links, listeners, timers and storage, in that order. */
   close(): Promise<void>;
 }

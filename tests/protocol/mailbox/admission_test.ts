@@ -89,11 +89,11 @@ Deno.test("admit() accepts a repeat whatever is full, and counts it only in its 
 Deno.test("Capacity gives room back", () => {
   const capacity = new Capacity({ maxPerPeer: 1, maxTotalBytes: 10, largestBody: 10 });
   capacity.take("bob", 10);
-  strictEqual(capacity.overQuota(1), "quota exceeded");
-  strictEqual(capacity.overQuota(0), undefined);
+  strictEqual(capacity.overQuota("bob", 1), "quota exceeded");
+  strictEqual(capacity.overQuota("bob", 0), undefined);
   strictEqual(capacity.overCount("bob"), "recipient queue full (1 messages)");
   strictEqual(capacity.overCount("carol"), undefined);
   capacity.give("bob", 10);
-  strictEqual(capacity.overQuota(10), undefined);
+  strictEqual(capacity.overQuota("bob", 10), undefined);
   strictEqual(capacity.overCount("bob"), undefined);
 });

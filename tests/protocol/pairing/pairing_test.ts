@@ -26,7 +26,10 @@ const chance = (fill: number) => ({
 });
 
 function begin(options: { joinerKey?: Uint8Array; serverHash?: Uint8Array } = {}) {
-  const initiator = new PairingInitiator(joinerEnd, "psk", options.joinerKey ?? PSK, chance(5));
+  const initiator = new PairingInitiator(joinerEnd, {
+    kind: "psk",
+    secret: options.joinerKey ?? PSK,
+  }, chance(5));
   const channel = { ...serverEnd, handshakeHash: options.serverHash ?? HASH };
   const acceptor = new PairingAcceptor(channel, PSK, initiator.request, chance(6));
   return { initiator, acceptor };

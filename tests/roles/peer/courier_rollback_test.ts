@@ -1,5 +1,4 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { equalBytes } from "../../../src/base/bytes.ts";
 import { bytesFor } from "../../support/identities.ts";
 import { assertNoKeyUsedTwice } from "../../support/key_use.ts";
 import { CourierScene, sessionsOf } from "./courier_scene.ts";
@@ -127,7 +126,7 @@ Deno.test("Courier loses nothing and uses no key twice, whatever commit a crash 
     for (const { msgId, encryptedPayload } of left) {
       const wire = scene.alice.outbox.byOuterId(msgId)?.wire;
       ok(wire, "what has left is on disk");
-      ok(equalBytes(await scene.alice.outbox.readWire(wire), encryptedPayload));
+      deepEqual(await scene.alice.outbox.readWire(wire), encryptedPayload);
     }
     await scene.connect();
     await untilAllAccepted(scene);

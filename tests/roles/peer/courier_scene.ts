@@ -82,7 +82,9 @@ export class CourierScene implements AsyncDisposable {
   async kept(): Promise<string[]> {
     const { outbox } = this.alice;
     const entries = outbox.entries(this.bob.peerId);
-    return await Promise.all(entries.map(async (entry) => fromUtf8(await outbox.read(entry))));
+    return await Promise.all(
+      entries.map(async (entry) => fromUtf8(await outbox.read(entry) ?? utf8("damaged"))),
+    );
   }
 
   /** Numbers of the requests that the mailbox heard, in order. */
@@ -134,6 +136,7 @@ export async function connect(
     servers,
     rolledBack: () => Reflect.apply(NodeStore.prototype.startAfresh, world, []),
     onReady: () => mailbox.heard.add("ready"),
+    onSecret: () => Promise.resolve(),
     onRevoked: () => mailbox.heard.add("revoked"),
   });
   mailbox.serve(pair.far);

@@ -2,7 +2,9 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { CairnError } from "../../../src/base/errors.ts";
 import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
-import { type CommandedNode, Handover, RemoteNode } from "../../../src/roles/peer/handover.ts";
+import { type CommandedNode, Handover } from "../../../src/roles/peer/handover.ts";
+import type { PairingWay } from "../../../src/roles/peer/pairing_way.ts";
+import { RemoteNode } from "../../../src/roles/peer/remote_node.ts";
 import { LineReader, writeLine } from "../../../src/roles/peer/json_lines.ts";
 import { identityFor } from "../../support/identities.ts";
 
@@ -13,6 +15,11 @@ class FakeNode implements CommandedNode {
   readonly peerId = alice;
   readonly calls: string[] = [];
   readonly accepting: PromiseWithResolvers<void>[] = [];
+  /** The pairing that waits for an operator. */
+  readonly asking = Promise.withResolvers<
+    { onSas?: (sas: string) => void; signal?: AbortSignal }
+  >();
+  readonly approval = Promise.withResolvers<PeerId>();
   refuse: CairnError | undefined;
 
   send(recipient: PeerId | string, channel: string, data: Uint8Array) {
@@ -28,16 +35,18 @@ class FakeNode implements CommandedNode {
     return [{ peerId: bob, mechanism: "psk", pairedAt: 1_000, connected: true }];
   }
 
-  async pairWithPsk(psk: string, server: PeerId | string) {
-    return await this.#note(`pair ${psk}`, server);
-  }
-
-  async pairApproved(server: PeerId | string) {
-    return await this.#note("pair approved", server);
+  async pair(
+    way: PairingWay,
+    options: { onSas?: (sas: string) => void; signal?: AbortSignal } = {},
+  ) {
+    if (way.by !== "ask") return await this.#note(`pair ${JSON.stringify(way)}`, bob);
+    this.asking.resolve(options);
+    return await this.approval.promise;
   }
 
   async unpair(server: PeerId | string) {
     await this.#note("unpair", server);
+    return true;
   }
 
   #note(call: string, server: PeerId | string): Promise<PeerId> {
@@ -96,19 +105,47 @@ Deno.test("Handover passes commands on and brings the answers", async () => {
   const remote = await scene.command();
   equal(remote.peerId.toString(), alice.toString());
   deepEqual(await remote.pairings(), scene.node.pairings());
-  await remote.pairWithPsk("correct horse battery staple", bob);
-  await remote.pairApproved(bob);
-  await remote.unpair(bob);
+  const way: PairingWay = { by: "psk", psk: "correct horse battery staple", peer: bob.toString() };
+  equal((await remote.pair(way)).toString(), bob.toString());
+  equal(await remote.unpair(bob), true);
   const sent = await remote.send(bob, "chat", utf8("héllo"));
-  equal(sent.id, "id 4");
+  equal(sent.id, "id 3");
   scene.node.accepting[0]!.resolve();
   await sent.accepted;
   deepEqual(scene.node.calls, [
-    `pair correct horse battery staple ${bob}`,
-    `pair approved ${bob}`,
+    `pair ${JSON.stringify(way)} ${bob}`,
     `unpair ${bob}`,
     `send ${bob} chat héllo`,
   ]);
+});
+
+Deno.test("Handover brings the digits of a peer that asks, as often as there are others", async () => {
+  await using scene = await Scene.open();
+  const remote = await scene.command();
+  const shown: string[] = [];
+  const both = Promise.withResolvers<void>();
+  const asked = remote.pair({ by: "ask", peer: bob.toString() }, {
+    onSas: (sas) => shown.push(sas) === 2 && both.resolve(),
+  });
+  const { onSas } = await scene.node.asking.promise;
+  onSas?.("123456");
+  onSas?.("654321");
+  await both.promise;
+  deepEqual(shown, ["123456", "654321"]);
+  scene.node.approval.resolve(bob);
+  equal((await asked).toString(), bob.toString());
+});
+
+Deno.test("Handover gives a request up whose asker has gone", async () => {
+  await using scene = await Scene.open();
+  const remote = await scene.command();
+  const asked = rejects(remote.pair({ by: "ask", peer: bob.toString() }));
+  const { signal } = await scene.node.asking.promise;
+  const aborted = new Promise((resolve) => signal?.addEventListener("abort", resolve));
+  await remote.close();
+  await aborted;
+  scene.node.approval.reject(new CairnError("timeout", "Given up"));
+  await asked;
 });
 
 Deno.test("Handover brings errors with their code and sentence", async () => {
@@ -118,7 +155,7 @@ Deno.test("Handover brings errors with their code and sentence", async () => {
     error instanceof CairnError && error.code === "refused" && error.message === "Not now";
   scene.node.refuse = new CairnError("refused", "Not now");
   await rejects(remote.send(bob, "", utf8("x")), isRefusal);
-  await rejects(remote.pairWithPsk("psk", bob), isRefusal);
+  await rejects(remote.pair({ by: "pin", pin: "98AF-XZ2P" }), isRefusal);
   scene.node.refuse = undefined;
   const sent = await remote.send(bob, "", utf8("x"));
   scene.node.accepting[0]!.reject(new CairnError("refused", "Not now"));

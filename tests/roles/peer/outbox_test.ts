@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { CairnError } from "../../../src/base/errors.ts";
+import { checkOf } from "../../../src/roles/peer/message_check.ts";
 import type { OutboxEntry } from "../../../src/roles/peer/outbox_entry.ts";
 import { bytesFor, identityFor } from "../../support/identities.ts";
 import { Crash, PeerWorld } from "../../support/peer_world.ts";
@@ -40,7 +41,9 @@ class Scene implements AsyncDisposable {
 
   async texts(to = bob): Promise<string[]> {
     const entries = this.outbox.entries(to);
-    return await Promise.all(entries.map(async (each) => fromUtf8(await this.outbox.read(each))));
+    return await Promise.all(
+      entries.map(async (each) => fromUtf8(await this.outbox.read(each) ?? utf8("damaged"))),
+    );
   }
 
   async restart(): Promise<void> {
@@ -174,13 +177,16 @@ outboxTest("sweeps ciphertext that belongs to no message", async (scene) => {
 });
 
 outboxTest("takes ten thousand messages for one recipient", async (scene) => {
-  const [, template] = await scene.enqueue("x").then(async () =>
-    (await scene.alice.records<object>("outbox"))[0]!
-  );
+  const { id, channel, sentAt, data } = await scene.enqueue("x");
+  const template = { id, channel, sentAt, data: utf8("x"), failures: 0 };
+  deepEqual(data, template.data);
   for (let first = 2; first <= 10_000; first += 500) {
     const atomic = scene.alice.kv.atomic();
     const end = Math.min(first + 500, 10_001);
-    for (let n = first; n < end; n++) atomic.set(["outbox", bob.toString(), n], template);
+    for (let sequence = first; sequence < end; sequence++) {
+      const check = checkOf({ ...template, sequence });
+      atomic.set(["outbox", bob.toString(), sequence], { ...template, check });
+    }
     await atomic.commit();
   }
   await scene.restart();

@@ -1,85 +1,55 @@
 import { deepEqual, equal, match, notDeepEqual, ok, rejects } from "node:assert/strict";
 import { utf8 } from "../../../src/base/bytes.ts";
 import { CairnError } from "../../../src/base/errors.ts";
-import { contactTopic } from "../../../src/protocol/rendezvous/topics.ts";
-import type { LinkContext } from "../../../src/roles/link_connection.ts";
+import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
-import { type PairingProof, pairWith } from "../../../src/roles/peer/pair_with.ts";
-import { acceptOnTopic } from "../../../src/roles/topic_carrier.ts";
 import { turns } from "../../support/fake_time.ts";
 import { identityFor } from "../../support/identities.ts";
-import { contextFor } from "../../support/link_pair.ts";
-import { MortalCommit } from "../../support/peer_world.ts";
-import { SignalHub } from "../../support/signal_hub.ts";
-import { labelBeside, PSK, ServerScene, type ServerSettings } from "../server/links_scene.ts";
+import type { SignalHub } from "../../support/signal_hub.ts";
+import { labelBeside, PSK, type ServerScene, type ServerSettings } from "../server/links_scene.ts";
 import { request } from "../server/mailbox_scene.ts";
+import { type Joiner, PairingScene } from "./pairing_scene.ts";
 
 const alice = identityFor("alice").peerId;
 const bob = identityFor("bob").peerId;
-const BY_KEY: PairingProof = { mechanism: "psk", credential: utf8(PSK) };
+/** How to pair with the server of the scene. */
+type Proof = { mechanism: "psk"; credential: Uint8Array } | { mechanism: "approved" };
+const BY_KEY: Proof = { mechanism: "psk", credential: utf8(PSK) };
 
 /** Alice pairs with a server through signaling. */
 class Scene implements AsyncDisposable {
-  readonly hubs = [new SignalHub(), new SignalHub()];
-  readonly context: LinkContext;
-  /** Links that the server saw come about. */
-  attempts = 0;
-  readonly #stop: (() => void)[];
-
-  private constructor(
-    readonly server: ServerScene,
-    readonly kv: Deno.Kv,
-    readonly commit: MortalCommit,
-    readonly book: PeerBook,
-  ) {
-    this.context = contextFor("alice", server.time, { capabilities: ["receive"] });
-    this.#stop = this.hubs.map((hub) =>
-      acceptOnTopic(hub.client(), contactTopic(server.peerId), (socket) => {
-        this.attempts++;
-        void server.links.accept(socket, "signaling");
-      })
-    );
-  }
+  private constructor(readonly scene: PairingScene, readonly joiner: Joiner) {}
 
   static async open(settings: ServerSettings = {}): Promise<Scene> {
-    const server = await ServerScene.open(settings);
-    const kv = await Deno.openKv(":memory:");
-    const commit = new MortalCommit(kv);
-    return new Scene(server, kv, commit, await PeerBook.open(kv, commit));
+    const scene = await PairingScene.open(settings);
+    return new Scene(scene, await scene.joiner("alice"));
+  }
+
+  get server(): ServerScene {
+    return this.scene.server;
+  }
+
+  get hubs(): SignalHub[] {
+    return this.scene.hubs;
   }
 
   get hub(): SignalHub {
-    return this.hubs[0]!;
+    return this.scene.hub;
   }
 
   pair(
-    proof: PairingProof = BY_KEY,
+    proof: Proof = BY_KEY,
     options: { hubs?: SignalHub[]; signal?: AbortSignal } = {},
-  ): Promise<void> {
-    const { hubs = [this.hub], signal = new AbortController().signal } = options;
-    return pairWith({
-      acceptor: this.server.peerId,
-      proof,
-      book: this.book,
-      clients: hubs.map((hub) => hub.client()),
-      context: this.context,
-      serverUrl: undefined,
-      signal,
-    });
+  ): Promise<PeerId> {
+    return this.joiner.pair({ ...proof, acceptor: this.server.peerId }, options);
   }
 
-  secrets(): { ours: Uint8Array | undefined; theirs: Uint8Array | undefined } {
-    return {
-      ours: this.book.get(this.server.peerId)?.secret,
-      theirs: this.server.book.get(alice)?.secret,
-    };
+  secrets() {
+    return this.joiner.secrets();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const stop of this.#stop) stop();
-    await this.server[Symbol.asyncDispose]();
-    await this.commit.close();
-    this.kv.close();
+    await this.scene[Symbol.asyncDispose]();
   }
 }
 
@@ -99,7 +69,7 @@ pairTest("gives both sides one secret, on disk", async (scene) => {
   const { ours, theirs } = scene.secrets();
   ok(ours);
   deepEqual(ours, theirs);
-  const later = await PeerBook.open(scene.kv, scene.commit);
+  const later = await PeerBook.open(scene.joiner.kv, scene.joiner.commit);
   deepEqual(later.get(scene.server.peerId)?.secret, ours);
   equal(later.get(scene.server.peerId)?.mechanism, "psk");
 });
@@ -112,24 +82,20 @@ pairTest("pairs without a key when the other side has the peer on its list", asy
 }, { approved: [alice] });
 
 pairTest("says what is wrong when it is refused", async (scene) => {
-  const failures: [PairingProof, RegExp][] = [
+  const failures: [Proof, RegExp][] = [
     [{ mechanism: "psk", credential: utf8("not the key of this server") }, /key was refused.*2 s/],
     [BY_KEY, /Too many pairing attempts.*2 s/],
   ];
   for (const [proof, sentence] of failures) await rejectsWith(scene.pair(proof), sentence);
   scene.server.time.pass(2_000);
   await rejectsWith(scene.pair({ mechanism: "approved" }), /not on the other side's list/);
-  await rejectsWith(
-    scene.pair({ mechanism: "pin", credential: utf8("ABCD-1234") }),
-    /does not take pairings by this method/,
-  );
   deepEqual(scene.secrets(), { ours: undefined, theirs: undefined });
 });
 
 pairTest("does not confirm to the other side what it could not record", async (scene) => {
-  scene.commit.dieAfter(0);
+  scene.joiner.commit.dieAfter(0);
   await rejects(scene.pair());
-  scene.commit.dieAfter(Infinity);
+  scene.joiner.commit.dieAfter(Infinity);
   equal(scene.secrets().ours, undefined);
   await scene.pair();
   deepEqual(scene.secrets().ours, scene.secrets().theirs);
@@ -162,7 +128,7 @@ pairTest(
   async (scene) => {
     await scene.pair(BY_KEY, { hubs: scene.hubs });
     deepEqual(scene.secrets().ours, scene.secrets().theirs);
-    equal(scene.attempts, 1, "the peer answered through the first");
+    equal(scene.scene.attempts, 1, "the peer answered through the first");
   },
 );
 
@@ -219,7 +185,7 @@ pairTest("can be given up, before and while it runs", async (scene) => {
   await rejects(attempt, isCode("timeout"));
 });
 
-async function rejectsWith(attempt: Promise<void>, sentence: RegExp): Promise<void> {
+async function rejectsWith(attempt: Promise<unknown>, sentence: RegExp): Promise<void> {
   await rejects(attempt, (error) => {
     ok(error instanceof CairnError, String(error));
     match(error.message, sentence);

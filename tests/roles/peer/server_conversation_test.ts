@@ -43,6 +43,7 @@ Deno.test("ServerConversation acknowledges receipts that come together with the 
     servers: () => [peer.remote.toString()],
     rolledBack: () => Promise.resolve(),
     onReady: () => {},
+    onSecret: () => Promise.resolve(),
     onRevoked: () => {},
   });
 

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { GroupCommit } from "../../../src/roles/group_commit.ts";
 import { KvMailboxStore } from "../../../src/roles/server/kv_mailbox_store.ts";
@@ -20,8 +21,13 @@ function storeTest(name: string, story: (shop: Shop) => Promise<void>): void {
       const kv = await Deno.openKv(path);
       const commit = new GroupCommit(kv);
       let seed = 1;
-      const open = () => KvMailboxStore.open(kv, commit, new TestHost(seed++));
+      let last: KvMailboxStore | undefined;
+      const open = async () => {
+        await last?.close();
+        return last = await KvMailboxStore.open(kv, commit, new TestHost(seed++));
+      };
       await story({ kv, commit, open });
+      await last?.close();
       await commit.close();
       kv.close();
       if (where === "file") await Deno.remove(path);
@@ -42,35 +48,44 @@ storeTest("gives orders that only rise, across openings", async ({ open }) => {
 storeTest("finds a waiting message again with all that memory needs", async (shop) => {
   const store = await shop.open();
   const messages = [];
-  for (const size of [0, 10, 60_000]) {
+  for (const size of [0, 10, 6_000, 60_000]) {
     const { message, ops } = await prepare(store, size);
     await shop.commit.commit(ops);
     messages.push(message);
   }
+  deepStrictEqual((await store.waiting(alice, bob, -1, 10)).messages, messages, "in the journal");
   const reopened = await shop.open();
-  deepStrictEqual(await Array.fromAsync(reopened.messages()), messages);
+  const page = await reopened.waiting(alice, bob, -1, 10);
+  deepStrictEqual(page, { messages, damaged: [], last: messages[3]!.order, isLast: true });
+  const behind = await reopened.waiting(alice, bob, messages[0]!.order, 2);
+  deepStrictEqual(behind.messages, messages.slice(1, 3));
+  strictEqual(behind.isLast, false);
   for (const message of messages) {
     deepStrictEqual(await reopened.readBody(message), new Uint8Array(message.size).fill(7));
     const record = await reopened.findId(alice, bob, message.msgId);
     deepStrictEqual(record, { hash: message.hash });
   }
   strictEqual(await reopened.findId(bob, alice, messages[0]!.msgId), null);
-  const pairs = await Array.fromAsync(reopened.pairs());
-  deepStrictEqual(pairs, [{ from: alice, to: bob, lastAccepted: 1, at: 1000 }]);
+  const pairs = (await Array.fromAsync(reopened.pairs())).map(({ record }) => record.value);
+  const highestId = messages[3]!.msgId;
+  deepStrictEqual(pairs, [
+    { lastAccepted: 1, at: 1000, highestId, messages: 4, bytes: 66_010 },
+  ]);
 });
 
 storeTest("turns a message into a remembered id and a receipt in one commit", async (shop) => {
   const store = await shop.open();
-  for (const size of [10, 200_000]) {
-    const { message, ops } = await prepare(store, size);
+  for (const size of [10, 6_000, 200_000]) {
+    const { message, ops, pair } = await prepare(store, size);
     await shop.commit.commit(ops);
     const outcome = { delivered: false, reason: "expired" } as const;
     const receipt = store.nextOrder();
     await shop.commit.commit(
-      store.endOps(message, outcome, { at: 2000, forgetAt: 3000 }, receipt),
+      store.endOps(message, outcome, { at: 2000, forgetAt: 3000 }, receipt, pair),
     );
-    deepStrictEqual(await Array.fromAsync(store.messages()), []);
-    strictEqual(await store.readBody(message), undefined);
+    deepStrictEqual((await store.waiting(alice, bob, -1, 10)).messages, []);
+    strictEqual(await store.isWaiting(message), false);
+    if (size > 4_096) strictEqual(await store.readBody(message), undefined);
     deepStrictEqual(await store.findId(alice, bob, message.msgId), {
       hash: message.hash,
       end: { ...outcome, at: 2000, receipt },
@@ -83,6 +98,7 @@ storeTest("turns a message into a remembered id and a receipt in one commit", as
     strictEqual(ended!.forgetAt, 3000);
     await shop.commit.commit(store.forgetOps(ended!, receipt));
   }
+  await store.close();
   const left = (await Array.fromAsync(shop.kv.list({ prefix: [] }))).map(({ key }) => key[1]);
   deepStrictEqual(left, ["pair", "runs"]);
 });
@@ -90,10 +106,10 @@ storeTest("turns a message into a remembered id and a receipt in one commit", as
 storeTest("lists what may be forgotten first in front", async (shop) => {
   const store = await shop.open();
   for (const forgetAt of [5000, 300, 40_000]) {
-    const { message, ops } = await prepare(store, 1);
+    const { message, ops, pair } = await prepare(store, 1);
     await shop.commit.commit(ops);
     const times = { at: 0, forgetAt };
-    await shop.commit.commit(store.endOps(message, { delivered: true }, times, null));
+    await shop.commit.commit(store.endOps(message, { delivered: true }, times, null, pair));
   }
   const [first, second] = await store.ended(2);
   deepStrictEqual([first!.forgetAt, second!.forgetAt], [300, 5000]);
@@ -103,7 +119,7 @@ storeTest("lists what may be forgotten first in front", async (shop) => {
 
 storeTest("leaves nothing of a body whose message was never added", async (shop) => {
   const store = await shop.open();
-  await store.storeBody(new Uint8Array(100_000));
+  await store.prepareBody(new Uint8Array(100_000));
   await shop.open();
   deepStrictEqual(await Array.fromAsync(shop.kv.list({ prefix: ["mailbox", "blob"] })), []);
 });
@@ -111,7 +127,10 @@ storeTest("leaves nothing of a body whose message was never added", async (shop)
 let ids = 0;
 
 async function prepare(store: KvMailboxStore, size: number) {
-  const body = await store.storeBody(new Uint8Array(size).fill(7));
+  const bytes = new Uint8Array(size).fill(7);
+  const body = await store.prepareBody(bytes);
+  const known = await Array.fromAsync(store.pairs());
+  const pair = (known[0] ?? store.newPair(alice, bob)).record;
   const msgId = new Uint8Array(16).fill(++ids);
   const message: MailboxMessage = {
     order: store.nextOrder(),
@@ -119,13 +138,12 @@ async function prepare(store: KvMailboxStore, size: number) {
     sender: alice.toString(),
     size,
     acceptedAt: 1000,
-    ending: false,
     msgId,
     from: alice,
     to: bob,
     sequence: 1,
-    hash: new Uint8Array(32).fill(ids),
-    blob: body.value instanceof Uint8Array ? null : body.value,
+    hash: new Uint8Array(hash("sha256", bytes, "buffer")),
+    body: body.value,
   };
-  return { message, ops: store.addOps(message, body) };
+  return { message, pair, ops: store.addOps(message, body, pair) };
 }

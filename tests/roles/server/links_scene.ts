@@ -9,9 +9,12 @@ import {
   type ForwardRequest,
 } from "../../../src/protocol/forward_messages.ts";
 import { MessageType } from "../../../src/protocol/message_types.ts";
+import type { InvitationHint } from "../../../src/protocol/pairing/invitation.ts";
 import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
-import { MailboxDesk } from "../../../src/roles/server/mailbox_desk.ts";
+import { ApprovalBook } from "../../../src/roles/server/approval_book.ts";
+import { MailboxDesk, type MailboxDeskOptions } from "../../../src/roles/server/mailbox_desk.ts";
+import { OperatorDesk } from "../../../src/roles/server/operator_desk.ts";
 import { PairingDesk } from "../../../src/roles/server/pairing_desk.ts";
 import { PeerLinks } from "../../../src/roles/server/peer_links.ts";
 import { PrekeyShelf } from "../../../src/roles/server/prekey_shelf.ts";
@@ -26,15 +29,20 @@ export const PSK = "correct horse battery staple";
 
 export interface ServerSettings {
   readonly label?: string;
+  /** Shared with another scene. */
+  readonly time?: FakeTime;
   readonly psk?: string | undefined;
   readonly approved?: readonly PeerId[];
   readonly forward?: boolean;
+  /** A store that outlives the scene. */
+  readonly kv?: Deno.Kv;
+  readonly storeId?: Uint8Array;
+  readonly limits?: Partial<MailboxDeskOptions["limits"]>;
+  readonly hints?: readonly InvitationHint[];
 }
 
 /** A server behind links in memory: its books, mailbox, shelf and desks are real. */
 export class ServerScene implements AsyncDisposable {
-  readonly storeId: Uint8Array = bytesFor("store").slice(0, 16);
-
   private constructor(
     readonly time: FakeTime,
     readonly kv: Deno.Kv,
@@ -45,11 +53,13 @@ export class ServerScene implements AsyncDisposable {
     readonly desk: MailboxDesk | undefined,
     readonly pairing: PairingDesk,
     readonly links: PeerLinks,
+    readonly operator: OperatorDesk,
+    readonly storeId: Uint8Array,
   ) {}
 
   static async open(settings: ServerSettings = {}): Promise<ServerScene> {
-    const time = new FakeTime();
-    const folder = new MemoryFolder(await Deno.openKv(":memory:"));
+    const { time = new FakeTime() } = settings;
+    const folder = new MemoryFolder(settings.kv ?? await Deno.openKv(":memory:"));
     const { kv } = folder;
     const commit = new MortalCommit(kv, folder.reserve);
     const context = contextFor(settings.label ?? "server", time, {
@@ -67,28 +77,50 @@ export class ServerScene implements AsyncDisposable {
         maxTotalBytes: 1024 ** 3,
         largestBody: 1_000_000,
         minFreeBytes: 0,
+        ...settings.limits,
       },
       isPaired: (peer) => book.has(peer),
       host: time,
     });
-    const pairing = new PairingDesk({
-      self: context.identity.peerId,
-      book,
-      host: time,
-      psk: "psk" in settings ? settings.psk : PSK,
-      approvedPeers: settings.approved ?? [],
+    const psk = "psk" in settings ? settings.psk : PSK;
+    const approvals = await ApprovalBook.open(kv, commit, {
+      configured: settings.approved ?? [],
+      psk,
     });
+    const self = context.identity.peerId;
+    const pairing = new PairingDesk({ self, book, approvals, host: time, psk });
+    const { storeId = bytesFor("store").slice(0, 16) } = settings;
     const links = new PeerLinks({
       context,
       book,
       desk,
       shelf,
       pairing,
-      storeId: bytesFor("store").slice(0, 16),
+      storeId,
       largestBody: 1_000_000,
       retentionSeconds: 7 * 86_400,
     });
-    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links);
+    const operator = new OperatorDesk({
+      self,
+      host: time,
+      desk: pairing,
+      hints: () => settings.hints ?? [],
+      isPaired: (peer) => book.has(peer),
+      unpair: (peer) => links.unpair(peer, "operator"),
+    });
+    return new ServerScene(
+      time,
+      kv,
+      commit,
+      context,
+      book,
+      shelf,
+      desk,
+      pairing,
+      links,
+      operator,
+      storeId,
+    );
   }
 
   get peerId(): PeerId {
@@ -131,6 +163,7 @@ export class ServerScene implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.pairing.close();
+    this.operator.close();
     await this.links.close();
     await this.desk?.close();
     await this.commit.close();

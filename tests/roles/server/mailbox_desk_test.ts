@@ -2,6 +2,7 @@ import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { toHex } from "../../../src/base/bytes.ts";
 import type { MailboxDeskOptions } from "../../../src/roles/server/mailbox_desk.ts";
 import { openDataFolder } from "../../../src/roles/data_folder.ts";
+import { decodeWaiting } from "../../../src/roles/server/mailbox_records.ts";
 import {
   bodyOf,
   DAY_MS,
@@ -345,7 +346,7 @@ Deno.test("MailboxDesk brings more receipts than one window holds", async () => 
   const count = 600;
   const all = Array.from({ length: count }, (_, index) => request(bob, index + 1));
   await Promise.all(all.map((message) => desk.forward(alice, message)));
-  strictEqual(await desk.purgeQueue(bob), count);
+  strictEqual(await desk.accounts.purge(bob), count);
   const outbox = new Outbox(desk, alice);
   let acknowledged = 0;
   while (acknowledged < count) {
@@ -460,7 +461,9 @@ Deno.test("MailboxDesk ends what waits for an unpaired peer and keeps what it se
   strangers.push(bob);
   await desk.removePeer(bob);
   await pending;
-  deepStrictEqual(desk.queues().map(({ peerId }) => peerId.toString()), [alice.toString()]);
+  deepStrictEqual((await desk.accounts.queues()).map(({ peerId }) => peerId.toString()), [
+    alice.toString(),
+  ]);
   const outbox = new Outbox(desk, alice);
   await outbox.untilReceived(1);
   deepStrictEqual(outbox.outcomes()[0], [toHex(toBob.msgId), false, "recipient was unpaired"]);
@@ -503,7 +506,7 @@ Deno.test("MailboxDesk refuses when the disk is nearly full, and recovers", asyn
 
 Deno.test("MailboxDesk refuses what follows a message that could not be stored", async () => {
   const inner = await Deno.openKv(":memory:");
-  const folder = new MemoryFolder(failingOn(inner, (key) => key[1] === "queue"));
+  const folder = new MemoryFolder(failingOn(inner, (key) => key[1] === "waiting"));
   const { desk, close } = await openDesk(folder, new TestHost());
   const reasons = async (...acks: ReturnType<typeof desk.forward>[]) =>
     (await Promise.all(acks)).map(({ rejectionReason }) => rejectionReason);
@@ -571,7 +574,7 @@ Deno.test("MailboxDesk counts a message that is offered again under a new number
 Deno.test("MailboxDesk tells the sender when the stored body is damaged", async () => {
   const folder = await memoryFolder();
   const { desk, close } = await openDesk(folder, new TestHost());
-  const message = request(bob, 1);
+  const message = request(bob, 1, new Uint8Array(5_000));
   await desk.forward(alice, message);
   await desk.forward(alice, request(bob, 2));
   for await (const { key } of folder.kv.list({ prefix: ["mailbox", "body"] }, { limit: 1 })) {
@@ -594,7 +597,7 @@ Deno.test("MailboxDesk reports its queues", async () => {
   await desk.forward(alice, request(bob, 1, "12345"));
   host.pass(90_500);
   await desk.forward(carol, request(bob, 1, "123"));
-  deepStrictEqual(desk.queues(), [
+  deepStrictEqual(await desk.accounts.queues(), [
     { peerId: bob, pendingMessages: 2, oldestMessageAgeSecs: 90, totalBytes: 8 },
   ]);
   deepStrictEqual(desk.totals(), { messages: 2, bytes: 8 });
@@ -621,7 +624,11 @@ Deno.test("MailboxDesk stores nothing of a body but the ciphertext it was given"
 /** Sequences whose commits fail; 0 stands for every other record. */
 const failing = new Set<number>();
 
-/** Deno KV on which commits fail that set a record that `matches`. */
+function sequenceIn(record: unknown): number {
+  return decodeWaiting(record, { from: alice, to: bob, order: 0 }).sequence;
+}
+
+/** Deno KV on which commits fail that journal a record that `matches`. */
 function failingOn(kv: Deno.Kv, matches: (key: Deno.KvKey) => boolean): Deno.Kv {
   return new Proxy(kv, {
     get(target, name) {
@@ -634,8 +641,10 @@ function failingOn(kv: Deno.Kv, matches: (key: Deno.KvKey) => boolean): Deno.Kv 
         let fails = false;
         const { set, commit } = atomic;
         atomic.set = (key, value) => {
-          const { sequence } = Object(value);
-          fails ||= matches(key) && failing.has(sequence ?? 0);
+          for (const [changed, next] of key[1] === "journal" ? Object(value) : []) {
+            const sequence = changed[1] === "waiting" && next ? sequenceIn(next) : 0;
+            fails ||= matches(changed) && failing.has(sequence);
+          }
           return set.call(atomic, key, value);
         };
         atomic.commit = () =>

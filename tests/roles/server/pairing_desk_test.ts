@@ -14,7 +14,6 @@ import {
   ApprovedInitiator,
   type PairingChannel,
   PairingInitiator,
-  type PairingMechanism,
 } from "../../../src/protocol/pairing/pairing.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
 import { identityFor } from "../../support/identities.ts";
@@ -91,6 +90,17 @@ deskTest("lets sources fail without holding up others", async (scene) => {
   equal(held.reason, "RateLimited");
 });
 
+deskTest(
+  "lets no peer hold up others that come over signaling, as it has no address",
+  async (scene) => {
+    const source = "signaling contact";
+    const mallory = () => scene.link("mallory", { source });
+    await refusal(scene, await mallory(), WRONG);
+    equal((await refusal(scene, await mallory(), PSK)).reason, "RateLimited");
+    await pairByKey(scene, await scene.link("alice", { source }));
+  },
+);
+
 Deno.test("PairingDesk answers a stranger the same whether it has a key or not", async () => {
   const transcripts: [number, number][][] = [];
   for (const psk of [PSK, undefined]) {
@@ -117,15 +127,6 @@ deskTest("still asks a peer for the key that is not on the list", async (scene) 
   await pairByKey(scene, await scene.link("bob"));
 }, { approved: [alice] });
 
-for (const mechanism of ["pin", "link"] as const) {
-  deskTest(`does not take a pairing by ${mechanism}`, async (scene) => {
-    const client = await scene.link("alice");
-    const initiator = initiatorOf(client, scene, PSK, mechanism);
-    client.send(MessageType.PairRequest, encodePairRequest(initiator.request));
-    deepEqual(await rejectOf(client), { reason: "UserRejected" });
-  });
-}
-
 deskTest("takes sixteen messages of a stranger", async (scene) => {
   const client = await scene.link("alice");
   const confirm = encodePairConfirm({ keyConfirmation: new Uint8Array(32) });
@@ -145,13 +146,32 @@ deskTest("gives a stranger thirty seconds", async (scene) => {
   equal(await client.recorder.end(), "timeout");
 });
 
-deskTest("has room for a hundred and twenty-eight strangers", async (scene) => {
-  const clients: Client[] = [];
-  for (let n = 0; n < 128; n++) clients.push(await scene.link(`stranger ${n % 4}`));
-  equal(await (await scene.link("alice")).recorder.end(), "not-paired");
-  clients[77]?.close();
+deskTest("lets silent strangers of one source hold up nobody", async (scene) => {
+  const silent: Client[] = [];
+  for (let n = 0; n < 40; n++) silent.push(await scene.link("mallory"));
+  equal(await silent[7]!.recorder.end(), "not-paired", "the eight that came first had to go");
   await scene.settle();
+  deepEqual(silent.slice(8).map(({ recorder }) => recorder.ended), new Array(32).fill(undefined));
   await pairByKey(scene, await scene.link("alice"));
+  await pairByKey(scene, await scene.link("bob", { source: "192.0.2.2" }));
+});
+
+deskTest("does not end a stranger that speaks for ones that are silent", async (scene) => {
+  const client = await scene.link("alice");
+  const respondLater = await respond(scene, client);
+  for (let n = 0; n < 40; n++) await scene.link("mallory");
+  respondLater();
+  await client.recorder.payload(MessageType.PairConfirm);
+});
+
+deskTest("has room for a hundred and twenty-eight strangers of all sources", async (scene) => {
+  const clients: Client[] = [];
+  for (let n = 0; n < 128; n++) {
+    clients.push(await scene.link(`stranger ${n % 4}`, { source: `192.0.2.${n % 5}` }));
+  }
+  await pairByKey(scene, await scene.link("alice", { source: "192.0.2.9" }));
+  const ended = clients.filter(({ recorder }) => recorder.ended !== undefined);
+  deepEqual(ended, [clients[0]], "the oldest of the source that has most");
 });
 
 deskTest("takes twenty requests of a source at once, and two more a second", async (scene) => {
@@ -198,7 +218,7 @@ deskTest("pairs a peer again that did not get the confirmation", async (scene) =
   unlucky.cable.cut();
   const unheard = scene.book.get(alice)?.secret;
   notDeepEqual(unheard, before);
-  deepEqual(scene.book.get(alice)?.previousSecret, before, "the one in use is not thrown away");
+  deepEqual(scene.book.get(alice)?.previousSecrets, [before], "the one in use is not thrown away");
 
   const secret = await pairByKey(scene, await scene.link("alice"));
   notDeepEqual(secret, unheard);
@@ -295,9 +315,8 @@ function initiatorOf(
   client: Client,
   scene: ServerScene,
   psk: string,
-  mechanism: PairingMechanism = "psk",
 ): PairingInitiator {
-  return new PairingInitiator(channelOf(client, scene), mechanism, utf8(psk), {
+  return new PairingInitiator(channelOf(client, scene), { kind: "psk", secret: utf8(psk) }, {
     nonce: scene.time.random(16),
     scalar: scene.time.random(64),
   });

@@ -1,12 +1,63 @@
+import { getLogger } from "@logtape/logtape";
 import type { Context } from "hono";
-import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { HTTPException } from "hono/http-exception";
+import { CairnError, type CairnErrorCode } from "../../../base/errors.ts";
+
+const log = getLogger(["cairn", "server", "api"]);
+
+/** The statuses that the management API answers a request with when it does not do it. */
+export type ProblemStatus =
+  | 400
+  | 401
+  | 403
+  | 404
+  | 405
+  | 409
+  | 413
+  | 415
+  | 422
+  | 429
+  | 500
+  | 503
+  | 507;
+
+/** Ends a request: a sentence for people and a code for programs. */
+export class Refusal extends Error {
+  override readonly name = "Refusal";
+
+  constructor(readonly status: ProblemStatus, readonly code: string, message: string) {
+    super(message);
+  }
+}
 
 /** Answers with an error: a sentence for people and a code for programs. */
 export function problem(
   context: Context,
-  status: ContentfulStatusCode,
+  status: ProblemStatus,
   code: string,
   error: string,
 ): Response {
   return context.json({ error, code }, status);
+}
+
+const STATUS_OF: Partial<Record<CairnErrorCode, ProblemStatus>> = {
+  "refused": 409,
+  "not-paired": 404,
+  "too-large": 413,
+  "closed": 503,
+  "disk-full": 507,
+};
+
+/** Answers for what a handler threw; what nobody foresaw goes to the log and not to the client. */
+export function problemOf(error: Error, context: Context): Response {
+  if (error instanceof Refusal) return problem(context, error.status, error.code, error.message);
+  if (error instanceof CairnError) {
+    const status = STATUS_OF[error.code];
+    if (status !== undefined) return problem(context, status, error.code, error.message);
+  }
+  if (error instanceof HTTPException && error.status < 500) {
+    return problem(context, 422, "invalid-request", "The body is not JSON");
+  }
+  log.error("A management request failed: {error}", { error });
+  return problem(context, 500, "internal-error", "The server failed; its log says why");
 }

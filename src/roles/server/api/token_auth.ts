@@ -1,38 +1,71 @@
 import { createHash } from "node:crypto";
-import type { MiddlewareHandler } from "hono";
+import type { Context } from "hono";
 import { equalSecret, toBase64Url, utf8 } from "../../../base/bytes.ts";
 import { CairnError } from "../../../base/errors.ts";
 import { type Host, systemHost } from "../../../base/host.ts";
+import { RateLimit } from "../../../base/rate_limit.ts";
 import { isDiskFull, mapDiskFull } from "../../disk_space.ts";
-import { problem } from "./problem.ts";
+import { addressKey, plainAddress } from "../../signal/client_address.ts";
+import { Refusal } from "./problem.ts";
+import type { ApiEnv } from "./route.ts";
 
 const TOKEN_FILE = "mgmt_token";
 const TOKEN_BYTES = 32;
 
-/** What a request says about itself. */
-export type Credential = "none" | "wrong" | "right";
+/** Wrong tokens of one address: then nothing from it is looked at until some time has passed. */
+const WRONG_TOKENS = { burst: 10, perSecond: 1 / 6 };
 
-/** Compares the request's bearer token with `token` in a time that tells nothing about either. */
-export function tokenCheck(token: string): (authorization: string | undefined) => Credential {
-  const expected = digest(token);
-  return (authorization) => {
-    if (authorization === undefined) return "none";
-    const [scheme, presented, ...rest] = authorization.split(" ");
-    const isBearer = scheme?.toLowerCase() === "bearer" && rest.length === 0;
-    const equal = equalSecret(digest(presented ?? ""), expected);
-    return isBearer && equal ? "right" : "wrong";
-  };
+/** Whether the holder of the token asks. */
+export class TokenGate {
+  readonly #expected: Uint8Array;
+  readonly #wrong = new RateLimit(WRONG_TOKENS);
+  readonly #host: Host;
+  readonly #onWrong: () => void;
+
+  /** `onWrong` hears of every wrong token. */
+  constructor(token: string, host: Host, onWrong: () => void = () => {}) {
+    this.#expected = digest(token);
+    this.#host = host;
+    this.#onWrong = onWrong;
+  }
+
+  /**
+   * Returns when the request carries the right token; the time it takes tells nothing about it.
+   *
+   * @throws {Refusal} 401, or 429 when its address has sent too many wrong ones.
+   */
+  admit(context: Context<ApiEnv>): void {
+    const source = sourceOf(context);
+    const now = this.#host.monotonic();
+    // A right token has to wait, too: else there would be no end to guessing.
+    if (!this.#wrong.has(source, now)) {
+      context.header("retry-after", String(Math.ceil(1 / WRONG_TOKENS.perSecond)));
+      throw new Refusal(
+        429,
+        "too-many-attempts",
+        "Too many wrong tokens came from this address; wait a little",
+      );
+    }
+    const authorization = context.req.header("authorization");
+    if (this.#isRight(authorization)) return;
+    if (authorization !== undefined) {
+      this.#wrong.take(source, now);
+      this.#onWrong();
+    }
+    context.header("www-authenticate", 'Bearer realm="cairn"');
+    throw new Refusal(401, "unauthorized", "A valid bearer token is required");
+  }
+
+  #isRight(authorization = ""): boolean {
+    const [scheme, presented = "", ...rest] = authorization.split(" ");
+    const equal = equalSecret(digest(presented), this.#expected);
+    return equal && scheme?.toLowerCase() === "bearer" && rest.length === 0;
+  }
 }
 
-/** Lets only requests with the right token through. */
-export function requireToken(
-  check: (authorization: string | undefined) => Credential,
-): MiddlewareHandler {
-  return async (context, next) => {
-    if (check(context.req.header("authorization")) === "right") return await next();
-    context.header("www-authenticate", 'Bearer realm="cairn"');
-    return problem(context, 401, "unauthorized", "A valid bearer token is required");
-  };
+function sourceOf(context: Context<ApiEnv>): string {
+  const address = plainAddress(context.env?.incoming?.socket.remoteAddress ?? "");
+  return address === undefined ? "unknown" : addressKey(address);
 }
 
 /** The token of the management API and, when it lies in the data folder, where. */

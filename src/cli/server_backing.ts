@@ -1,0 +1,51 @@
+/** Options that tell a server what it leans on: relays, and where its store is. */
+
+import * as value from "./option_values.ts";
+import type { CommandName, OptionRow } from "./settings.ts";
+
+const SERVER: readonly CommandName[] = ["server", "up"];
+
+export const SERVER_BACKING_OPTIONS = {
+  turnUsername: {
+    flag: "--turn-username",
+    env: "CAIRN_TURN_USERNAME",
+    otherwise: "none",
+    sentence: "User name for the TURN relays, together with the password",
+    kind: value.text,
+    commands: SERVER,
+  },
+  turnPassword: {
+    flag: "--turn-password",
+    env: "CAIRN_TURN_PASSWORD",
+    otherwise: "none",
+    sentence: "Password for the TURN relays",
+    kind: value.text,
+    secret: true,
+    commands: SERVER,
+  },
+  turnSecret: {
+    flag: "--turn-secret",
+    env: "CAIRN_TURN_SECRET",
+    otherwise: "none",
+    sentence: "Secret that the TURN relays share, in place of a name and a password",
+    kind: value.text,
+    secret: true,
+    commands: SERVER,
+  },
+  relayCapacity: {
+    flag: "--relay-capacity",
+    env: "CAIRN_RELAY_CAPACITY",
+    default: "100",
+    sentence: "Most pairs of peers that the server relays between at a time",
+    kind: value.count,
+    commands: SERVER,
+  },
+  kvUrl: {
+    flag: "--kv-url",
+    env: "CAIRN_KV_URL",
+    otherwise: "the data folder",
+    sentence: "Folder of the store, or the URL of a KV Connect server that keeps it",
+    kind: value.kvLocation,
+    commands: SERVER,
+  },
+} as const satisfies Record<string, OptionRow<unknown>>;

@@ -1,0 +1,54 @@
+import type { Host } from "../../../base/host.ts";
+import type { PeerId } from "../../../protocol/crypto/peer_id.ts";
+import type { Pairing } from "../../peer_book.ts";
+import type { AuditLog } from "../audit_log.ts";
+import type { MailboxAccounts } from "../mailbox_accounts.ts";
+import type { PairingControl } from "../pairing_control.ts";
+import type { PeerNames } from "../peer_names.ts";
+import type { ServerEvents } from "../server_events.ts";
+
+/** A running server as the management API reads and steers it. */
+export interface ManagedServer {
+  readonly peerId: PeerId;
+  readonly version: string;
+  /** On the monotonic clock of `host`. */
+  readonly startedAt: number;
+  readonly host: Host;
+  readonly book: {
+    get(peer: PeerId): PairedFacts | undefined;
+    has(peer: PeerId): boolean;
+    list(): readonly PairedFacts[];
+  };
+  readonly names: Pick<PeerNames, "get" | "set">;
+  /** `undefined` when no mailbox is kept. */
+  readonly accounts: MailboxAccounts | undefined;
+  readonly pairing: PairingControl;
+  readonly audit: Pick<AuditLog, "record" | "entries">;
+  readonly events: ServerEvents;
+  readonly relay: RelayCount;
+  /** Milliseconds that a message waits at most. */
+  readonly retention: number;
+  /** Its numbers, for Prometheus. */
+  metrics(): Promise<string>;
+  isConnected(peer: PeerId): boolean;
+  /** Bytes the disk can still take; `Infinity` where the system does not say. */
+  freeBytes(): Promise<number>;
+  /** Whether messages are refused for want of room on the disk. */
+  isShortOfSpace(freeBytes: number): boolean;
+}
+
+/** What the management API tells of a pairing; never its secret. */
+export type PairedFacts = Pick<Pairing, "peerId" | "mechanism" | "pairedAt" | "lastSeen">;
+
+/** What the personal relay does. */
+export interface RelayCount {
+  /** Most pairs of peers at a time. */
+  readonly capacity: number;
+  /** Pairs at present. */
+  active(): number;
+  perPeer(): readonly {
+    readonly peerId: PeerId;
+    readonly bytesRelayed: number;
+    readonly activeStreams: number;
+  }[];
+}

@@ -1,0 +1,172 @@
+import type { Server } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import { getLogger } from "@logtape/logtape";
+import type { Host } from "../../base/host.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { VERSION } from "../../version.ts";
+import type { DataFolder } from "../data_folder.ts";
+import { MIN_FREE_BYTES } from "../disk_gauge.ts";
+import type { GroupCommit } from "../group_commit.ts";
+import { type HttpListener, listen } from "../http.ts";
+import { EventLoopLag } from "../metrics.ts";
+import type { PeerBook } from "../peer_book.ts";
+import { EventStreams } from "./api/event_streams.ts";
+import { createApi } from "./api/management_api.ts";
+import type { ManagedServer, RelayCount } from "./api/managed_server.ts";
+import { ensureManagementToken } from "./api/token_auth.ts";
+import { AuditLog } from "./audit_log.ts";
+import { MailboxNews, presenceEvent, tellOfPairing } from "./event_sources.ts";
+import type { MailboxAccounts } from "./mailbox_accounts.ts";
+import type { PairingControl } from "./pairing_control.ts";
+import type { PeerLinks } from "./peer_links.ts";
+import { PeerNames } from "./peer_names.ts";
+import { ServerEvents } from "./server_events.ts";
+import { ServerMetrics } from "./server_metrics.ts";
+import type { ServerOptions } from "./server_options.ts";
+
+const log = getLogger(["cairn", "server"]);
+
+/** What the management of a server is made of. */
+export interface ManagementParts {
+  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls">;
+  readonly folder: Pick<DataFolder, "kv" | "freeBytes">;
+  readonly commit: GroupCommit;
+  readonly host: Host;
+  readonly self: PeerId;
+  readonly book: PeerBook;
+  readonly links: PeerLinks;
+  readonly accounts: MailboxAccounts | undefined;
+  readonly pairing: PairingControl;
+  readonly relay: RelayCount;
+  /** Milliseconds that a message waits at most. */
+  readonly retention: number;
+}
+
+/**
+ * Records what is changed and tells of what happens, whether or not anybody can ask; and answers
+ * those who ask.
+ */
+export class Management implements AsyncDisposable {
+  readonly #parts: ManagementParts;
+  readonly #server: ManagedServer;
+  readonly #metrics: ServerMetrics;
+  readonly #streams: EventStreams;
+  readonly #stack = new AsyncDisposableStack();
+
+  private constructor(parts: ManagementParts, audit: AuditLog, names: PeerNames) {
+    const { folder, host, book, links, accounts, pairing, self, options } = parts;
+    const events = new ServerEvents(host.now());
+    this.#parts = parts;
+    this.#metrics = new ServerMetrics();
+    this.#streams = new EventStreams(events);
+    const server = {
+      peerId: self,
+      version: VERSION,
+      startedAt: host.monotonic(),
+      host,
+      book,
+      names,
+      accounts,
+      pairing,
+      audit,
+      events,
+      relay: parts.relay,
+      retention: parts.retention,
+      isConnected: (peer: PeerId) => links.isConnected(peer),
+      freeBytes: () => folder.freeBytes(),
+      isShortOfSpace: (freeBytes: number) => accounts !== undefined && freeBytes < MIN_FREE_BYTES,
+    };
+    this.#metrics.describe(server, options.management?.metricsPerPeer ?? false);
+    this.#server = { ...server, metrics: () => this.#metrics.text(folder.freeBytes()) };
+    links.onPresence = (peerId, connected) => events.publish(presenceEvent(peerId, connected));
+    this.#stack.defer(tellOfPairing(pairing, { events, audit, names }));
+    if (accounts) this.#watchMailbox(accounts, events);
+  }
+
+  static async open(parts: ManagementParts): Promise<Management> {
+    const { folder, commit, host } = parts;
+    return new Management(
+      parts,
+      await AuditLog.open(folder.kv, commit, host),
+      await PeerNames.open(folder.kv, commit),
+    );
+  }
+
+  /**
+   * Answers over HTTP; `undefined` when that is switched off. `prepare` gets the server before the
+   * first connection can arrive.
+   *
+   * @throws {CairnError} `address-in-use`, `certificate-unreadable`, `invalid-option`, or what is
+   * wrong with the token's file.
+   */
+  async listen(prepare: (server: Server) => void): Promise<HttpListener | undefined> {
+    const { options, host } = this.#parts;
+    const { enabled = true, bind = "127.0.0.1", port = 9090, token, hosts = [] } =
+      options.management ?? {};
+    if (!enabled) return undefined;
+    const made = await ensureManagementToken(options.storagePath, token, host);
+    if (made.path !== null) log.info("The management token is in {path}", { path: made.path });
+    const api = createApi(this.#server, {
+      token: made.token,
+      hosts,
+      streams: this.#streams,
+      onAnswer: (status) => this.#metrics.answered(status),
+      onWrongToken: () => this.#metrics.wrongToken(),
+    });
+    const listener = await listen({
+      host: bind,
+      port,
+      option: "--mgmt-port (CAIRN_MGMT_PORT)",
+      ...(options.tls && { tls: options.tls }),
+      onRequest: getRequestListener(api.fetch),
+      prepare,
+    });
+    this.#stack.defer(() => listener.close());
+    // First of all, for the listener waits for the answers that are under way.
+    this.#stack.defer(() => this.#streams.close());
+    this.#describe(listener);
+    log.info("The management API answers on port {port}", { port: listener.address.port });
+    if (!isLoopback(bind) && !options.tls) {
+      log.warn(
+        "The management API is reachable from other machines without TLS: whoever reads along " +
+          "learns the token; set a certificate, or CAIRN_MGMT_BIND=127.0.0.1 behind a proxy",
+      );
+    }
+    return listener;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+
+  #watchMailbox(accounts: MailboxAccounts, events: ServerEvents): void {
+    const news = new MailboxNews(accounts, events);
+    this.#stack.defer(() => news.close());
+    this.#stack.defer(accounts.watch((event) => {
+      this.#metrics.mailbox(event);
+      news.hear(event);
+    }));
+  }
+
+  #describe(listener: HttpListener): void {
+    const { registry } = this.#metrics;
+    const { host } = this.#parts;
+    const lag = new EventLoopLag(() => host.monotonic());
+    this.#stack.defer(() => lag.close());
+    const gauges: [name: string, help: string, read: () => number | undefined][] = [
+      ["event_listeners", "Listeners to the event stream", () => this.#streams.listeners],
+      ["event_listeners_dropped", "Listeners that were too slow", () => this.#streams.dropped],
+      ["event_loop_lag_seconds", "Longest time that the event loop was blocked", () => {
+        return lag.takeWorst();
+      }],
+      ["certificate_end_timestamp_seconds", "When the TLS certificate in use ends", () => {
+        return listener.certificate && listener.certificate.validToDate.getTime() / 1000;
+      }],
+    ];
+    for (const [name, help, read] of gauges) registry.gauge(`cairn_server_${name}`, help, read);
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === "localhost" || address === "::1" || address.startsWith("127.");
+}

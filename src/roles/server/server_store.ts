@@ -1,0 +1,34 @@
+import { CairnError } from "../../base/errors.ts";
+import type { Host } from "../../base/host.ts";
+import { type DataFolder, makeFolder, openDataFolder } from "../data_folder.ts";
+import { openRemoteStore } from "../remote_store.ts";
+import { parseStoreLocation } from "../store_location.ts";
+import { SERVER_MIGRATIONS } from "./mailbox_migration.ts";
+import type { ServerOptions } from "./server_options.ts";
+
+/**
+ * Opens the store of a server: in its data folder, or where `kvUrl` says.
+ *
+ * @throws {CairnError} as `openDataFolder` and `openRemoteStore` do.
+ */
+export async function openServerStore(
+  { storagePath, kvUrl }: Pick<ServerOptions, "storagePath" | "kvUrl">,
+  host: Host,
+): Promise<DataFolder> {
+  const kind = "server";
+  const location = kvUrl === undefined
+    ? { kind: "folder" as const, path: storagePath }
+    : parseStoreLocation(kvUrl);
+  if (location === undefined) {
+    throw new CairnError(
+      "invalid-option",
+      "The place of the store (CAIRN_KV_URL) is neither a folder nor an https:// address; " +
+        "http:// is only for this machine",
+    );
+  }
+  if (location.kind === "remote") {
+    return await openRemoteStore({ url: location.url, folder: storagePath, kind, host });
+  }
+  await makeFolder(storagePath);
+  return await openDataFolder({ path: location.path, kind, host, migrations: SERVER_MIGRATIONS });
+}

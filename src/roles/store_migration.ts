@@ -1,0 +1,97 @@
+import { DatabaseSync } from "node:sqlite";
+import { getLogger } from "@logtape/logtape";
+import { CairnError } from "../base/errors.ts";
+import { freeBytes } from "./disk_space.ts";
+
+const log = getLogger(["cairn", "data-folder"]);
+
+/** Room for the copy, and for the changes themselves. */
+const ROOM_FACTOR = 2.5;
+
+/**
+ * Brings the records of a store from one format to the next. A crash may cut it short: it is then
+ * done again from the start, on what it has made so far.
+ */
+export type Migration = (kv: Deno.Kv) => Promise<void>;
+
+/** Migrations by the format that they start from. */
+export type Migrations = ReadonlyMap<number, Migration>;
+
+/** Where the copy of a store lies that was made before its format changed. */
+export function copyPath(storeFile: string, format: number): string {
+  return `${storeFile}.format-${format}`;
+}
+
+/**
+ * Brings an open store to `to`, after it was copied. The caller then records the new format.
+ *
+ * @throws {CairnError} `disk-full` without room for the copy, `data-folder-unusable` when no way
+ * leads from `from` to `to`.
+ */
+export async function migrateStore(
+  kv: Deno.Kv,
+  { storeFile, folder, from, to, migrations }: {
+    storeFile: string;
+    folder: string;
+    from: number;
+    to: number;
+    migrations: Migrations;
+  },
+): Promise<void> {
+  const steps: Migration[] = [];
+  for (let format = from; format < to; format++) {
+    const step = migrations.get(format);
+    if (step === undefined) {
+      throw new CairnError(
+        "data-folder-unusable",
+        `The data folder ${folder} cannot be used: its format ${from} is older than this version ` +
+          "of cairn can read; start an earlier one on it first",
+      );
+    }
+    steps.push(step);
+  }
+  const copy = copyPath(storeFile, from);
+  if (!await exists(copy)) await copyStore(storeFile, folder, copy);
+  log.info("The store goes from format {from} to {to}; a copy of before is {copy}", {
+    from,
+    to,
+    copy,
+  });
+  for (const step of steps) await step(kv);
+}
+
+async function copyStore(storeFile: string, folder: string, copy: string): Promise<void> {
+  const needed = Math.ceil((await Deno.stat(storeFile)).size * ROOM_FACTOR);
+  const free = await freeBytes(folder);
+  if (free < needed) {
+    throw new CairnError(
+      "disk-full",
+      `The store of ${folder} is to be copied before its format changes: free ` +
+        `${Math.ceil((needed - free) / 1_048_576)} MiB more on its disk and try again`,
+    );
+  }
+  const unfinished = `${copy}.new`;
+  await Deno.remove(unfinished).catch(() => {});
+  (await Deno.open(unfinished, { create: true, write: true, mode: 0o600 })).close();
+  const database = new DatabaseSync(storeFile);
+  try {
+    database.prepare("VACUUM INTO ?").run(unfinished);
+  } finally {
+    database.close();
+  }
+  {
+    using file = await Deno.open(unfinished, { read: true, write: true });
+    await file.sync();
+  }
+  await Deno.rename(unfinished, copy);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
