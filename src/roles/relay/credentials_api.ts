@@ -3,8 +3,8 @@ import { Hono } from "hono";
 import { toHex, utf8 } from "../../base/bytes.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { timeLimitedPassword } from "../../protocol/turn/credentials.ts";
+import { bearerCheck } from "../bearer_check.ts";
 import { problem } from "../server/api/problem.ts";
-import { tokenCheck } from "../server/api/token_auth.ts";
 
 const log = getLogger(["cairn", "relay", "api"]);
 
@@ -47,7 +47,7 @@ export function createCredentialsApi(
       context.header("www-authenticate", 'Bearer realm="cairn"');
       return problem(context, 401, "unauthorized", "A bearer token is required");
     }
-    if (tokenCheck(current.token)(authorization) !== "right") {
+    if (!bearerCheck(current.token)(authorization)) {
       return problem(context, 403, "forbidden", "This bearer token is not the right one");
     }
     const ttl = parseTtl(context.req.query("ttl"));

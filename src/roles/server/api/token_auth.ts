@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import type { Context } from "hono";
-import { equalSecret, toBase64Url, utf8 } from "../../../base/bytes.ts";
+import { toBase64Url, utf8 } from "../../../base/bytes.ts";
 import { CairnError } from "../../../base/errors.ts";
 import { type Host, systemHost } from "../../../base/host.ts";
 import { RateLimit } from "../../../base/rate_limit.ts";
+import { bearerCheck } from "../../bearer_check.ts";
 import { isDiskFull, mapDiskFull } from "../../disk_space.ts";
 import { addressKey, plainAddress } from "../../signal/client_address.ts";
 import { Refusal } from "./problem.ts";
@@ -17,14 +17,14 @@ const WRONG_TOKENS = { burst: 10, perSecond: 1 / 6 };
 
 /** Whether the holder of the token asks. */
 export class TokenGate {
-  readonly #expected: Uint8Array;
+  readonly #isRight: (authorization?: string) => boolean;
   readonly #wrong = new RateLimit(WRONG_TOKENS);
   readonly #host: Host;
   readonly #onWrong: () => void;
 
   /** `onWrong` hears of every wrong token. */
   constructor(token: string, host: Host, onWrong: () => void = () => {}) {
-    this.#expected = digest(token);
+    this.#isRight = bearerCheck(token);
     this.#host = host;
     this.#onWrong = onWrong;
   }
@@ -54,12 +54,6 @@ export class TokenGate {
     }
     context.header("www-authenticate", 'Bearer realm="cairn"');
     throw new Refusal(401, "unauthorized", "A valid bearer token is required");
-  }
-
-  #isRight(authorization = ""): boolean {
-    const [scheme, presented = "", ...rest] = authorization.split(" ");
-    const equal = equalSecret(digest(presented), this.#expected);
-    return equal && scheme?.toLowerCase() === "bearer" && rest.length === 0;
   }
 }
 
@@ -137,8 +131,4 @@ async function createToken(path: string, token: string): Promise<void> {
   } finally {
     file.close();
   }
-}
-
-function digest(text: string): Uint8Array {
-  return createHash("sha256").update(text).digest();
 }
