@@ -33,7 +33,7 @@ export class AttemptLimit {
       this.#failures.delete(source);
       return 0;
     }
-    return Math.max(0, failures.last + Math.min(failures.count * STEP, LONGEST) - now);
+    return Math.max(0, Math.min(failures.count * STEP, LONGEST) - (now - failures.last));
   }
 
   failed(source: string, now: number): void {

@@ -90,7 +90,7 @@ export class PairingOffers {
 
   /** Milliseconds until a request or response about `offer` may be looked at. */
   delay({ failures, lastFailure }: Offer, now: number): number {
-    return failures === 0 ? 0 : Math.max(0, lastFailure + failures * DELAY_PER_FAILURE - now);
+    return failures === 0 ? 0 : Math.max(0, failures * DELAY_PER_FAILURE - (now - lastFailure));
   }
 
   /** Notes a request that got its challenge; beyond a bound the oldest one loses its place. */

@@ -246,9 +246,8 @@ export class PairingConversation {
     const now = host.monotonic();
     if (offer) offers.failed(offer, now);
     else keyLimit.failed(this.#source, now);
-    log.warn("A pairing by {mechanism} was refused: the peer does not know the secret", {
-      mechanism,
-    });
+    const credential = { psk: "key", pin: "PIN", link: "link" }[mechanism];
+    log.warn("A pairing was refused: the peer does not know the {credential}", { credential });
     emit({ kind: "attempt-failed", mechanism });
     const wait = offer ? offers.delay(offer, now) : keyLimit.delay(this.#source, now);
     this.#reject({ reason: "AuthenticationFailed", retryAfter: Math.ceil(wait / 1000) });
