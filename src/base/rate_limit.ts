@@ -30,27 +30,28 @@ export class RateLimit {
 
   /** Takes `cost` from the bucket of `key`; `nowMs` is monotonic. Returns whether it had that much. */
   take(key: string, nowMs: number, cost = 1): boolean {
-    const bucket = this.#refilled(key, nowMs);
-    const allowed = bucket.tokens >= cost;
-    if (allowed) bucket.tokens -= cost;
+    const bucket = this.#buckets.get(key);
+    const tokens = this.#tokens(bucket, nowMs);
+    const allowed = tokens >= cost;
+    const left = {
+      tokens: allowed ? tokens - cost : tokens,
+      at: Math.max(bucket?.at ?? nowMs, nowMs),
+    };
     this.#buckets.delete(key);
     if (this.#buckets.size >= this.#maxKeys) this.#evict(nowMs);
-    this.#buckets.set(key, bucket);
+    this.#buckets.set(key, left);
     return allowed;
   }
 
   /** Whether {@linkcode take} would succeed; takes nothing. */
   has(key: string, nowMs: number, cost = 1): boolean {
-    return this.#refilled(key, nowMs).tokens >= cost;
+    return this.#tokens(this.#buckets.get(key), nowMs) >= cost;
   }
 
-  /** The bucket of `key` as it stands; a full one need not be kept. */
-  #refilled(key: string, nowMs: number): Bucket {
-    const bucket = this.#buckets.get(key) ?? { tokens: this.#rate.burst, at: nowMs };
+  #tokens(bucket: Bucket | undefined, nowMs: number): number {
+    if (bucket === undefined) return this.#rate.burst;
     const refill = Math.max(0, nowMs - bucket.at) / 1000 * this.#rate.perSecond;
-    bucket.tokens = Math.min(this.#rate.burst, bucket.tokens + refill);
-    bucket.at = Math.max(bucket.at, nowMs);
-    return bucket;
+    return Math.min(this.#rate.burst, bucket.tokens + refill);
   }
 
   /** Forgets the buckets that have refilled, at least the one used longest ago. */
