@@ -17,5 +17,6 @@ export type {
   ReceivedMessage,
   SentMessage,
 } from "./roles/peer/node_api.ts";
+export type { RelayStats } from "./protocol/hub/relay_exchange.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
 export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";

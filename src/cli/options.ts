@@ -1,5 +1,6 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
+import { HUB_OPTIONS } from "./hub_options.ts";
 import * as value from "./option_values.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
@@ -273,6 +274,7 @@ export const OPTIONS = {
     kind: value.size,
     commands: SERVER,
   },
+  ...HUB_OPTIONS,
 
   peerDataDir: {
     flag: "--data-dir",

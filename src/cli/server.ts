@@ -41,6 +41,11 @@ export function serverOptions(settings: Settings): ServerOptions {
       maxAgeMs: settings.value(OPTIONS.forwardMaxAge),
       maxTotalBytes: settings.value(OPTIONS.forwardMaxTotal),
     },
+    roster: settings.value(OPTIONS.roster),
+    relay: {
+      capacity: settings.value(OPTIONS.relayCapacity),
+      bytesPerSecond: settings.value(OPTIONS.relayPeerRate),
+    },
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],

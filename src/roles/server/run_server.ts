@@ -20,6 +20,7 @@ import { acceptWebSockets } from "../web_socket_server.ts";
 import { linkCandidates } from "./addresses.ts";
 import { createApi } from "./api/app.ts";
 import { ensureManagementToken } from "./api/token_auth.ts";
+import { openHub } from "./hub.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
 import { MeetingPoints } from "./meeting_points.ts";
 import { PairingDesk } from "./pairing_desk.ts";
@@ -102,11 +103,17 @@ async function assemble(
     psk: options.psk,
     approvedPeers: options.approvedPeers,
   });
+  const hub = openHub(options, {
+    peers: () => book.list().map(({ peerId }) => peerId),
+    isPaired: (peer) => book.has(peer),
+    nameOf: () => null,
+  });
+  stack.defer(() => hub.close());
   const links = new PeerLinks({
     context: {
       identity,
       keys: new LinkKeys(identity, host),
-      capabilities: desk ? ["mailbox"] : [],
+      capabilities: [...(desk ? ["mailbox"] : []), ...hub.capabilities],
       host,
       heartbeat: HEARTBEAT,
     },
@@ -114,6 +121,7 @@ async function assemble(
     desk,
     shelf,
     pairing,
+    hub,
     storeId: folder.storeId,
     largestBody,
     retentionSeconds: Math.floor(retention / 1000),
@@ -170,7 +178,10 @@ async function assemble(
       }),
     onSocket: (socket) => void links.accept(socket, "signaling"),
   });
-  book.onChange = (peerId) => meetings.renew(peerId);
+  book.onChange = (peerId) => {
+    meetings.renew(peerId);
+    hub.peerChanged(peerId, book.has(peerId));
+  };
   stack.defer(() => meetings.close());
   for (const client of clients) {
     client.start();
@@ -188,6 +199,7 @@ async function assemble(
   return {
     peerId: self,
     addresses: { links: linkListener.address, management: management?.address },
+    relayStats: () => hub.relayStats(),
     close: () => stack.disposeAsync(),
   };
 }

@@ -26,6 +26,7 @@ import {
 } from "../../protocol/session_messages.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
+import type { Hub } from "./hub.ts";
 import type { MailboxDesk } from "./mailbox_desk.ts";
 import type { PairingDesk } from "./pairing_desk.ts";
 import type { PrekeyShelf } from "./prekey_shelf.ts";
@@ -48,6 +49,7 @@ export interface PeerLinksOptions {
   readonly desk: MailboxDesk | undefined;
   readonly shelf: PrekeyShelf;
   readonly pairing: PairingDesk;
+  readonly hub?: Hub;
   readonly storeId: Uint8Array;
   readonly largestBody: number;
   readonly retentionSeconds: number;
@@ -83,6 +85,7 @@ export class ServedLink {
     link.trustRemote();
     this.#sendStatus();
     desk?.linkUp(link.remote);
+    this.#options.hub?.linkUp(link);
     this.#receipts = desk?.attachSender(link.remote, {
       receipt: (ack) => link.send(MessageType.ForwardAck, encodeForwardAck(ack)),
     });
@@ -113,6 +116,7 @@ export class ServedLink {
     this.stopDeliveries();
     this.#receipts?.detach();
     this.#receipts = undefined;
+    this.#options.hub?.linkDown(this.link);
   }
 
   /** Resolves when nothing that was asked on this link awaits its answer. */
@@ -121,6 +125,7 @@ export class ServedLink {
   }
 
   #receive(envelope: Envelope): void {
+    if (this.#options.hub?.receive(this.link, envelope)) return;
     const bytes = this.#options.desk?.unansweredBytes(this.link.remote) ?? 0;
     if (this.#underWay.size >= MAX_UNDER_WAY || bytes > MAX_UNDER_WAY_BYTES) {
       return this.link.close("protocol-error");

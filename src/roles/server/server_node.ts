@@ -1,5 +1,6 @@
 import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { RelayStats } from "../../protocol/hub/relay_exchange.ts";
 import { startServer } from "./run_server.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
@@ -9,6 +10,8 @@ export interface ServerNode {
   readonly peerId: PeerId;
   /** Where it listens. */
   readonly addresses: RunningServer["addresses"];
+  /** Numbers of the personal relay; `undefined` when it is off. */
+  relayStats(): RelayStats | undefined;
   /** Brings it up. @throws {CairnError} as the program `cairn server` reports it. */
   start(): Promise<void>;
   /** Ends it and leaves nothing behind; a second call does nothing. */
@@ -39,6 +42,7 @@ export function createServer(options: ServerOptions): ServerNode {
     get addresses() {
       return current().addresses;
     },
+    relayStats: () => current().relayStats(),
     async start() {
       running ??= startServer(options);
       try {

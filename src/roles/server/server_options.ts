@@ -1,5 +1,6 @@
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { RelayStats } from "../../protocol/hub/relay_exchange.ts";
 
 /** Settings of an always-on server; what is left out has the documented default. */
 export interface ServerOptions {
@@ -37,6 +38,15 @@ export interface ServerOptions {
     /** Bytes of all waiting messages; default 1 GiB. */
     readonly maxTotalBytes?: number;
   };
+  /** Whether peers are told of one another: names, and who is online. Default true. */
+  readonly roster?: boolean;
+  /** The personal relay, for peers that are online at the same time. */
+  readonly relay?: {
+    /** Pairs of peers at a time; default 100, 0 relays nothing. */
+    readonly capacity?: number;
+    /** Bytes a second that one peer may send on average; default no bound. */
+    readonly bytesPerSecond?: number | undefined;
+  };
   /** Seconds that a message waits at most; the same as `forward.maxAgeMs`. */
   readonly maxMessageRetentionSecs?: number;
   /** WebSocket URLs of the signaling servers at which peers find this one. */
@@ -60,6 +70,8 @@ export interface RunningServer {
     readonly links: { readonly host: string; readonly port: number };
     readonly management: { readonly host: string; readonly port: number } | undefined;
   };
+  /** Numbers of the personal relay; `undefined` when it is off. */
+  relayStats(): RelayStats | undefined;
   /** Ends links, listeners, timers and storage, in that order. */
   close(): Promise<void>;
 }
