@@ -43,6 +43,8 @@ export interface CourierParts {
   readonly servers: () => readonly string[];
   /** Called when a message that this mailbox refused is there for another one to take. */
   readonly leftToOthers?: (recipient: PeerId) => void;
+  /** Whether a link to the recipient itself takes its messages meanwhile. */
+  readonly isServedDirectly?: (recipient: PeerId) => boolean;
 }
 
 /**
@@ -109,7 +111,7 @@ export class Courier {
   /** Something new waits for `recipient`. */
   poke(recipient: PeerId): void {
     const text = recipient.toString();
-    if (this.#closed) return;
+    if (this.#closed || this.#parts.isServedDirectly?.(recipient)) return;
     if (this.#busy.has(text)) {
       this.#pokedWhileBusy.add(text);
       this.#wakers.get(text)?.();
@@ -183,7 +185,7 @@ export class Courier {
     let refusal: { entry: OutboxEntry; ack: ForwardAck } | undefined;
     for (;;) {
       if (this.#closed) throw linkEnded();
-      const entry = refusal
+      const entry = refusal || this.#parts.isServedDirectly?.(recipient)
         ? undefined
         : outbox.entries(recipient).find((candidate) =>
           !offered.has(candidate) &&

@@ -18,6 +18,9 @@ import type { Outbox } from "./outbox.ts";
 import type { OutboxEntry, Wire } from "./outbox_entry.ts";
 import type { SessionStore } from "./session_store.ts";
 
+/** Stands in the place of a server in what was encrypted for a link to the recipient itself. */
+const NO_SERVER = "direct";
+
 /** What encrypting for one mailbox stands on. */
 export interface SealerParts {
   readonly server: PeerId;
@@ -38,6 +41,9 @@ export class NoPrekeys extends Error {
 
 /** Encrypts what is in the outbox, each message once, durably before anything leaves. */
 export class Sealer {
+  /** Of what is sent on a link to the recipient itself. */
+  #linkSession: Uint8Array | undefined;
+
   constructor(private readonly parts: SealerParts) {}
 
   /**
@@ -47,7 +53,7 @@ export class Sealer {
    * @throws {NoPrekeys} when a new session is due and cannot be opened.
    */
   async prepare(entry: OutboxEntry): Promise<Wire | undefined> {
-    const { outbox, sessions, server, storeId, host, isPaired } = this.parts;
+    const { outbox, sessions, server, storeId, isPaired } = this.parts;
     return await sessions.locked(entry.recipient, async () => {
       if (entry.wire && entry.wire.server === server.toString()) {
         const valid = equalBytes(entry.wire.storeId, storeId) && entry.wire.sequence > 0;
@@ -56,22 +62,59 @@ export class Sealer {
       if (entry.wire && isPaired(entry.wire.server)) return undefined;
       const session = chooseSession(sessions.list(entry.recipient)) ??
         await this.#startSession(entry.recipient);
-      const plaintext = encodeMessage({ ...entry, data: await outbox.read(entry) });
-      const sealed = sealInSession(session, plaintext, host.now());
-      const wire = {
-        server: server.toString(),
-        outerId: messageId(host.now(), host.random(10)),
-        storeId,
-        sessionId: session.id,
-      };
-      const step = sessions.step(entry.recipient, sealed.session);
-      try {
-        return await outbox.seal(entry, wire, sealed.body, step);
-      } catch (error) {
-        sessions.revert(entry.recipient, session.id);
-        throw error;
-      }
+      return await this.#seal(entry, session, server.toString());
     });
+  }
+
+  /**
+   * The same for a link to the recipient itself, where any ciphertext will do and none has a
+   * number; `undefined` when the message has ended meanwhile.
+   *
+   * What is sent there no mailbox counts, and none could tell a folder that was rolled back behind
+   * it. So it has a session of its own, which is on disk as a retired one: no other link, and no
+   * later process, encrypts in it.
+   *
+   * @throws {NoPrekeys} when a new session is due and cannot be opened.
+   */
+  async prepareDirect(entry: OutboxEntry): Promise<Wire | undefined> {
+    const { outbox, sessions } = this.parts;
+    const { recipient } = entry;
+    return await sessions.locked(recipient, async () => {
+      if (!outbox.has(entry)) return undefined;
+      if (entry.wire) return entry.wire;
+      const known = this.#linkSession && sessions.get(recipient, this.#linkSession);
+      const session = chooseSession(known ? [{ ...known, retired: false }] : []) ??
+        await this.#startSession(recipient);
+      this.#linkSession = session.id;
+      return await this.#seal(entry, session, NO_SERVER);
+    });
+  }
+
+  /** The recipient cannot open what was encrypted for its link. */
+  endLinkSession(): void {
+    this.#linkSession = undefined;
+  }
+
+  async #seal(entry: OutboxEntry, session: Session, server: string): Promise<Wire> {
+    const { outbox, sessions, storeId, host } = this.parts;
+    const plaintext = encodeMessage({ ...entry, data: await outbox.read(entry) });
+    const sealed = sealInSession(session, plaintext, host.now());
+    const wire = {
+      server,
+      outerId: messageId(host.now(), host.random(10)),
+      storeId,
+      sessionId: session.id,
+    };
+    const step = sessions.step(entry.recipient, {
+      ...sealed.session,
+      retired: server === NO_SERVER,
+    });
+    try {
+      return await outbox.seal(entry, wire, sealed.body, step);
+    } catch (error) {
+      sessions.revert(entry.recipient, session.id);
+      throw error;
+    }
   }
 
   async #startSession(recipient: PeerId): Promise<Session> {

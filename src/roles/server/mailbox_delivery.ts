@@ -25,10 +25,14 @@ export interface RecipientSink {
 /** A recipient's link at its mailbox. A newer attachment of the same recipient takes its place. */
 export interface Attachment {
   /**
-   * Ends what the recipient has stored, and what it could not open, as far as it was sent on this
+   * Ends what the recipient has stored, could not open, or refuses, as far as it was sent on this
    * attachment; it also counts after a newer attachment took over. Resolves when that is durable.
    */
-  purge(msgIds: readonly Uint8Array[], failed: readonly Uint8Array[]): Promise<void>;
+  purge(
+    msgIds: readonly Uint8Array[],
+    failed: readonly Uint8Array[],
+    refused?: readonly Uint8Array[],
+  ): Promise<void>;
   resume(): void;
   detach(): void;
 }
@@ -94,7 +98,7 @@ export class MailboxDelivery {
       else this.#pump(recipient);
     });
     return {
-      purge: (msgIds, failed) => this.#purge(link, msgIds, failed),
+      purge: (msgIds, failed, refused = []) => this.#purge(link, msgIds, failed, refused),
       resume: () => {
         if (recipient.link === link) this.#pump(recipient);
       },
@@ -141,10 +145,12 @@ export class MailboxDelivery {
     link: Link,
     msgIds: readonly Uint8Array[],
     failed: readonly Uint8Array[],
+    refused: readonly Uint8Array[],
   ): Promise<void> {
     const endings = [
       ...this.#endings(link, msgIds, { delivered: true }),
       ...this.#endings(link, failed, { delivered: false, reason: "cannot be opened" }),
+      ...this.#endings(link, refused, { delivered: false, reason: "refused by the recipient" }),
     ];
     const results = await Promise.allSettled(endings);
     for (const result of results) if (result.status === "rejected") throw result.reason;

@@ -163,10 +163,10 @@ export class ServedLink {
         return link.send(MessageType.ForwardAck, encodeForwardAck(ack));
       }
       case MessageType.ForwardPurge: {
-        const { msgIds, failed } = decodeForwardPurge(payload);
+        const { msgIds, failed, refused } = decodeForwardPurge(payload);
         // Counts too when another link has taken the deliveries over.
         const attachment = this.#attachment;
-        await attachment?.purge(msgIds, failed);
+        await attachment?.purge(msgIds, failed, refused);
         return attachment?.resume();
       }
       case MessageType.ReceiptAck:
