@@ -99,10 +99,6 @@ export class Courier {
 
   readonly #isPaired = (server: string): boolean => this.#parts.servers().includes(server);
 
-  get server(): PeerId {
-    return this.#link.remote;
-  }
-
   /** Looks after every recipient that has something waiting. */
   start(): void {
     for (const recipient of this.#parts.outbox.recipients()) this.poke(recipient);
@@ -189,7 +185,7 @@ export class Courier {
         ? undefined
         : outbox.entries(recipient).find((candidate) =>
           !offered.has(candidate) &&
-          outbox.needsSending(candidate, this.server, this.#status.storeId, this.#isPaired)
+          outbox.needsSending(candidate, this.#link.remote, this.#status.storeId, this.#isPaired)
         );
       if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
@@ -234,7 +230,7 @@ export class Courier {
   /** This mailbox will never take it: another one may; when none is left it is given up. */
   async #refuse(entry: OutboxEntry, reason: string | null): Promise<void> {
     const { outbox, servers } = this.#parts;
-    entry.refusedBy.add(this.server.toString());
+    entry.refusedBy.add(this.#link.remote.toString());
     const isLeft = servers().some((server) => !entry.refusedBy.has(server));
     const tooLarge = reason?.startsWith("message too large");
     if (isLeft && !tooLarge) {
