@@ -91,6 +91,19 @@ const COMMANDS: readonly CommandSpec[] = [
     run: async (settings) => (await import("./peer_listen.ts")).peerListen(settings),
   },
   {
+    name: "peer chat",
+    summary: "talk to a peer, line by line",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) => (await import("./peer_chat.ts")).peerChat(settings, peer),
+  },
+  {
+    name: "peer safety-number",
+    summary: "print the number to compare with the person behind a peer",
+    operands: ["<peer>"],
+    run: async (settings, [peer = ""]) =>
+      (await import("./peer.ts")).peerSafetyNumber(settings, peer),
+  },
+  {
     name: "up",
     summary: "run signal and server in one process, for a small home",
     run: async (settings) => (await import("./up.ts")).runUp(settings),

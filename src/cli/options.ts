@@ -15,6 +15,8 @@ const PEER: readonly CommandName[] = [
   "peer list",
   "peer send",
   "peer listen",
+  "peer chat",
+  "peer safety-number",
 ];
 const ALL: readonly CommandName[] = ["signal", "relay", ...SERVER_VERBS, ...PEER];
 
@@ -293,6 +295,14 @@ export const OPTIONS = {
     kind: value.webSocketUrl,
     commands: PEER,
   },
+  contactsOnly: {
+    flag: "--contacts-only",
+    env: "CAIRN_PEER_CONTACTS_ONLY",
+    default: "false",
+    sentence: "Refuse messages of peers that this one has never written to",
+    kind: value.flagOnly,
+    commands: PEER,
+  },
   pairPeer: {
     flag: "--peer",
     env: "CAIRN_PAIR_PEER",
@@ -347,7 +357,7 @@ export const OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: ["peer list", "peer listen"],
+    commands: ["peer list", "peer listen", "peer chat"],
   },
   file: {
     flag: "--file",
@@ -364,7 +374,8 @@ export const OPTIONS = {
     sentence: "Channel to send on",
     kind: value.text,
     essential: true,
-    commands: ["peer send"],
+    commands: ["peer send", "peer chat"],
+    per: { "peer chat": { default: "chat" } },
   },
   sendTimeout: {
     flag: "--timeout",

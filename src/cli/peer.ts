@@ -3,6 +3,7 @@
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
 import type { PeerId } from "../protocol/crypto/peer_id.ts";
+import { safetyNumber } from "../protocol/crypto/safety_number.ts";
 import { MAX_DATA_LENGTH, Node } from "../roles/peer/node.ts";
 import { peerId as peerIdKind } from "./option_values.ts";
 import { OPTIONS } from "./options.ts";
@@ -82,6 +83,15 @@ export async function peerList(settings: Settings): Promise<number> {
     const day = new Date(pairedAt).toISOString().slice(0, 10);
     await printLine(`${peerId}  paired ${day} by ${mechanism}`);
   }
+  return 0;
+}
+
+/** `cairn peer safety-number`: prints the number to compare with the other person. */
+export async function peerSafetyNumber(settings: Settings, peer: string): Promise<number> {
+  const peerId = parsePeerArgument(peer);
+  await withNode(settings, { start: false }, (node) => {
+    return printLine(safetyNumber(node.peerId, peerId));
+  });
   return 0;
 }
 
@@ -168,7 +178,8 @@ async function readAtMost(
   return concatBytes(...parts);
 }
 
-function parsePeerArgument(text: string): PeerId {
+/** The Peer ID of an operand. @throws {CairnError} `invalid-option`. */
+export function parsePeerArgument(text: string): PeerId {
   const parsed = peerIdKind.parse(text);
   if (parsed !== undefined) return parsed;
   throw new CairnError(

@@ -208,6 +208,11 @@ export class Node {
     return this.#hub.roster.list();
   }
 
+  /** What the servers say of one peer. */
+  rosterMember(peer: PeerId | string): RosterMember {
+    return this.#hub.roster.member(PeerId.from(peer));
+  }
+
   /** How messages to a peer leave now. */
   path(peer: PeerId | string): Path {
     return this.#hub.path(PeerId.from(peer));
