@@ -42,10 +42,8 @@ export function serverOptions(settings: Settings): ServerOptions {
       maxTotalBytes: settings.value(OPTIONS.forwardMaxTotal),
     },
     roster: settings.value(OPTIONS.roster),
-    relay: {
-      capacity: settings.value(OPTIONS.relayCapacity),
-      bytesPerSecond: settings.value(OPTIONS.relayPeerRate),
-    },
+    relayCapacity: settings.value(OPTIONS.relayCapacity),
+    relayPeerRate: settings.value(OPTIONS.relayPeerRate),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],

@@ -11,13 +11,14 @@ const CAPACITY = 100;
 
 /** The halves that `options` do not switch off. */
 export function openHub(
-  { roster = true, relay = {}, host }: Pick<ServerOptions, "roster" | "relay"> & { host: Host },
+  options: Pick<ServerOptions, "roster" | "relayCapacity" | "relayPeerRate"> & { host: Host },
   told: RosterOptions,
 ): Hub {
-  const { capacity = CAPACITY, bytesPerSecond } = relay;
+  const { roster = true, relayCapacity: capacity = CAPACITY, host } = options;
+  const limits = { capacity, bytesPerSecond: options.relayPeerRate };
   return new Hub(
     roster ? new Roster(told) : undefined,
-    capacity > 0 ? new PersonalRelay({ capacity, bytesPerSecond }, host) : undefined,
+    capacity > 0 ? new PersonalRelay(limits, host) : undefined,
   );
 }
 

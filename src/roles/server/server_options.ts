@@ -40,13 +40,10 @@ export interface ServerOptions {
   };
   /** Whether peers are told of one another: names, and who is online. Default true. */
   readonly roster?: boolean;
-  /** The personal relay, for peers that are online at the same time. */
-  readonly relay?: {
-    /** Pairs of peers at a time; default 100, 0 relays nothing. */
-    readonly capacity?: number;
-    /** Bytes a second that one peer may send on average; default no bound. */
-    readonly bytesPerSecond?: number | undefined;
-  };
+  /** Most pairs of peers that the server relays between at a time; default 100, 0 for none. */
+  readonly relayCapacity?: number;
+  /** Bytes a second that one peer may send through it on average; default no bound. */
+  readonly relayPeerRate?: number | undefined;
   /** Seconds that a message waits at most; the same as `forward.maxAgeMs`. */
   readonly maxMessageRetentionSecs?: number;
   /** WebSocket URLs of the signaling servers at which peers find this one. */

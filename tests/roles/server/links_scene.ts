@@ -11,6 +11,7 @@ import {
 import { MessageType } from "../../../src/protocol/message_types.ts";
 import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
+import { type Hub, openHub } from "../../../src/roles/server/hub.ts";
 import { MailboxDesk } from "../../../src/roles/server/mailbox_desk.ts";
 import { PairingDesk } from "../../../src/roles/server/pairing_desk.ts";
 import { PeerLinks } from "../../../src/roles/server/peer_links.ts";
@@ -29,6 +30,8 @@ export interface ServerSettings {
   readonly psk?: string | undefined;
   readonly approved?: readonly PeerId[];
   readonly forward?: boolean;
+  /** Roster and relay as these say; without it the server has neither. */
+  readonly hub?: { roster?: boolean; relayCapacity?: number; names?: Record<string, string> };
 }
 
 /** A server behind links in memory: its books, mailbox, shelf and desks are real. */
@@ -45,6 +48,7 @@ export class ServerScene implements AsyncDisposable {
     readonly desk: MailboxDesk | undefined,
     readonly pairing: PairingDesk,
     readonly links: PeerLinks,
+    readonly hub: Hub | undefined,
   ) {}
 
   static async open(settings: ServerSettings = {}): Promise<ServerScene> {
@@ -78,8 +82,16 @@ export class ServerScene implements AsyncDisposable {
       psk: "psk" in settings ? settings.psk : PSK,
       approvedPeers: settings.approved ?? [],
     });
+    const { names = {}, ...hubOptions } = settings.hub ?? {};
+    const hub = settings.hub && openHub({ ...hubOptions, host: time }, {
+      peers: () => book.list().map(({ peerId }) => peerId),
+      isPaired: (peer) => book.has(peer),
+      nameOf: (peer) => names[peer.toString()] ?? null,
+    });
+    if (hub) book.onChange = (peerId) => hub.peerChanged(peerId, book.has(peerId));
     const links = new PeerLinks({
       context,
+      ...(hub && { hub }),
       book,
       desk,
       shelf,
@@ -88,7 +100,7 @@ export class ServerScene implements AsyncDisposable {
       largestBody: 1_000_000,
       retentionSeconds: 7 * 86_400,
     });
-    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links);
+    return new ServerScene(time, kv, commit, context, book, shelf, desk, pairing, links, hub);
   }
 
   get peerId(): PeerId {
@@ -110,14 +122,20 @@ export class ServerScene implements AsyncDisposable {
   /** A link of the peer with this label. */
   async link(
     label: string,
-    options: { receive?: boolean; source?: string; cable?: SocketPair } = {},
+    options: {
+      receive?: boolean;
+      capabilities?: readonly string[];
+      source?: string;
+      cable?: SocketPair;
+    } = {},
   ): Promise<Client> {
     const { receive = false, source = "192.0.2.1", cable = new SocketPair() } = options;
-    const context = contextFor(label, this.time, { capabilities: receive ? ["receive"] : [] });
+    const { capabilities = receive ? ["receive"] : [] } = options;
+    const context = contextFor(label, this.time, { capabilities });
     const accepted = this.links.accept(cable.far, source);
     const link = await initiateLink(cable.near, context, { expectedPeer: this.peerId });
-    await accepted;
     link.trustRemote();
+    await accepted;
     return new Client(context.identity.peerId, new LinkRecorder(link), cable);
   }
 
@@ -131,6 +149,7 @@ export class ServerScene implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.pairing.close();
+    this.hub?.close();
     await this.links.close();
     await this.desk?.close();
     await this.commit.close();
