@@ -25,6 +25,84 @@ Deno.test("Two peers of one server see each other, talk over its relay, and noth
   equal(home.server.relayStats()?.activePairs, 1);
 });
 
+Deno.test("A relayed link that is lost leaves the messages to the mailbox, in order and once", async () => {
+  await using home = await Home.open();
+  const alice = await home.peer("alice");
+  const bob = await home.peer("bob");
+  await alice.send(bob.peerId, "", utf8("0"));
+  await until(alice, "path", () => alice.path(bob.peerId) === "relayed");
+  const bobId = bob.peerId;
+  let next = 1;
+  const received: string[] = [];
+  bob.on("message", ({ data }) => void received.push(fromUtf8(data)));
+  const sending = (async () => {
+    while (next < 60) await alice.send(bobId, "", utf8(`${next++}`));
+  })();
+  await bob.close();
+  await sending;
+  equal(alice.path(bobId), "mailbox");
+  const back = await home.peer("bob");
+  const all = Promise.withResolvers<void>();
+  const check = () => received.length >= 60 && all.resolve();
+  back.on("message", ({ data }) => {
+    received.push(fromUtf8(data));
+    check();
+  });
+  check();
+  await all.promise;
+  const expected = Array.from({ length: 60 }, (_, index) => `${index}`);
+  // What a handler had when its node was closed may be shown again, and nothing else.
+  deepEqual(received.filter((text, index) => text !== received[index - 1]), expected);
+});
+
+Deno.test("A relay without room tells so, and messages go by the mailbox", async () => {
+  await using home = await Home.open({ relayCapacity: 1 });
+  const names = ["alice", "bob", "carol", "dave"];
+  const [alice, bob, carol, dave] = await Promise.all(names.map((name) => home.peer(name)));
+  await alice!.send(bob!.peerId, "", utf8("x"));
+  await until(alice!, "path", () => alice!.path(bob!.peerId) === "relayed");
+  const arrived = new Promise<string>((resolve) => {
+    dave!.on("message", ({ data }) => resolve(fromUtf8(data)));
+  });
+  await until(carol!, "roster", () => carol!.rosterMember(dave!.peerId).online);
+  await carol!.send(dave!.peerId, "", utf8("by the mailbox"));
+  equal(await arrived, "by the mailbox");
+  equal(carol!.path(dave!.peerId), "mailbox");
+  const { activePairs, refused } = home.server.relayStats() ?? {};
+  deepEqual([activePairs, refused], [1, 1]);
+});
+
+Deno.test("A server without roster and relay keeps to its mailbox", async () => {
+  await using home = await Home.open({ roster: false, relayCapacity: 0 });
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  const arrived = new Promise<void>((resolve) => void bob.on("message", () => resolve()));
+  await alice.send(bob.peerId, "", utf8("x"));
+  await arrived;
+  deepEqual(alice.roster(), []);
+  equal(alice.path(bob.peerId), "mailbox");
+  equal(home.server.relayStats(), undefined);
+});
+
+Deno.test("A peer that takes messages of its contacts only refuses a stranger, who is told", async () => {
+  await using home = await Home.open({ relayCapacity: 0 });
+  const alice = await home.peer("alice");
+  const bob = await home.peer("bob", { contactsOnly: true });
+  const refused = new Promise<string>((resolve) => {
+    alice.on("refused", ({ error, dropped }) => {
+      if (dropped) resolve(error.message);
+    });
+  });
+  await alice.send(bob.peerId, "", utf8("from a stranger"));
+  equal(await refused, `The message did not reach ${bob.peerId}: refused by the recipient`);
+  const arrived = new Promise<string>((resolve) => {
+    bob.on("message", ({ data }) => resolve(fromUtf8(data)));
+  });
+  await bob.addContact(alice.peerId);
+  await alice.send(bob.peerId, "", utf8("from a contact"));
+  equal(await arrived, "from a contact");
+  deepEqual(bob.contacts().map(String), [alice.peerId.toString()]);
+});
+
 /** An always-on server and peers of one temporary folder. */
 class Home implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
