@@ -170,7 +170,13 @@ async function relayedLink(
     link.trustRemote();
     stack.defer(() => link.close("going-away"));
     const relay = new RelayedLinks(link, systemHost, opened.resolve);
-    link.onEnvelope = ({ type, payload }) => void relay.receive(type, payload);
+    // Its first message says that the server has this link on its list.
+    await new Promise<void>((resolve) => {
+      link.onEnvelope = ({ type, payload }) => {
+        relay.receive(type, payload);
+        resolve();
+      };
+    });
     return relay;
   }));
   const peer: PeerId = far.identity.peerId;

@@ -189,7 +189,8 @@ class Circuit extends WaitingSocket implements RelayedSocket {
     this.#waitingBytes = 0;
     this.#forget();
     if (tell && !this.#opens) this.#acknowledge(0, reason || "closed");
-    this.end({ code, reason });
+    // Who ends a socket itself hears of it afterwards, as from any other.
+    queueMicrotask(() => this.end({ code, reason }));
   }
 }
 

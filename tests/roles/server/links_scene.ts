@@ -56,8 +56,14 @@ export class ServerScene implements AsyncDisposable {
     const folder = new MemoryFolder(await Deno.openKv(":memory:"));
     const { kv } = folder;
     const commit = new MortalCommit(kv, folder.reserve);
+    const { names = {}, ...hubOptions } = settings.hub ?? {};
+    const hub = settings.hub && openHub({ ...hubOptions, host: time }, {
+      peers: () => book.list().map(({ peerId }) => peerId),
+      isPaired: (peer) => book.has(peer),
+      nameOf: (peer) => names[peer.toString()] ?? null,
+    });
     const context = contextFor(settings.label ?? "server", time, {
-      capabilities: ["mailbox"],
+      capabilities: ["mailbox", ...hub?.capabilities ?? []],
       heartbeat: 60_000,
     });
     const book = await PeerBook.open(kv, commit);
@@ -81,12 +87,6 @@ export class ServerScene implements AsyncDisposable {
       host: time,
       psk: "psk" in settings ? settings.psk : PSK,
       approvedPeers: settings.approved ?? [],
-    });
-    const { names = {}, ...hubOptions } = settings.hub ?? {};
-    const hub = settings.hub && openHub({ ...hubOptions, host: time }, {
-      peers: () => book.list().map(({ peerId }) => peerId),
-      isPaired: (peer) => book.has(peer),
-      nameOf: (peer) => names[peer.toString()] ?? null,
     });
     if (hub) book.onChange = (peerId) => hub.peerChanged(peerId, book.has(peerId));
     const links = new PeerLinks({
