@@ -133,7 +133,7 @@ const messages: Readonly<Record<string, Uint8Array>> = {
   SequenceQuery: encodeSequenceQuery({ recipient: peerId }),
   SequenceReport: encodeSequenceReport({ recipient: peerId, lastSequence: 1 }),
   ReceiptAck: encodeReceiptAck({ msgIds: [id] }),
-  RelayData: encodeRelayData({ peerId, frame: key, circuit: id, opens: true }),
+  RelayData: encodeRelayData({ peerId, frame: key, circuit: id, opens: true, credit: 1 }),
   RelayAck: encodeRelayAck({ peerId, circuit: id, credit: 1, reason: "none" }),
   Roster: encodeRoster({ rows: [rosterRow], more: false }),
   RosterChange: encodeRosterChange({ rows: [rosterRow] }),
@@ -204,8 +204,8 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/then ([\d,]+) times `h = SHA-512/, "protocol/crypto/safety_number", "ITERATIONS"],
   [/Noise message, 1 to ([\d,]+) bytes/, "protocol/hub_messages", "MAX_RELAYED_FRAME"],
   [/at most ([\d,]+) bytes of frames may be/, "protocol/hub/circuit", "RELAY_WINDOW"],
-  [/after ([\d,]+) at the latest/, "roles/peer/relayed_link", "CREDIT_STEP"],
-  [/Without an answer for (\d+) s the link/, "roles/peer/direct_courier", "STALLED", 1000],
+  [/or after ([\d,]+) by RelayAck/, "protocol/hub/circuit", "CREDIT_STEP"],
+  [/Without an answer for (\d+) s,/, "roles/peer/direct_courier", "STALLED", 1000],
 ];
 
 for (const [sentence, file, constant, unit = 1] of numbers) {

@@ -7,6 +7,7 @@ import { MAX_TEXT_LENGTH } from "./message_types.ts";
 
 const PEER_ID_LENGTH = 34;
 const CIRCUIT_ID_LENGTH = 16;
+const MAX_CREDIT = 0xffff_ffff;
 /** Longest frame that is relayed: a Noise message. */
 export const MAX_RELAYED_FRAME = 65_535;
 /** Most peers in one Roster or RosterChange. */
@@ -70,6 +71,8 @@ export interface RelayData {
   readonly circuit: Uint8Array;
   /** True in the first frame of a circuit alone. */
   readonly opens: boolean;
+  /** As in RelayAck, so that a conversation of small frames needs none. */
+  readonly credit: number;
 }
 
 export function encodeRelayData(message: RelayData): Uint8Array<ArrayBuffer> {
@@ -79,6 +82,7 @@ export function encodeRelayData(message: RelayData): Uint8Array<ArrayBuffer> {
     [2, message.circuit],
   ]);
   if (message.opens) map.set(3, true);
+  if (message.credit > 0) map.set(4, message.credit);
   return encodeCbor(map);
 }
 
@@ -92,6 +96,7 @@ export function decodeRelayData(payload: Uint8Array): RelayData {
     frame,
     circuit: map.bytes(2, CIRCUIT_ID_LENGTH),
     opens: map.has(3) && map.boolean(3),
+    credit: map.has(4) ? map.uint(4, MAX_CREDIT) : 0,
   };
 }
 
@@ -124,7 +129,7 @@ export function decodeRelayAck(payload: Uint8Array): RelayAck {
   return {
     peerId: readPeerId(map),
     circuit: map.bytes(1, CIRCUIT_ID_LENGTH),
-    credit: map.uint(2, 0xffff_ffff),
+    credit: map.uint(2, MAX_CREDIT),
     reason: map.has(3) ? map.text(3, MAX_TEXT_LENGTH) : null,
   };
 }

@@ -46,16 +46,16 @@ const SAMPLES: readonly [string, string, Uint8Array, (payload: Uint8Array) => un
     [
       "RelayData that opens a circuit",
       `a400 ${"5822" + PEER} 0143010203 0250${ID} 03f5`,
-      encodeRelayData({ peerId, frame, circuit, opens: true }),
+      encodeRelayData({ peerId, frame, circuit, opens: true, credit: 0 }),
       decodeRelayData,
-      { peerId, frame, circuit, opens: true },
+      { peerId, frame, circuit, opens: true, credit: 0 },
     ],
     [
       "RelayData",
       `a300 ${"5822" + PEER} 0143010203 0250${ID}`,
-      encodeRelayData({ peerId, frame, circuit, opens: false }),
+      encodeRelayData({ peerId, frame, circuit, opens: false, credit: 0 }),
       decodeRelayData,
-      { peerId, frame, circuit, opens: false },
+      { peerId, frame, circuit, opens: false, credit: 0 },
     ],
     [
       "RelayAck",
@@ -85,12 +85,18 @@ Deno.test("Roster rows are bounded, and of a known presence", () => {
 
 Deno.test("RelayData carries at least one byte and at most a Noise message", () => {
   for (const length of [0, MAX_RELAYED_FRAME + 1]) {
-    const message = { peerId, frame: new Uint8Array(length), circuit, opens: false };
+    const message = { peerId, frame: new Uint8Array(length), circuit, opens: false, credit: 0 };
     malformed(() => decodeRelayData(encodeRelayData(message)));
   }
-  const longest = { peerId, frame: new Uint8Array(MAX_RELAYED_FRAME), circuit, opens: false };
+  const longest = {
+    peerId,
+    frame: new Uint8Array(MAX_RELAYED_FRAME),
+    circuit,
+    opens: false,
+    credit: 0,
+  };
   equal(decodeRelayData(encodeRelayData(longest)).frame.length, MAX_RELAYED_FRAME);
-  const short = { peerId, frame, circuit: circuit.subarray(1), opens: false };
+  const short = { peerId, frame, circuit: circuit.subarray(1), opens: false, credit: 0 };
   malformed(() => decodeRelayData(encodeRelayData(short)));
 });
 

@@ -4,6 +4,8 @@ import type { RelayAck, RelayData } from "../hub_messages.ts";
 
 /** Bytes of frames that may be under way in each direction of a circuit. */
 export const RELAY_WINDOW = 524_288;
+/** Credit that is worth a message of its own; less waits for a frame that goes the same way. */
+export const CREDIT_STEP = 16_384;
 
 /** One link of a peer, as the relay sees it. */
 export interface RelayPort {
@@ -21,7 +23,7 @@ export interface CircuitEnd {
   waitingBytes: number;
   /** Bytes that were sent to it and not acknowledged. */
   unacknowledged: number;
-  /** Credit that it has earned and will get once its peer keeps to its rate again. */
+  /** Credit that it has earned and not been given yet. */
   owedCredit: number;
 }
 
@@ -45,19 +47,22 @@ export class Circuit {
     return end === this.opener ? this.acceptor : this.opener;
   }
 
-  /** Sends the oldest waiting frame to `end` and returns its length. */
-  sendNext(end: CircuitEnd): number {
+  /** Sends the oldest waiting frame to `end`, with credit for it, and returns its length. */
+  sendNext(end: CircuitEnd, credit: number): number {
     const frame = end.waiting.shift();
     if (!frame) return 0;
     end.waitingBytes -= frame.length;
     end.unacknowledged += frame.length;
     const opens = end === this.acceptor && !this.announced;
     if (opens) this.announced = true;
-    end.port.data({ peerId: this.#across(end), frame, circuit: this.id, opens });
+    end.port.data({ peerId: this.#across(end), frame, circuit: this.id, opens, credit });
     return frame.length;
   }
 
-  grant(end: CircuitEnd, credit: number): void {
+  /** Gives `end` the credit that it has earned. */
+  grant(end: CircuitEnd): void {
+    const credit = end.owedCredit;
+    end.owedCredit = 0;
     end.port.ack({ peerId: this.#across(end), circuit: this.id, credit, reason: null });
   }
 

@@ -1,7 +1,14 @@
 import { ProtocolError } from "../../base/errors.ts";
 import { PeerId } from "../crypto/peer_id.ts";
 import type { RelayAck, RelayData } from "../hub_messages.ts";
-import { Circuit, type CircuitEnd, circuitKey, RELAY_WINDOW, type RelayPort } from "./circuit.ts";
+import {
+  Circuit,
+  type CircuitEnd,
+  circuitKey,
+  CREDIT_STEP,
+  RELAY_WINDOW,
+  type RelayPort,
+} from "./circuit.ts";
 import { RelayAccounts, type RelayPeerStats } from "./relay_accounts.ts";
 
 /** Circuits of one peer. */
@@ -79,11 +86,11 @@ export class RelayExchange {
   }
 
   /** It is gone, and its circuits with it. */
-  detach(port: RelayPort): void {
+  detach(port: RelayPort, now: number): void {
     const station = this.#stations.get(port);
     if (!station) return;
     for (const end of [...station.ends.values()]) {
-      this.#remove(end.circuit);
+      this.#remove(end.circuit, now);
       end.circuit.tell(end.circuit.opposite(end), RelayReason.gone);
     }
     this.#stations.delete(port);
@@ -94,35 +101,27 @@ export class RelayExchange {
   }
 
   /** A frame came in. One of a circuit that has ended meanwhile is dropped. */
-  data(port: RelayPort, { peerId, frame, circuit: id, opens }: RelayData, now: number): void {
+  data(port: RelayPort, message: RelayData, now: number): void {
+    const { peerId, frame, circuit: id, opens, credit } = message;
     const end = this.#stations.get(port)?.ends.get(circuitKey(peerId, id));
     if (opens) {
       if (end) throw new ProtocolError("unexpected-message", "Circuit is opened twice");
       return this.#open(port, peerId, id, frame, now);
     }
-    if (end) this.#carry(end, frame, now);
+    if (!end) return;
+    if (credit > 0) this.#acknowledge(end, credit, now);
+    this.#carry(end, frame, now);
   }
 
   /** The peer at `port` has taken frames, or wants the circuit to end. */
   ack(port: RelayPort, { peerId, circuit: id, credit, reason }: RelayAck, now: number): void {
-    const station = this.#stations.get(port);
-    const end = station?.ends.get(circuitKey(peerId, id));
-    if (!station || !end) return;
-    const { circuit } = end;
-    const opposite = circuit.opposite(end);
+    const end = this.#stations.get(port)?.ends.get(circuitKey(peerId, id));
+    if (!end) return;
     if (reason !== null) {
-      this.#remove(circuit);
-      return circuit.tell(opposite, reason);
+      this.#remove(end.circuit, now);
+      return end.circuit.tell(end.circuit.opposite(end), reason);
     }
-    if (credit === 0 || credit > end.unacknowledged) {
-      throw new ProtocolError("unexpected-message", "Acknowledges more than it was sent");
-    }
-    end.unacknowledged -= credit;
-    station.underWay -= credit;
-    this.#accounts.received(port.peerId, credit);
-    opposite.owedCredit += credit;
-    this.#settle(opposite, now);
-    this.#pump(station);
+    this.#acknowledge(end, credit, now);
   }
 
   /** When {@linkcode advance} is due, or `undefined`. */
@@ -172,7 +171,7 @@ export class RelayExchange {
       const reason = refusal ?? RelayReason.notOnline;
       return port.ack({ peerId, circuit: id, credit: 0, reason });
     }
-    this.#endEarlier(port.peerId, far);
+    this.#endEarlier(port.peerId, far, now);
     const circuit = new Circuit(id.slice(), port, far.port);
     near.ends.set(circuitKey(peerId, id), circuit.opener);
     far.ends.set(circuitKey(port.peerId, id), circuit.acceptor);
@@ -192,12 +191,12 @@ export class RelayExchange {
   }
 
   /** Who opens once more has lost the circuit before, whichever of its links that was on. */
-  #endEarlier(opener: PeerId, far: Station): void {
+  #endEarlier(opener: PeerId, far: Station, now: number): void {
     for (const port of this.#ports.get(far.port.peerId.toString()) ?? []) {
       for (const end of [...this.#stations.get(port)?.ends.values() ?? []]) {
         const { circuit } = end;
         if (end !== circuit.acceptor || !circuit.opener.port.peerId.equals(opener)) continue;
-        this.#remove(circuit);
+        this.#remove(circuit, now);
         for (const each of circuit.ends) circuit.tell(each, RelayReason.replaced);
       }
     }
@@ -208,6 +207,22 @@ export class RelayExchange {
     return ports.reduce((sum, port) => sum + (this.#stations.get(port)?.ends.size ?? 0), 0);
   }
 
+  /** `end` has taken frames, which is credit for the other one. */
+  #acknowledge(end: CircuitEnd, credit: number, now: number): void {
+    const station = this.#stations.get(end.port);
+    if (!station) return;
+    if (credit === 0 || credit > end.unacknowledged) {
+      throw new ProtocolError("unexpected-message", "Acknowledges more than it was sent");
+    }
+    end.unacknowledged -= credit;
+    station.underWay -= credit;
+    this.#accounts.received(end.port.peerId, credit);
+    const opposite = end.circuit.opposite(end);
+    opposite.owedCredit += credit;
+    if (opposite.owedCredit >= CREDIT_STEP) this.#settle(opposite, now);
+    this.#pump(station, now);
+  }
+
   /** Takes a frame from `end` to the other one. */
   #carry(end: CircuitEnd, frame: Uint8Array, now: number): void {
     const { circuit } = end;
@@ -216,7 +231,7 @@ export class RelayExchange {
     if (!station) return;
     const owed = end.owedCredit;
     if (to.waitingBytes + to.unacknowledged + owed + frame.length > RELAY_WINDOW) {
-      this.#remove(circuit);
+      this.#remove(circuit, now);
       for (const each of circuit.ends) circuit.tell(each, RelayReason.overWindow);
       return;
     }
@@ -224,32 +239,33 @@ export class RelayExchange {
     to.waiting.push(frame);
     to.waitingBytes += frame.length;
     station.ready.add(to);
-    this.#pump(station);
+    this.#pump(station, now);
   }
 
   /** One frame of each circuit in turn, as long as few enough bytes are under way to this link. */
-  #pump(station: Station): void {
+  #pump(station: Station, now: number): void {
     for (const end of station.ready) {
       if (station.underWay >= MAX_UNDER_WAY) return;
       station.ready.delete(end);
-      station.underWay += end.circuit.sendNext(end);
+      const credit = this.#isSolvent(end, now) ? end.owedCredit : 0;
+      end.owedCredit -= credit;
+      station.underWay += end.circuit.sendNext(end, credit);
       if (end.waiting.length > 0) station.ready.add(end);
     }
   }
 
   /** Grants what `end` has earned, unless its peer is beyond its rate. */
   #settle(end: CircuitEnd, now: number): void {
-    if (this.#accounts.solventAt(end.port.peerId, now) > now) {
-      this.#owed.add(end);
-      return;
-    }
+    if (!this.#isSolvent(end, now)) return void this.#owed.add(end);
     this.#owed.delete(end);
-    const credit = end.owedCredit;
-    end.owedCredit = 0;
-    end.circuit.grant(end, credit);
+    if (end.owedCredit > 0) end.circuit.grant(end);
   }
 
-  #remove(circuit: Circuit): void {
+  #isSolvent({ port }: CircuitEnd, now: number): boolean {
+    return this.#accounts.solventAt(port.peerId, now) <= now;
+  }
+
+  #remove(circuit: Circuit, now: number): void {
     const [opener, acceptor] = circuit.ends;
     for (const end of circuit.ends) {
       this.#owed.delete(end);
@@ -258,7 +274,7 @@ export class RelayExchange {
       station.ends.delete(circuitKey(circuit.opposite(end).port.peerId, circuit.id));
       station.ready.delete(end);
       station.underWay -= end.unacknowledged;
-      this.#pump(station);
+      this.#pump(station, now);
     }
     const pair = pairKey(opener.port.peerId, acceptor.port.peerId);
     const left = (this.#pairs.get(pair) ?? 1) - 1;

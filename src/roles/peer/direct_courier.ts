@@ -19,8 +19,9 @@ import { Sealer } from "./sealer.ts";
 import { SendWindow } from "./send_window.ts";
 import type { SessionStore } from "./session_store.ts";
 
-/** Without an answer for so long, messages go another way. */
+/** Without an answer for so long, and for as long as a slow path needs, messages go another way. */
 const STALLED = 15_000;
+const SLOW_BYTES_PER_MS = 16;
 const NOTHING = new Uint8Array(0);
 
 /** What the couriers of one peer share. */
@@ -198,9 +199,10 @@ export class DirectCourier {
   }
 
   #watch(): void {
-    if (this.#unanswered.size === 0 || this.#closed) return;
-    this.#stallTimer ??= setTimeout(() => {
+    if (this.#unanswered.size === 0 || this.#closed || this.#stallTimer !== undefined) return;
+    const bytes = [...this.#unanswered.values()].reduce((sum, { size }) => sum + size, 0);
+    this.#stallTimer = setTimeout(() => {
       this.#fail(new CairnError("timeout", `${this.#link.remote} does not answer on its link`));
-    }, STALLED);
+    }, STALLED + bytes / SLOW_BYTES_PER_MS);
   }
 }

@@ -1,4 +1,5 @@
 import { getLogger } from "@logtape/logtape";
+import { RateLimit } from "../../base/rate_limit.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import {
   acceptLink,
@@ -18,6 +19,8 @@ const MAX_PEERS = 64;
 /** A link that was not used for so long is given back by the side that opened it. */
 const IDLE = 120_000;
 const SWEEP_INTERVAL = 30_000;
+/** Links that one peer may open; each costs a handshake. */
+const OPENINGS = { burst: 10, perSecond: 0.5 };
 /** Pause after a relay's refusal; each further one doubles it. */
 const FIRST_PAUSE = 5_000;
 const LAST_PAUSE = 60_000;
@@ -47,6 +50,7 @@ export class DirectLinks {
   readonly #talks = new Map<string, Talk[]>();
   readonly #opening = new Set<string>();
   readonly #pauses = new Map<string, { until: number; length: number }>();
+  readonly #openings = new RateLimit(OPENINGS);
   readonly #ending = new Set<Promise<void>>();
   readonly #closing = new AbortController();
   #sweeper: ReturnType<typeof setInterval> | undefined;
@@ -175,7 +179,11 @@ export class DirectLinks {
   async #accept(socket: RelayedSocket): Promise<void> {
     const { peerId } = socket;
     const isFull = this.#talks.size >= MAX_PEERS && !this.#talks.has(peerId.toString());
+    const now = this.#options.host.monotonic();
     if (isFull || !this.#options.accepts(peerId)) return socket.close(1000, "refused");
+    if (!this.#openings.take(peerId.toString(), now)) {
+      return socket.close(1000, "too many attempts");
+    }
     try {
       const link = await acceptLink(socket, this.#options.context, {
         signal: this.#closing.signal,

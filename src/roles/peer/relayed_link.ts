@@ -8,13 +8,11 @@ import {
   encodeRelayAck,
   encodeRelayData,
 } from "../../protocol/hub_messages.ts";
-import { RELAY_WINDOW } from "../../protocol/hub/circuit.ts";
+import { CREDIT_STEP, RELAY_WINDOW } from "../../protocol/hub/circuit.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { type FrameSocket, WaitingSocket } from "../web_socket.ts";
 
-/** Bytes taken after which the other side gets credit for them. */
-const CREDIT_STEP = 16_384;
 /** Bytes that may wait for credit in a carrier before it is given up. */
 const MAX_QUEUED = 16 * 1_048_576;
 const MAX_CIRCUITS = 64;
@@ -52,7 +50,7 @@ export class RelayedLinks {
    */
   receive(type: number, payload: Uint8Array): boolean {
     if (type === MessageType.RelayData) {
-      const { peerId, frame, circuit, opens } = decodeRelayData(payload);
+      const { peerId, frame, circuit, opens, credit } = decodeRelayData(payload);
       const known = this.#circuits.get(keyOf(peerId, circuit));
       if (opens && known) {
         throw new ProtocolError("unexpected-message", "Circuit is opened twice");
@@ -66,7 +64,10 @@ export class RelayedLinks {
         const socket = this.#add(peerId, circuit.slice(), false);
         this.#onOpened(socket);
         socket.take(frame);
-      } else known?.take(frame);
+      } else {
+        if (credit > 0) known?.grant(credit);
+        known?.take(frame);
+      }
       return true;
     }
     if (type !== MessageType.RelayAck) return false;
@@ -146,7 +147,7 @@ class Circuit extends WaitingSocket implements RelayedSocket {
     if (!this.#open) return;
     this.#taken += frame.length;
     this.receiveFrame(frame);
-    // Behind what the frame may have set off: carriers hold back the second of two small messages.
+    // An answer to the frame has taken the credit along: a message of its own could hold up the next.
     if (this.#taken < CREDIT_STEP || !this.#open) return;
     this.#acknowledge(this.#taken, null);
     this.#taken = 0;
@@ -171,8 +172,15 @@ class Circuit extends WaitingSocket implements RelayedSocket {
       this.#waiting.shift();
       this.#waitingBytes -= frame.length;
       this.#credit -= frame.length;
-      const message = { peerId: this.peerId, frame, circuit: this.#id, opens: this.#opens };
+      const message = {
+        peerId: this.peerId,
+        frame,
+        circuit: this.#id,
+        opens: this.#opens,
+        credit: this.#taken,
+      };
       this.#opens = false;
+      this.#taken = 0;
       this.#link.send(MessageType.RelayData, encodeRelayData(message));
     }
   }

@@ -40,7 +40,7 @@ export class PersonalRelay {
     const port = this.#ports.get(link);
     if (!port) return;
     this.#ports.delete(link);
-    this.#exchange.detach(port);
+    this.#exchange.detach(port, this.#host.monotonic());
   }
 
   /**

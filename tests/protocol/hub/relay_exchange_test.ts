@@ -49,7 +49,7 @@ Deno.test("RelayExchange refuses the eleventh pair when it has room for ten, and
 Deno.test("RelayExchange opens to nobody who is not there, nor to the opener itself", () => {
   const scene = new Scene();
   const [alice, bob] = scene.ports("alice", "bob");
-  scene.exchange.detach(bob);
+  scene.exchange.detach(bob, 0);
   alice.open(bob, "x");
   alice.open(alice, "x", "another");
   deepEqual(alice.reasons, [RelayReason.notOnline, RelayReason.notOnline]);
@@ -71,10 +71,10 @@ Deno.test("RelayExchange lets a stalled receiver slow its own circuits alone", (
   const scene = new Scene();
   const [alice, bob] = scene.ports("alice", "bob");
   const [carol, stalled] = scene.ports("carol", "stalled");
-  alice.open(stalled, FRAME, "to the stalled one");
+  alice.open(stalled, FRAME);
   carol.open(stalled, FRAME);
   for (let sent = FRAME; sent < RELAY_WINDOW; sent += FRAME) {
-    alice.send(stalled, FRAME, "to the stalled one");
+    alice.send(stalled, FRAME);
   }
   alice.open(bob, FRAME);
   for (let round = 0; round < 100; round++) {
@@ -104,14 +104,27 @@ Deno.test("RelayExchange sends a receiver one frame of each circuit in turn", ()
   deepEqual(reader.heard.slice(5).map((line) => line[0]), ["d", "c", "a"]);
 });
 
-Deno.test("RelayExchange passes credit on and does not take more than was sent", () => {
+Deno.test("RelayExchange passes credit on, alone or with a frame that goes the same way", () => {
+  const scene = new Scene();
+  const [alice, bob] = scene.ports("alice", "bob");
+  alice.open(bob, 100_000);
+  bob.acknowledge(alice, 20_000);
+  deepEqual(alice.credits, [20_000]);
+  bob.acknowledge(alice, 60);
+  deepEqual(alice.credits, [20_000], "not worth a message of its own");
+  bob.send(alice, "an answer", 40);
+  deepEqual(alice.credits, [20_000, 100]);
+  deepEqual(bob.credits, []);
+});
+
+Deno.test("RelayExchange does not take credit for more than it has sent", () => {
   const scene = new Scene();
   const [alice, bob] = scene.ports("alice", "bob");
   alice.open(bob, 100);
   bob.acknowledge(alice, 60);
-  deepEqual(alice.credits, [60]);
   throws(() => bob.acknowledge(alice, 41), isProtocolError);
   throws(() => bob.acknowledge(alice, 0), isProtocolError);
+  throws(() => bob.send(alice, "x", 41), isProtocolError);
   throws(() => alice.open(bob, "again the same"), isProtocolError);
 });
 
@@ -124,7 +137,7 @@ Deno.test("RelayExchange tells the other end when one ends the circuit, or goes"
   alice.send(bob, "late");
   equal(bob.heard.length, 1, "frames of a circuit that ended are dropped");
   bob.open(alice, "y");
-  scene.exchange.detach(alice);
+  scene.exchange.detach(alice, 0);
   deepEqual(bob.reasons, [RelayReason.gone]);
   equal(scene.exchange.stats().activePairs, 0);
 });
@@ -151,25 +164,29 @@ Deno.test("RelayExchange bounds the circuits of one peer", () => {
 });
 
 Deno.test("RelayExchange gives credit no faster than a sender's rate", () => {
-  const scene = new Scene({ bytesPerSecond: 1_000 });
+  const scene = new Scene({ bytesPerSecond: 10_000 });
   const [alice, bob] = scene.ports("alice", "bob");
   const [carol] = scene.ports("carol", "nobody");
-  alice.open(bob, 3_000);
-  bob.acknowledge(alice, 3_000);
+  alice.open(bob, 30_000);
+  bob.acknowledge(alice, 20_000);
   deepEqual(alice.credits, [], "a second's worth is free, the rest must be earned");
   equal(scene.exchange.nextDeadline(0), 2_000);
   scene.now = 1_999;
   scene.exchange.advance(scene.now);
+  bob.send(alice, "an answer takes none along", 10_000);
   deepEqual(alice.credits, []);
   alice.open(carol, 1);
   deepEqual(alice.reasons, [RelayReason.overRate]);
   scene.now = 2_000;
   scene.exchange.advance(scene.now);
-  deepEqual(alice.credits, [3_000]);
+  deepEqual(alice.credits, [30_000]);
   equal(scene.exchange.nextDeadline(2_000), undefined);
-  bob.send(alice, 500);
-  alice.acknowledge(bob, 500);
-  deepEqual(bob.credits, [500], "the other peer has a rate of its own");
+  bob.send(alice, 20_000);
+  alice.acknowledge(bob, 20_000);
+  deepEqual(bob.credits, [], "the other peer has a rate of its own");
+  scene.now = 4_000;
+  scene.exchange.advance(scene.now);
+  equal(bob.credits.reduce((sum, credit) => sum + credit, 0), 20_000);
 });
 
 Deno.test("RelayExchange counts what each peer sent and received", () => {
@@ -220,10 +237,11 @@ class TestPort implements RelayPort {
     this.peerId = identityFor(label).peerId;
   }
 
-  data({ peerId, frame, circuit, opens }: RelayData): void {
+  data({ peerId, frame, circuit, opens, credit }: RelayData): void {
     const from = labels.get(peerId.toString());
     if (opens) this.#circuits.set(from ?? "", circuit);
     this.bytes += frame.length;
+    if (credit > 0) this.credits.push(credit);
     const text = frame.every((byte) => byte === 0)
       ? `${frame.length} bytes`
       : new TextDecoder().decode(frame);
@@ -241,11 +259,8 @@ class TestPort implements RelayPort {
     this.#data(to, content, circuit, true);
   }
 
-  send(to: TestPort, content: string | number, name?: string): void {
-    const circuit = name === undefined
-      ? this.#circuit(to)
-      : bytesFor(`${this.label} ${name}`).slice(0, 16);
-    this.#data(to, content, circuit, false);
+  send(to: TestPort, content: string | number, credit = 0): void {
+    this.#data(to, content, this.#circuit(to), false, credit);
   }
 
   acknowledge(from: TestPort, credit: number): void {
@@ -262,11 +277,17 @@ class TestPort implements RelayPort {
     this.scene.exchange.ack(this, message, this.scene.now);
   }
 
-  #data(to: TestPort, content: string | number, circuit: Uint8Array, opens: boolean): void {
+  #data(
+    to: TestPort,
+    content: string | number,
+    circuit: Uint8Array,
+    opens: boolean,
+    credit = 0,
+  ): void {
     const frame = typeof content === "number"
       ? new Uint8Array(content)
       : new TextEncoder().encode(content);
-    const message = { peerId: to.peerId, frame, circuit, opens };
+    const message = { peerId: to.peerId, frame, circuit, opens, credit };
     labels.set(this.peerId.toString(), this.label);
     this.scene.exchange.data(this, message, this.scene.now);
   }

@@ -154,7 +154,8 @@ class Scene implements AsyncDisposable {
   }
 
   async settle(): Promise<void> {
-    for (let rest = 3, round = 0; rest > 0 && round < 24; round++) {
+    let rest = 3;
+    for (let round = 0; rest > 0 && round < 24; round++) {
       await this.server.settle();
       for (const { world } of this.#peers) await settle(world);
       if (this.#peers.every(({ world }) => world.outbox.recipients().length === 0)) rest--;

@@ -235,7 +235,8 @@ class Scene implements AsyncDisposable {
   /** Until nothing waits in either outbox, or nothing goes on. */
   async settle(): Promise<void> {
     const worlds = [this.alice, this.bob];
-    for (let rest = 4, round = 0; rest > 0 && round < 24; round++) {
+    let rest = 4;
+    for (let round = 0; rest > 0 && round < 24; round++) {
       for (const world of worlds) await settle(world);
       const isIdle = worlds.every(({ outbox }) => outbox.recipients().length === 0);
       if (isIdle) rest--;

@@ -138,7 +138,13 @@ Deno.test("Personal relay ends the link of a peer that breaks its rules, and wha
   const { far } = await joined(scene, alice, bob);
   const ended = new LinkRecorder(far).end();
   const circuit = new Uint8Array(16);
-  const message = { peerId: bob.peerId, frame: new Uint8Array(32), circuit, opens: true };
+  const message = {
+    peerId: bob.peerId,
+    frame: new Uint8Array(32),
+    circuit,
+    opens: true,
+    credit: 0,
+  };
   for (let times = 0; times < 2; times++) {
     alice.client.send(MessageType.RelayData, encodeRelayData(message));
   }
