@@ -6,33 +6,19 @@
  * `deno run -A bench/message_latency.ts`
  */
 
-import { createServer, Node, PeerId } from "../src/mod.ts";
+import { Node } from "../src/mod.ts";
 import { cpuMs, reportLine } from "./measured_times.ts";
+import { PSK, startMeasuredServer } from "./support/measured_server.ts";
 
-const PSK = "a key for this measurement only";
 const IDLE_MS = 120;
 /** No message takes this long unless something is wrong. */
 const LOST_MS = 30_000;
-
-/** The child: says where and who it is, and ends with its standard input. */
-async function serve(storagePath: string): Promise<void> {
-  const server = createServer({
-    storagePath,
-    listenAddr: "127.0.0.1:0",
-    management: { enabled: false },
-    psk: PSK,
-  });
-  await server.start();
-  console.log(`${server.addresses.links.port} ${server.peerId}`);
-  for await (const line of Deno.stdin.readable) if (line.length > 0) console.log(cpuMs());
-  await server.close();
-}
 
 async function measure(): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "cairn-bench-" });
   await using stack = new AsyncDisposableStack();
   stack.defer(() => Deno.remove(folder, { recursive: true }));
-  const server = stack.use(await startChild(`${folder}/server`));
+  const server = stack.use(await startMeasuredServer(`${folder}/server`));
   const open = async (name: string) => {
     const options = { storagePath: `${folder}/${name}`, serverUrl: server.url };
     const node = await Node.create(options);
@@ -118,37 +104,4 @@ class Talk {
   }
 }
 
-interface Child extends AsyncDisposable {
-  readonly url: string;
-  readonly peerId: PeerId;
-  cpuMs(): Promise<number>;
-}
-
-async function startChild(storagePath: string): Promise<Child> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", import.meta.url, "server", storagePath],
-    stdin: "piped",
-    stdout: "piped",
-  }).spawn();
-  const input = child.stdin.getWriter();
-  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const line = async () => (await output.read()).value?.trim() ?? "";
-  const [port, id] = (await line()).split(" ");
-  const peerId = PeerId.parse(id ?? "");
-  if (!peerId) throw new Error("The server did not start");
-  return {
-    url: `ws://127.0.0.1:${port}`,
-    peerId,
-    async cpuMs() {
-      await input.write(Uint8Array.of(10));
-      return Number(await line());
-    },
-    async [Symbol.asyncDispose]() {
-      await input.close();
-      await child.status;
-    },
-  };
-}
-
-if (Deno.args[0] === "server") await serve(Deno.args[1] ?? "");
-else await measure();
+await measure();

@@ -28,5 +28,6 @@ export type {
   PinOffer,
 } from "./roles/server/pairing_control.ts";
 export type { PairingWay } from "./roles/peer/pairing_way.ts";
+export type { RelayStats } from "./protocol/hub/relay_exchange.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
 export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";

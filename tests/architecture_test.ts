@@ -17,6 +17,7 @@ const ROOMS: readonly (readonly [prefix: string, room: string, floor: number])[]
   ["src/protocol/pairing/", "protocol/pairing", 2],
   ["src/protocol/mailbox/", "protocol/mailbox", 2],
   ["src/protocol/rendezvous/", "protocol/rendezvous", 2],
+  ["src/protocol/hub/", "protocol/hub", 2],
   ["src/protocol/signal/", "protocol/signal", 2],
   ["src/protocol/turn/", "protocol/turn", 2],
   ["src/roles/signal/", "roles/signal", 3],

@@ -17,6 +17,13 @@ import {
   encodeSequenceReport,
 } from "../src/protocol/forward_messages.ts";
 import { encodeEnvelope } from "../src/protocol/envelope.ts";
+import {
+  encodeRelayAck,
+  encodeRelayData,
+  encodeRoster,
+  encodeRosterChange,
+  type RosterRow,
+} from "../src/protocol/hub_messages.ts";
 import { MessageType } from "../src/protocol/message_types.ts";
 import {
   encodePairChallenge,
@@ -64,6 +71,7 @@ Deno.test("wire_format.md names every message type that the code speaks of", () 
 const peerId = identityFor("alice").peerId;
 const [id, key] = [bytesFor("id").slice(0, 16), bytesFor("key")];
 const signature = new Uint8Array(64);
+const rosterRow: RosterRow = { peerId, name: "laptop", presence: "online" };
 
 /** One of each, with everything in it that it may have. */
 const messages: Readonly<Record<string, Uint8Array>> = {
@@ -101,7 +109,7 @@ const messages: Readonly<Record<string, Uint8Array>> = {
     encryptedPayload: key,
     sequenceNumber: 1,
   }),
-  ForwardPurge: encodeForwardPurge({ msgIds: [id], failed: [id] }),
+  ForwardPurge: encodeForwardPurge({ msgIds: [id], failed: [id], refused: [id] }),
   PrekeyPublish: encodePrekeyPublish({
     signedPart: key,
     signature,
@@ -126,6 +134,10 @@ const messages: Readonly<Record<string, Uint8Array>> = {
   SequenceQuery: encodeSequenceQuery({ recipient: peerId }),
   SequenceReport: encodeSequenceReport({ recipient: peerId, lastSequence: 1 }),
   ReceiptAck: encodeReceiptAck({ msgIds: [id] }),
+  RelayData: encodeRelayData({ peerId, frame: key, circuit: id, opens: true, credit: 1 }),
+  RelayAck: encodeRelayAck({ peerId, circuit: id, credit: 1, reason: "none" }),
+  Roster: encodeRoster({ rows: [rosterRow], more: false }),
+  RosterChange: encodeRosterChange({ rows: [rosterRow] }),
 };
 
 for (const { name, payload } of messageRows()) {
@@ -201,6 +213,12 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
     "MAX_CHANNEL_LENGTH",
   ],
   [/at most (\d+) unacknowledged/, "protocol/mailbox/delivery_window", "MAX_UNACKNOWLEDGED"],
+  [/\(at most (\d+) rows each\)/, "protocol/hub_messages", "MAX_ROSTER_ROWS"],
+  [/then ([\d,]+) times `h = SHA-512/, "protocol/crypto/safety_number", "ITERATIONS"],
+  [/Noise message, 1 to ([\d,]+) bytes/, "protocol/hub_messages", "MAX_RELAYED_FRAME"],
+  [/at most ([\d,]+) bytes of frames may be/, "protocol/hub/circuit", "RELAY_WINDOW"],
+  [/or after ([\d,]+) by RelayAck/, "protocol/hub/circuit", "CREDIT_STEP"],
+  [/Without an answer for (\d+) s,/, "roles/peer/direct_courier", "STALLED", 1000],
 ];
 
 for (const [sentence, file, constant, unit = 1] of numbers) {

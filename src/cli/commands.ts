@@ -1,9 +1,10 @@
-/** The command line: which commands there are, how they are parsed, and how failures are told. */
+/** The command line: how commands are parsed, and how failures are told. */
 
 import { getLogger } from "@logtape/logtape";
 import { Command, CommanderError, Option } from "commander";
 import { CairnError } from "../base/errors.ts";
 import { VERSION } from "../version.ts";
+import { COMMANDS, type CommandSpec } from "./command_table.ts";
 import { startLogging } from "./logging.ts";
 import { OPTIONS, optionsOf } from "./options.ts";
 import {
@@ -21,147 +22,6 @@ const logger = getLogger(["cairn", "cli"]);
 
 const FAILED = 1;
 const WRONG_USAGE = 2;
-
-interface CommandSpec {
-  readonly name: CommandName;
-  readonly summary: string;
-  /** As in `<peer> [text]`. */
-  readonly operands?: readonly string[];
-  /** Loads only what the command needs. */
-  readonly run: (settings: Settings, operands: readonly string[]) => Promise<number>;
-}
-
-/** A command comes before the verbs that go with it. */
-const COMMANDS: readonly CommandSpec[] = [
-  {
-    name: "signal",
-    summary: "run the signaling server, where peers find one another",
-    run: async (settings) => (await import("./signal.ts")).runSignal(settings),
-  },
-  {
-    name: "relay",
-    summary: "run the TURN relay, for peers that cannot reach one another",
-    run: async (settings) => (await import("./relay.ts")).runRelay(settings),
-  },
-  {
-    name: "relay check",
-    summary: "try a relay from outside, as in turn:relay.example.com:3478, and say what is wrong",
-    operands: ["<uri>"],
-    run: async (settings, [uri = ""]) =>
-      (await import("./relay_check.ts")).relayCheck(settings, uri),
-  },
-  {
-    name: "relay check-peer",
-    summary: "say whether a relay with these options lets its clients reach an address",
-    operands: ["<address>"],
-    run: async (settings, [address = ""]) =>
-      (await import("./relay_check_peer.ts")).relayCheckPeer(settings, address),
-  },
-  {
-    name: "server",
-    summary: "run the always-on server, which keeps messages for peers that are away",
-    run: async (settings) => (await import("./server.ts")).runServer(settings),
-  },
-  {
-    name: "server id",
-    summary: "print the Peer ID of the running server",
-    run: async (settings) => (await import("./server_verbs.ts")).serverId(settings),
-  },
-  {
-    name: "server pair",
-    summary: "let one peer pair with the running server: make a PIN, a link or a QR code",
-    run: async (settings) => (await import("./server_pair.ts")).serverPair(settings),
-  },
-  {
-    name: "server peers",
-    summary: "list the peers of the running server",
-    run: async (settings) => (await import("./server_verbs.ts")).serverPeers(settings),
-  },
-  {
-    name: "server requests",
-    summary: "list the peers that ask to be paired, with the code that they must show",
-    run: async (settings) => (await import("./server_verbs.ts")).serverRequests(settings),
-  },
-  {
-    name: "server approve",
-    summary: "let a peer pair without a key, whether it asks already or not",
-    operands: ["<peer>"],
-    run: async (settings, [peer = ""]) =>
-      (await import("./server_verbs.ts")).serverApprove(settings, peer),
-  },
-  {
-    name: "server refuse",
-    summary: "turn down a peer that asks",
-    operands: ["<peer>"],
-    run: async (settings, [peer = ""]) =>
-      (await import("./server_verbs.ts")).serverRefuse(settings, peer),
-  },
-  {
-    name: "server unpair",
-    summary: "end the pairing with a peer, and drop what waits for it",
-    operands: ["<peer>"],
-    run: async (settings, [peer = ""]) =>
-      (await import("./server_verbs.ts")).serverUnpair(settings, peer),
-  },
-  {
-    name: "server psk",
-    summary: "make a good pre-shared key and print it",
-    run: async () => (await import("./server_verbs.ts")).serverPsk(),
-  },
-  {
-    name: "server queue",
-    summary: "show what waits on the running server, for all peers or one",
-    operands: ["[peer]"],
-    run: async (settings, [peer]) =>
-      (await import("./server_queue.ts")).serverQueue(settings, peer),
-  },
-  {
-    name: "server purge",
-    summary: "drop what waits on the running server for a peer",
-    operands: ["<peer>"],
-    run: async (settings, [peer = ""]) =>
-      (await import("./server_queue.ts")).serverPurge(settings, peer),
-  },
-  {
-    name: "peer id",
-    summary: "print this peer's Peer ID",
-    run: async (settings) => (await import("./peer.ts")).peerIdentity(settings),
-  },
-  {
-    name: "peer pair",
-    summary: "pair with a server, by PIN, link, key or approval",
-    operands: ["[link]"],
-    run: async (settings, [link]) => (await import("./peer_pair.ts")).peerPair(settings, link),
-  },
-  {
-    name: "peer unpair",
-    summary: "forget a peer",
-    operands: ["<peer>"],
-    run: async (settings, [peer = ""]) => (await import("./peer.ts")).peerUnpair(settings, peer),
-  },
-  {
-    name: "peer list",
-    summary: "list the peers that this one is paired with",
-    run: async (settings) => (await import("./peer.ts")).peerList(settings),
-  },
-  {
-    name: "peer send",
-    summary: "send a message; - as the text is standard input",
-    operands: ["<peer>", "[text]"],
-    run: async (settings, [peer = "", text]) =>
-      (await import("./peer.ts")).peerSend(settings, peer, text),
-  },
-  {
-    name: "peer listen",
-    summary: "print messages as they come",
-    run: async (settings) => (await import("./peer_listen.ts")).peerListen(settings),
-  },
-  {
-    name: "up",
-    summary: "run signal and server in one process, for a small home",
-    run: async (settings) => (await import("./up.ts")).runUp(settings),
-  },
-];
 
 /** Runs the command that `args` say and returns the exit status. */
 export async function main(args: readonly string[]): Promise<number> {

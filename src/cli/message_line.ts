@@ -4,11 +4,15 @@ import { fromUtf8, toBase64 } from "../base/bytes.ts";
 import type { ReceivedMessage } from "../roles/peer/node_api.ts";
 import { escapeControls } from "./standard_output.ts";
 
-/** One JSON object: `from`, `id`, `channel`, `text` or else `data_base64`, `sent_at`. */
-export function jsonLine(message: ReceivedMessage): string {
+/** One JSON object: what comes `before`, `from`, `id`, `channel`, `text` or else `data_base64`, `sent_at`. */
+export function jsonLine(
+  message: ReceivedMessage,
+  before: Readonly<Record<string, string>> = {},
+): string {
   const text = textOf(message.data);
   // JSON.stringify leaves U+0080 to U+009F as they are, which a terminal may obey.
   return escapeControls(JSON.stringify({
+    ...before,
     from: message.from.toString(),
     id: message.id,
     channel: message.channel,
@@ -22,8 +26,12 @@ export function readableLine(message: ReceivedMessage): string {
   const sent = new Date(message.sentAt);
   const time = isNaN(sent.getTime()) ? `${message.sentAt} ms` : sent.toISOString();
   const channel = message.channel === "" ? "" : ` [${message.channel}]`;
-  const text = textOf(message.data) ?? `${message.data.length} bytes: ${toBase64(message.data)}`;
-  return escapeControls(`${time} ${message.from}${channel} ${text}`);
+  return escapeControls(`${time} ${message.from}${channel} ${readableText(message.data)}`);
+}
+
+/** The content as text, or in base64; not escaped yet. */
+export function readableText(data: Uint8Array): string {
+  return textOf(data) ?? `${data.length} bytes: ${toBase64(data)}`;
 }
 
 function textOf(data: Uint8Array): string | undefined {

@@ -53,6 +53,12 @@ export const count: ValueKind<number> = {
   parse: (text) => wholeNumber(text, Number.MAX_SAFE_INTEGER) || undefined,
 };
 
+export const countOrNone: ValueKind<number> = {
+  placeholder: "<number>",
+  expected: "a whole number of 0 or more",
+  parse: (text) => wholeNumber(text, Number.MAX_SAFE_INTEGER),
+};
+
 export const boolean: ValueKind<boolean> = {
   placeholder: "<true|false>",
   expected: "true, false, 1, 0, yes or no",

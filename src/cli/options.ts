@@ -1,5 +1,6 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
+import { HUB_OPTIONS } from "./hub_options.ts";
 import * as value from "./option_values.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
@@ -28,6 +29,8 @@ const PEER: readonly CommandName[] = [
   "peer list",
   "peer send",
   "peer listen",
+  "peer chat",
+  "peer safety-number",
 ];
 const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
 const ALL: readonly CommandName[] = [
@@ -314,6 +317,7 @@ export const OPTIONS = {
     commands: SERVER,
   },
   ...SERVER_BACKING_OPTIONS,
+  ...HUB_OPTIONS,
 
   peerDataDir: {
     flag: "--data-dir",
@@ -330,6 +334,14 @@ export const OPTIONS = {
     otherwise: "found through signaling",
     sentence: "Where the server is, as a direct hint",
     kind: value.webSocketUrl,
+    commands: PEER,
+  },
+  contactsOnly: {
+    flag: "--contacts-only",
+    env: "CAIRN_PEER_CONTACTS_ONLY",
+    default: "false",
+    sentence: "Refuse messages of peers that this one has never written to",
+    kind: value.flagOnly,
     commands: PEER,
   },
   pairPeer: {
@@ -407,7 +419,7 @@ export const OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: ["peer list", "peer listen"],
+    commands: ["peer list", "peer listen", "peer chat"],
   },
   file: {
     flag: "--file",
@@ -424,7 +436,8 @@ export const OPTIONS = {
     sentence: "Channel to send on",
     kind: value.text,
     essential: true,
-    commands: ["peer send"],
+    commands: ["peer send", "peer chat"],
+    per: { "peer chat": { default: "chat" } },
   },
   sendTimeout: {
     flag: "--timeout",

@@ -2,6 +2,7 @@
 
 import { utf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
+import { safetyNumber } from "../protocol/crypto/safety_number.ts";
 import { MAX_DATA_LENGTH, Node } from "../roles/peer/node.ts";
 import { OPTIONS } from "./options.ts";
 import { parsePeerArgument } from "./peer_argument.ts";
@@ -61,6 +62,15 @@ export async function peerList(settings: Settings): Promise<number> {
     const day = new Date(pairedAt).toISOString().slice(0, 10);
     await printLine(`${peerId}  paired ${day} by ${mechanism}`);
   }
+  return 0;
+}
+
+/** `cairn peer safety-number`: prints the number to compare with the other person. */
+export async function peerSafetyNumber(settings: Settings, peer: string): Promise<number> {
+  const peerId = parsePeerArgument(peer);
+  await withNode(settings, { start: false }, (node) => {
+    return printLine(safetyNumber(node.peerId, peerId));
+  });
   return 0;
 }
 

@@ -70,6 +70,7 @@ function createNode(settings: Settings, receive: boolean): Promise<Node> {
     storagePath: peerDataDir(settings),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     receive,
+    contactsOnly: settings.value(OPTIONS.contactsOnly),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     ...(turnServers !== undefined && { turnServers }),
     ...(serverUrl !== undefined && { serverUrl }),

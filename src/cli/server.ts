@@ -45,6 +45,8 @@ export function serverOptions(settings: Settings): ServerOptions {
       maxAgeMs: settings.value(OPTIONS.forwardMaxAge),
       maxTotalBytes: settings.value(OPTIONS.forwardMaxTotal),
     },
+    roster: settings.value(OPTIONS.roster),
+    relayPeerRate: settings.value(OPTIONS.relayPeerRate),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],

@@ -32,14 +32,6 @@ export const SERVER_BACKING_OPTIONS = {
     secret: true,
     commands: SERVER,
   },
-  relayCapacity: {
-    flag: "--relay-capacity",
-    env: "CAIRN_RELAY_CAPACITY",
-    default: "100",
-    sentence: "Most pairs of peers that the server relays between at a time",
-    kind: value.count,
-    commands: SERVER,
-  },
   kvUrl: {
     flag: "--kv-url",
     env: "CAIRN_KV_URL",

@@ -29,7 +29,9 @@ export type CommandName =
   | "peer unpair"
   | "peer list"
   | "peer send"
-  | "peer listen";
+  | "peer listen"
+  | "peer chat"
+  | "peer safety-number";
 
 /** One row of the table of options. */
 export interface OptionRow<T> {

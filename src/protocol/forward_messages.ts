@@ -4,7 +4,7 @@ import { MAX_TEXT_LENGTH } from "./message_types.ts";
 
 /*
  * Payloads 0x0700 to 0x0703 and 0x0713 to 0x0717. Text keys and their order are the reference's;
- * `delivered`, `last_sequence`, `failed` and the maps with integer keys are ours.
+ * `delivered`, `last_sequence`, `failed`, `refused` and the maps with integer keys are ours.
  */
 
 const ID_LENGTH = 16;
@@ -118,11 +118,14 @@ export interface ForwardPurge {
   readonly msgIds: readonly Uint8Array[];
   /** What it could not open. Left out of the encoding when empty, as the reference knows it. */
   readonly failed: readonly Uint8Array[];
+  /** What it will not take from this sender. Left out of the encoding when empty, too. */
+  readonly refused?: readonly Uint8Array[];
 }
 
 export function encodeForwardPurge(message: ForwardPurge): Uint8Array<ArrayBuffer> {
   const map = new Map<string, CborValue>([["msg_ids", [...message.msgIds]]]);
   if (message.failed.length > 0) map.set("failed", [...message.failed]);
+  if (message.refused?.length) map.set("refused", [...message.refused]);
   return encodeCbor(map);
 }
 
@@ -132,6 +135,7 @@ export function decodeForwardPurge(payload: Uint8Array): ForwardPurge {
   return {
     msgIds: map.bytesArray("msg_ids", ID_LENGTH, MAX_IDS),
     failed: map.has("failed") ? map.bytesArray("failed", ID_LENGTH, MAX_IDS) : [],
+    ...(map.has("refused") && { refused: map.bytesArray("refused", ID_LENGTH, MAX_IDS) }),
   };
 }
 

@@ -52,6 +52,8 @@ export const MessageType = {
   SequenceReport: 0x0715,
   MailboxDrained: 0x0716,
   ReceiptAck: 0x0717,
+  Roster: 0x0720,
+  RosterChange: 0x0721,
 } as const;
 
 /** Longest reason or other text in a message, in UTF-8 bytes. */

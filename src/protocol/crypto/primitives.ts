@@ -10,7 +10,7 @@ import { chacha20poly1305, xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { ed25519, x25519 as curve25519 } from "@noble/curves/ed25519.js";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { hmac } from "@noble/hashes/hmac.js";
-import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
+import { sha256 as nobleSha256, sha512 as nobleSha512 } from "@noble/hashes/sha2.js";
 import { utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 
@@ -52,6 +52,13 @@ export function installPrimitives(primitives?: NativePrimitives): void {
 /** SHA-256 over the concatenation of `parts`, 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   const hash = nobleSha256.create();
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+/** SHA-512 over the concatenation of `parts`, 64 bytes. */
+export function sha512(...parts: readonly Uint8Array[]): Uint8Array {
+  const hash = nobleSha512.create();
   for (const part of parts) hash.update(part);
   return hash.digest();
 }

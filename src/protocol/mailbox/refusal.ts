@@ -34,6 +34,7 @@ export function alreadyUsed(sequence: number, lastAccepted: number): string {
 export type Undelivered =
   | "expired"
   | "cannot be opened"
+  | "refused by the recipient"
   | "recipient was unpaired"
   | "purged by the operator"
   | "damaged in the mailbox";

@@ -43,6 +43,8 @@ export interface CourierParts {
   readonly servers: () => readonly string[];
   /** Called when a message that this mailbox refused is there for another one to take. */
   readonly leftToOthers?: (recipient: PeerId) => void;
+  /** Whether a link to the recipient itself takes its messages meanwhile. */
+  readonly isServedDirectly?: (recipient: PeerId) => boolean;
 }
 
 /**
@@ -97,10 +99,6 @@ export class Courier {
 
   readonly #isPaired = (server: string): boolean => this.#parts.servers().includes(server);
 
-  get server(): PeerId {
-    return this.#link.remote;
-  }
-
   /** Looks after every recipient that has something waiting. */
   start(): void {
     for (const recipient of this.#parts.outbox.recipients()) this.poke(recipient);
@@ -109,7 +107,7 @@ export class Courier {
   /** Something new waits for `recipient`. */
   poke(recipient: PeerId): void {
     const text = recipient.toString();
-    if (this.#closed) return;
+    if (this.#closed || this.#parts.isServedDirectly?.(recipient)) return;
     if (this.#busy.has(text)) {
       this.#pokedWhileBusy.add(text);
       this.#wakers.get(text)?.();
@@ -183,11 +181,11 @@ export class Courier {
     let refusal: { entry: OutboxEntry; ack: ForwardAck } | undefined;
     for (;;) {
       if (this.#closed) throw linkEnded();
-      const entry = refusal
+      const entry = refusal || this.#parts.isServedDirectly?.(recipient)
         ? undefined
         : outbox.entries(recipient).find((candidate) =>
           !offered.has(candidate) &&
-          outbox.needsSending(candidate, this.server, this.#status.storeId, this.#isPaired)
+          outbox.needsSending(candidate, this.#link.remote, this.#status.storeId, this.#isPaired)
         );
       if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
@@ -232,7 +230,7 @@ export class Courier {
   /** This mailbox will never take it: another one may; when none is left it is given up. */
   async #refuse(entry: OutboxEntry, reason: string | null): Promise<void> {
     const { outbox, servers } = this.#parts;
-    entry.refusedBy.add(this.server.toString());
+    entry.refusedBy.add(this.#link.remote.toString());
     const isLeft = servers().some((server) => !entry.refusedBy.has(server));
     const tooLarge = reason?.startsWith("message too large");
     if (isLeft && !tooLarge) {

@@ -31,7 +31,7 @@ export interface InboxMessage {
 }
 
 /** What became of a delivery. `later` leaves it with the server. */
-export type Taken = "stored" | "failed" | "later";
+export type Taken = "stored" | "failed" | "refused" | "later";
 
 interface StoredMessage extends Omit<Message, "data"> {
   readonly data: StoredBody;
@@ -46,6 +46,8 @@ interface StoredMessage extends Omit<Message, "data"> {
 export class Inbox {
   /** Called when a message was released to the application. */
   onRelease: () => void = () => {};
+  /** Whether messages of this sender are taken at all. */
+  accepts: (sender: PeerId) => boolean = () => true;
   /** Messages that were stored and not acknowledged. */
   #kept = 0;
   #nextQuarantine = 1;
@@ -72,9 +74,15 @@ export class Inbox {
     return inbox;
   }
 
+  /** The highest inner sequence that was taken from `sender`; 0 when none was. */
+  highestFrom(sender: PeerId): number {
+    return this.#order.highest(sender.toString());
+  }
+
   /** Takes a delivery; when this resolves to `stored` or `failed` that is durable. */
   async take(delivery: ForwardDeliver): Promise<Taken> {
     // Nobody says "drained" while deliveries are left behind: gaps must not fill the inbox.
+    if (!this.accepts(delivery.sender)) return "refused";
     if (this.#kept >= MAX_WAITING) await this.#closeAllGaps();
     return await this.parts.sessions.locked(delivery.sender, async () => {
       const outer = seenKey("outer", delivery.sender, delivery.msgId);
@@ -94,14 +102,15 @@ export class Inbox {
   }
 
   /**
-   * The server has nothing more: gaps that nothing can fill any more are closed. Returns when
-   * (Unix milliseconds) it is worth looking again at gaps that are kept for a resent message.
+   * A server, or `from` itself, has nothing more: gaps that nothing can fill any more are closed,
+   * of everybody or of `from`. Returns when (Unix milliseconds) it is worth looking again at gaps
+   * that are kept for a resent message.
    */
-  async drained(): Promise<number | undefined> {
+  async drained(from?: PeerId): Promise<number | undefined> {
     let again: number | undefined;
     for (const { sender, keptUntil } of this.#order.gaps()) {
       const peerId = PeerId.parse(sender);
-      if (!peerId) continue;
+      if (!peerId || (from && !from.equals(peerId))) continue;
       if (keptUntil > this.parts.host.now()) again = Math.min(again ?? keptUntil, keptUntil);
       else await this.parts.sessions.locked(peerId, () => this.#order.closeGaps(sender));
     }

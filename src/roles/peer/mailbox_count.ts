@@ -7,7 +7,7 @@ import type { Outbox } from "./outbox.ts";
 const log = getLogger(["cairn", "peer"]);
 
 /** More messages than any rolled-back state can have sent. */
-const MAX_LOST = 2 ** 32;
+export const MAX_LOST = 2 ** 32;
 
 /** What agreeing with one mailbox on its counts stands on. */
 export interface MailboxCountParts {

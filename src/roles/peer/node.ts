@@ -3,6 +3,7 @@ import { utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
@@ -12,10 +13,19 @@ import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { Dispatcher } from "./dispatcher.ts";
+import { HubClient } from "./hub_client.ts";
 import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
 import { NodeStore } from "./node_store.ts";
-import type { NodeEvents, NodeOptions, PairedPeer, PeerSession, SentMessage } from "./node_api.ts";
+import type {
+  NodeEvents,
+  NodeOptions,
+  PairedPeer,
+  Path,
+  PeerSession,
+  RosterMember,
+  SentMessage,
+} from "./node_api.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
 import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
@@ -59,6 +69,7 @@ export class Node {
   #closed: Promise<void> | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
+  readonly #hub: HubClient;
   #lastFailure: Error | undefined;
 
   private constructor(options: NodeOptions, store: NodeStore, host: Host) {
@@ -82,6 +93,18 @@ export class Node {
     };
     this.#dispatcher = new Dispatcher(store.inbox, this.#listeners, () => {
       for (const conversation of this.#conversations.values()) conversation.roomMade();
+      this.#hub.roomMade();
+    });
+    if (options.contactsOnly) store.inbox.accepts = (sender) => store.contacts.has(sender);
+    this.#hub = new HubClient({
+      store,
+      context: this.#linkContext(),
+      host,
+      onRoster: (member) => this.#listeners.emit("roster", member),
+      onPath: (peerId, path) => {
+        this.#poke(peerId);
+        this.#listeners.emit("path", { peerId, path });
+      },
     });
     store.inbox.onRelease = () => this.#dispatcher.wake();
   }
@@ -242,6 +265,44 @@ export class Node {
     }));
   }
 
+  /** The peers that the servers of this one tell of: names, and who is online. */
+  roster(): RosterMember[] {
+    return this.#hub.roster.list();
+  }
+
+  /** What the servers say of one peer. */
+  rosterMember(peer: PeerId | string): RosterMember {
+    return this.#hub.roster.member(PeerId.from(peer));
+  }
+
+  /** How messages to a peer leave now. */
+  path(peer: PeerId | string): Path {
+    return this.#hub.path(PeerId.from(peer));
+  }
+
+  /**
+   * The number to compare with the person at the other end, over the phone as it were: 60 digits,
+   * the same on both sides if each has the other's true Peer ID.
+   */
+  safetyNumber(peer: PeerId | string): string {
+    return safetyNumber(this.peerId, PeerId.from(peer));
+  }
+
+  /** The peers that this one knows: those it wrote to, and those that were added. */
+  contacts(): PeerId[] {
+    return this.#store.contacts.list();
+  }
+
+  /** Lets a peer write to this one that takes messages of its contacts only. */
+  async addContact(peer: PeerId | string): Promise<void> {
+    await this.#store.contacts.add(PeerId.from(peer));
+  }
+
+  /** Forgets a contact. */
+  async removeContact(peer: PeerId | string): Promise<void> {
+    await this.#store.contacts.remove(PeerId.from(peer));
+  }
+
   /**
    * Waits for a server through which `peerId` can be written to.
    *
@@ -283,11 +344,13 @@ export class Node {
       throw new CairnError("refused", "A peer cannot send to itself");
     }
     this.#requirePairing();
-    const entry = await this.#store.outbox.enqueue(recipient, channel, data);
+    const queued = this.#store.outbox.enqueue(recipient, channel, data);
+    const [entry] = await Promise.all([queued, this.#pin(recipient)]);
     const fate = Promise.withResolvers<void>();
     fate.promise.catch(() => {}).finally(() => this.#sending.delete(entry));
     this.#sending.set(entry, fate);
     this.#poke(recipient);
+    this.#hub.want(recipient);
     return { id: formatUuid(entry.id), accepted: fate.promise };
   }
 
@@ -304,6 +367,7 @@ export class Node {
   async #close(): Promise<void> {
     this.#closing.abort(new CairnError("closed", "The node was closed"));
     clearInterval(this.#sweeper);
+    await this.#hub.close();
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     await this.#signaling.close();
@@ -328,6 +392,15 @@ export class Node {
     }
   }
 
+  /** Whoever is written to is known from here on. */
+  async #pin(recipient: PeerId): Promise<void> {
+    try {
+      await this.#store.contacts.add(recipient);
+    } catch (error) {
+      log.warn("A contact could not be noted: {error}", { error });
+    }
+  }
+
   #poke(recipient: PeerId): void {
     for (const conversation of this.#conversations.values()) conversation.poke(recipient);
   }
@@ -336,7 +409,7 @@ export class Node {
     return {
       identity: this.#store.own.identity,
       keys: this.#store.linkKeys,
-      capabilities: this.#options.receive === false ? [] : ["receive"],
+      capabilities: this.#options.receive === false ? [] : ["receive", "roster", "relay"],
       host: this.#host,
       heartbeat: HEARTBEAT,
     };
@@ -362,12 +435,15 @@ export class Node {
 
   #onLink(link: LinkConnection): void {
     const peerId = link.remote;
+    this.#hub.serverUp(link);
     const conversation = new ServerConversation(link, {
       ...this.#store,
       host: this.#host,
       rolledBack: () => this.#store.startAfresh(),
       servers: () => this.#store.book.list().map(({ peerId }) => peerId.toString()),
       leftToOthers: (recipient) => this.#poke(recipient),
+      isServedDirectly: (recipient) => this.#hub.serves(recipient),
+      onHubMessage: (server, type, payload) => this.#hub.receive(server, type, payload),
       onReady: () => this.#listeners.emit("peerFound", { peerId }),
       onFailure: (error) => {
         this.#lastFailure = error;
@@ -391,6 +467,7 @@ export class Node {
   #onLinkEnd(link: LinkConnection, reason: string): void {
     const peerId = link.remote;
     const conversation = this.#conversations.get(link);
+    this.#hub.serverDown(link, this.#store.book.has(peerId));
     void conversation?.close().finally(() => this.#conversations.delete(link));
     this.#listeners.emit("state", { peerId, state: "disconnected", reason });
     this.#listeners.emit("peerLost", { peerId });

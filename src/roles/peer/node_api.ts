@@ -18,6 +18,8 @@ export interface NodeOptions {
   readonly serverUrl?: string;
   /** Whether messages are to be delivered to this node; default true. */
   readonly receive?: boolean;
+  /** Refuse messages and links of peers that are no contacts; default false. */
+  readonly contactsOnly?: boolean;
   /** Clocks and randomness; default the system's. */
   readonly host?: Host;
 }
@@ -56,6 +58,21 @@ export interface PairedPeer {
   readonly connected: boolean;
 }
 
+/** A peer that shares a server with this one. */
+export interface RosterMember {
+  /** Who it is; what counts. */
+  readonly peerId: PeerId;
+  /** What the server's operator calls it: for display, and no proof of anything. */
+  readonly name: string | undefined;
+  /** Whether some server says that it listens now. */
+  readonly online: boolean;
+  /** False once no server knows it any more. */
+  readonly known: boolean;
+}
+
+/** How messages to a peer leave now. */
+export type Path = "direct" | "relayed" | "mailbox";
+
 /** Events of a {@linkcode Node} and what their handlers get. */
 export interface NodeEvents {
   /** A message came; it is acknowledged when every handler has resolved. */
@@ -66,6 +83,10 @@ export interface NodeEvents {
   peerFound: { peerId: PeerId };
   /** The link to a server ended. */
   peerLost: { peerId: PeerId };
+  /** A peer of the roster came, went, was renamed or removed. */
+  roster: RosterMember;
+  /** Messages to a peer take another path. */
+  path: { peerId: PeerId; path: Path };
   /** The recipient has the message. */
   delivered: { id: string; to: PeerId };
   /** The message was given up, or waits because it was refused for now. */

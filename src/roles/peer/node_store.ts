@@ -8,6 +8,7 @@ import { KvBlobs } from "../kv_blobs.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { PeerBook } from "../peer_book.ts";
 import { explainStoreFailure } from "../store_record.ts";
+import { ContactBook } from "./contact_book.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
 import type { OutboxEvents } from "./outbox_entry.ts";
@@ -32,6 +33,7 @@ export class NodeStore {
     readonly inbox: Inbox,
     readonly outbox: Outbox,
     readonly outboxEvents: OutboxEvents,
+    readonly contacts: ContactBook,
   ) {}
 
   /** @throws {CairnError} when the folder is in use, damaged or not writable. */
@@ -62,6 +64,7 @@ export class NodeStore {
         await Inbox.open({ kv, commit, blobs, sessions, prekeys, own, host }),
         await Outbox.open(kv, commit, blobs, host, events),
         events,
+        await ContactBook.open(kv, commit),
       );
       await store.#followStoreId();
       return store;

@@ -145,6 +145,11 @@ export class Outbox {
     return this.#add({ ...entry, recipient, sequence, wire: undefined });
   }
 
+  /** The inner sequence that was given last to a message for `recipient`; 0 when none was. */
+  lastSequence(recipient: PeerId): number {
+    return (this.#next.get(recipient.toString()) ?? 1) - 1;
+  }
+
   /** The plaintext of a message; `undefined` when it is damaged. */
   async read(entry: OutboxEntry): Promise<Uint8Array | undefined> {
     const data = await this.blobs.readBody(entry.data);
@@ -287,6 +292,14 @@ export class Outbox {
     for (let start = 0; start < operations.length; start += 500) {
       await this.commit.commit(operations.slice(start, start + 500));
     }
+  }
+
+  /** The same for one recipient, who has seen messages up to `last` that are not known here. */
+  async jumpPast(recipient: PeerId, last: number): Promise<void> {
+    const text = recipient.toString();
+    const next = Math.max(this.#next.get(text) ?? 1, last + 1) + ROLLBACK_JUMP;
+    this.#next.set(text, next);
+    await this.commit.commit([{ type: "set", key: ["next", text], value: next }]);
   }
 
   #add(made: Omit<OutboxEntry, "refusedBy">): OutboxEntry {

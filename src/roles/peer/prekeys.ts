@@ -123,6 +123,15 @@ export class Prekeys {
     if (stocked && status.signedPrekeyId === current.id) return undefined;
     const wanted = ONE_TIME_TARGET - (replaceAll ? 0 : status.oneTimePrekeysLeft);
     const oneTimePrekeys = await this.#makeOneTime(Math.max(0, wanted));
+    return { ...this.#bundle(current), oneTimePrekeys, replaceAll };
+  }
+
+  /** What a peer on a link of its own needs to open a session: a bundle without a one-time key. */
+  bundle(): Promise<{ signedPart: Uint8Array; signature: Uint8Array }> {
+    return this.#inTurn(async () => this.#bundle(await this.#currentSigned()));
+  }
+
+  #bundle(current: { id: number; pair: KeyPair; expiry: number }) {
     const { identity, session } = this.own;
     const signedPart = encodeSignedPart({
       versions: [BODY_VERSION],
@@ -133,12 +142,7 @@ export class Prekeys {
       signedPrekey: current.pair.publicKey,
       expiry: Math.floor(current.expiry / 1000),
     });
-    return {
-      signedPart,
-      signature: signBundle(identity, signedPart),
-      oneTimePrekeys,
-      replaceAll,
-    };
+    return { signedPart, signature: signBundle(identity, signedPart) };
   }
 
   async #replaceAll(): Promise<void> {

@@ -2,6 +2,7 @@ import { equalBytes } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { ForwardAck } from "../../protocol/forward_messages.ts";
 import type { Outbox } from "./outbox.ts";
+import type { OutboxEntry } from "./outbox_entry.ts";
 import { undeliverableError } from "./refusals.ts";
 import type { SessionStore } from "./session_store.ts";
 
@@ -26,11 +27,23 @@ export async function takeReceipt(
     await outbox.accepted(entry, wire);
     if (ack.delivered) return await outbox.delivered(entry);
     const reason = ack.rejectionReason ?? "no reason given";
-    if (TO_SEND_AGAIN.includes(reason) && entry.failures < MAX_FAILURES) {
-      await sessions.retire(entry.recipient);
-      return await outbox.reopen(entry);
-    }
-    await outbox.drop(entry, undeliverableError(entry.recipient, reason));
+    await endUndelivered(entry, reason, { outbox, sessions });
   });
   return entry.recipient;
+}
+
+/**
+ * The message did not arrive: it is encrypted once more where that can help, else given up. The
+ * caller has locked the sessions with its recipient.
+ */
+export async function endUndelivered(
+  entry: OutboxEntry,
+  reason: string,
+  { outbox, sessions }: { readonly outbox: Outbox; readonly sessions: SessionStore },
+): Promise<void> {
+  if (TO_SEND_AGAIN.includes(reason) && entry.failures < MAX_FAILURES) {
+    await sessions.retire(entry.recipient);
+    return await outbox.reopen(entry);
+  }
+  await outbox.drop(entry, undeliverableError(entry.recipient, reason));
 }

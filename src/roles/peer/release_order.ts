@@ -97,6 +97,12 @@ export class ReleaseOrder {
     };
   }
 
+  /** The highest inner sequence that was placed for `sender`; 0 when none was. */
+  highest(sender: string): number {
+    const state = this.#senders.get(sender);
+    return state ? Math.max(state.expected - 1, ...state.held.keys()) : 0;
+  }
+
   /** Senders with messages beyond a gap, and until when the gap is kept open. */
   gaps(): { readonly sender: string; readonly keptUntil: number }[] {
     return [...this.#senders]

@@ -19,6 +19,9 @@ import type { OutboxEntry, Wire } from "./outbox_entry.ts";
 import { damagedError } from "./refusals.ts";
 import type { SessionStore } from "./session_store.ts";
 
+/** Stands in the place of a server in what was encrypted for a link to the recipient itself. */
+const NO_SERVER = "direct";
+
 /** What encrypting for one mailbox stands on. */
 export interface SealerParts {
   readonly server: PeerId;
@@ -32,6 +35,12 @@ export interface SealerParts {
   readonly fetchBundle: (peer: PeerId) => Promise<PrekeyBundle>;
 }
 
+/** A message as it leaves. */
+export interface Prepared {
+  readonly wire: Wire;
+  readonly body: Uint8Array;
+}
+
 /** The keys of a recipient cannot be had; the reason is the mailbox's, or ours. */
 export class NoPrekeys extends Error {
   override readonly name = "NoPrekeys";
@@ -39,6 +48,9 @@ export class NoPrekeys extends Error {
 
 /** Encrypts what is in the outbox, each message once, durably before anything leaves. */
 export class Sealer {
+  /** Of what is sent on a link to the recipient itself. */
+  #linkSession: Uint8Array | undefined;
+
   constructor(private readonly parts: SealerParts) {}
 
   /**
@@ -47,49 +59,114 @@ export class Sealer {
    *
    * @throws {NoPrekeys} when a new session is due and cannot be opened.
    */
-  async prepare(entry: OutboxEntry): Promise<{ wire: Wire; body: Uint8Array } | undefined> {
-    const { outbox } = this.parts;
+  async prepare(entry: OutboxEntry): Promise<Prepared | undefined> {
+    return await this.#withBody(entry, () => this.#numbered(entry));
+  }
+
+  /**
+   * The same for a link to the recipient itself, where any ciphertext will do and none has a
+   * number; `undefined` when the message has ended meanwhile, or is damaged and was given up.
+   *
+   * What is sent there no mailbox counts, and none could tell a folder that was rolled back behind
+   * it. So it has a session of its own, which is on disk as a retired one: no other link, and no
+   * later process, encrypts in it.
+   *
+   * @throws {NoPrekeys} when a new session is due and cannot be opened.
+   */
+  async prepareDirect(entry: OutboxEntry): Promise<Prepared | undefined> {
+    return await this.#withBody(entry, () => this.#ofAnyKind(entry));
+  }
+
+  /** The recipient cannot open what was encrypted for its link. */
+  endLinkSession(): void {
+    this.#linkSession = undefined;
+  }
+
+  async #withBody(
+    entry: OutboxEntry,
+    encrypted: () => Promise<Wire | undefined>,
+  ): Promise<Prepared | undefined> {
+    const { outbox, sessions } = this.parts;
     for (;;) {
-      const wire = await this.#seal(entry);
+      const wire = await encrypted();
       const body = wire && await outbox.readWire(wire);
       if (wire === undefined) return undefined;
       if (body !== undefined) return { wire, body };
       // Damaged on this disk: it is encrypted once more, with the next key.
-      await outbox.unseal(entry);
+      await sessions.locked(entry.recipient, async () => {
+        if (entry.wire?.outerId === wire.outerId) await outbox.unseal(entry);
+      });
     }
   }
 
-  async #seal(entry: OutboxEntry): Promise<Wire | undefined> {
-    const { outbox, sessions, server, storeId, host, isPaired } = this.parts;
-    return await sessions.locked(entry.recipient, async () => {
+  async #numbered(entry: OutboxEntry): Promise<Wire | undefined> {
+    const { outbox, sessions, server, storeId, isPaired } = this.parts;
+    const { recipient } = entry;
+    return await sessions.locked(recipient, async () => {
+      // A link to the recipient itself may have brought it there while this waited.
+      if (!outbox.has(entry)) return undefined;
       if (entry.wire && entry.wire.server === server.toString()) {
         const valid = equalBytes(entry.wire.storeId, storeId) && entry.wire.sequence > 0;
         return valid ? entry.wire : await outbox.number(entry, entry.wire, storeId);
       }
       if (entry.wire && isPaired(entry.wire.server)) return undefined;
-      const data = await outbox.read(entry);
-      if (data === undefined) {
-        await outbox.drop(entry, damagedError());
-        return undefined;
-      }
-      const session = chooseSession(sessions.list(entry.recipient)) ??
-        await this.#startSession(entry.recipient);
-      const plaintext = encodeMessage({ ...entry, data });
-      const sealed = sealInSession(session, plaintext, host.now());
-      const wire = {
-        server: server.toString(),
-        outerId: messageId(host.now(), host.random(10)),
-        storeId,
-        sessionId: session.id,
-      };
-      const step = sessions.step(entry.recipient, sealed.session);
-      try {
-        return await outbox.seal(entry, wire, sealed.body, step);
-      } catch (error) {
-        sessions.revert(entry.recipient, session.id);
-        throw error;
-      }
+      const plaintext = await this.#plaintext(entry);
+      if (plaintext === undefined) return undefined;
+      const session = chooseSession(sessions.list(recipient)) ??
+        await this.#startSession(recipient);
+      return await this.#seal(entry, plaintext, session, server.toString());
     });
+  }
+
+  async #ofAnyKind(entry: OutboxEntry): Promise<Wire | undefined> {
+    const { outbox, sessions } = this.parts;
+    const { recipient } = entry;
+    return await sessions.locked(recipient, async () => {
+      if (!outbox.has(entry)) return undefined;
+      if (entry.wire) return entry.wire;
+      const plaintext = await this.#plaintext(entry);
+      if (plaintext === undefined) return undefined;
+      const known = this.#linkSession && sessions.get(recipient, this.#linkSession);
+      const session = chooseSession(known ? [{ ...known, retired: false }] : []) ??
+        await this.#startSession(recipient);
+      this.#linkSession = session.id;
+      return await this.#seal(entry, plaintext, session, NO_SERVER);
+    });
+  }
+
+  /** What is to be encrypted; a message that is damaged on this disk is given up. */
+  async #plaintext(entry: OutboxEntry): Promise<Uint8Array | undefined> {
+    const { outbox } = this.parts;
+    const data = await outbox.read(entry);
+    if (data !== undefined) return encodeMessage({ ...entry, data });
+    await outbox.drop(entry, damagedError());
+    return undefined;
+  }
+
+  async #seal(
+    entry: OutboxEntry,
+    plaintext: Uint8Array,
+    session: Session,
+    server: string,
+  ): Promise<Wire> {
+    const { outbox, sessions, storeId, host } = this.parts;
+    const sealed = sealInSession(session, plaintext, host.now());
+    const wire = {
+      server,
+      outerId: messageId(host.now(), host.random(10)),
+      storeId,
+      sessionId: session.id,
+    };
+    const step = sessions.step(entry.recipient, {
+      ...sealed.session,
+      retired: server === NO_SERVER,
+    });
+    try {
+      return await outbox.seal(entry, wire, sealed.body, step);
+    } catch (error) {
+      sessions.revert(entry.recipient, session.id);
+      throw error;
+    }
   }
 
   async #startSession(recipient: PeerId): Promise<Session> {

@@ -12,10 +12,14 @@ export interface RecipientSink {
 /** A recipient's link at its mailbox. A newer attachment of the same recipient takes its place. */
 export interface Attachment {
   /**
-   * Ends what the recipient has stored, and what it could not open, as far as it was sent on this
+   * Ends what the recipient has stored, could not open, or refuses, as far as it was sent on this
    * attachment; it also counts after a newer attachment took over. Resolves when that is durable.
    */
-  purge(msgIds: readonly Uint8Array[], failed: readonly Uint8Array[]): Promise<void>;
+  purge(
+    msgIds: readonly Uint8Array[],
+    failed: readonly Uint8Array[],
+    refused?: readonly Uint8Array[],
+  ): Promise<void>;
   resume(): void;
   detach(): void;
 }

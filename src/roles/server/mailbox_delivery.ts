@@ -112,7 +112,7 @@ export class MailboxDelivery {
       else this.#pump(recipient);
     });
     return {
-      purge: (msgIds, failed) => this.#purge(link, msgIds, failed),
+      purge: (...ids) => this.#purge(link, ...ids),
       resume: () => {
         if (recipient.link === link) this.#pump(recipient);
       },
@@ -179,12 +179,12 @@ export class MailboxDelivery {
 
   async #purge(
     link: Link,
-    msgIds: readonly Uint8Array[],
-    failed: readonly Uint8Array[],
+    ...[msgIds, failed, refused = []]: Parameters<Attachment["purge"]>
   ): Promise<void> {
     const endings = [
       ...this.#endings(link, msgIds, { delivered: true }),
       ...this.#endings(link, failed, { delivered: false, reason: "cannot be opened" }),
+      ...this.#endings(link, refused, { delivered: false, reason: "refused by the recipient" }),
     ];
     const results = await Promise.allSettled(endings);
     for (const result of results) if (result.status === "rejected") throw result.reason;

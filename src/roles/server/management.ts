@@ -19,7 +19,7 @@ import { MailboxNews, presenceEvent, tellOfPairing } from "./event_sources.ts";
 import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import type { PairingControl } from "./pairing_control.ts";
 import type { PeerLinks } from "./peer_links.ts";
-import { PeerNames } from "./peer_names.ts";
+import type { PeerNames } from "./peer_names.ts";
 import { ServerEvents } from "./server_events.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
@@ -34,6 +34,7 @@ export interface ManagementParts {
   readonly host: Host;
   readonly self: PeerId;
   readonly book: PeerBook;
+  readonly names: PeerNames;
   readonly links: PeerLinks;
   readonly accounts: MailboxAccounts | undefined;
   readonly pairing: PairingControl;
@@ -53,8 +54,8 @@ export class Management implements AsyncDisposable {
   readonly #streams: EventStreams;
   readonly #stack = new AsyncDisposableStack();
 
-  private constructor(parts: ManagementParts, audit: AuditLog, names: PeerNames) {
-    const { folder, host, book, links, accounts, pairing, self, options } = parts;
+  private constructor(parts: ManagementParts, audit: AuditLog) {
+    const { folder, host, book, names, links, accounts, pairing, self, options } = parts;
     const events = new ServerEvents(host.now());
     this.#parts = parts;
     this.#metrics = new ServerMetrics();
@@ -85,11 +86,7 @@ export class Management implements AsyncDisposable {
 
   static async open(parts: ManagementParts): Promise<Management> {
     const { folder, commit, host } = parts;
-    return new Management(
-      parts,
-      await AuditLog.open(folder.kv, commit, host),
-      await PeerNames.open(folder.kv, commit),
-    );
+    return new Management(parts, await AuditLog.open(folder.kv, commit, host));
   }
 
   /**

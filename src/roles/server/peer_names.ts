@@ -7,6 +7,8 @@ const PREFIX = "peer-name";
 export class PeerNames {
   readonly #commit: GroupCommit;
   readonly #names = new Map<string, string>();
+  /** Called after a peer got another name, or none. */
+  onChange: (peerId: PeerId) => void = () => {};
 
   private constructor(commit: GroupCommit) {
     this.#commit = commit;
@@ -36,5 +38,6 @@ export class PeerNames {
       await this.#commit.commit([{ type: "set", key, value: name }]);
       this.#names.set(text, name);
     }
+    this.onChange(peerId);
   }
 }

@@ -19,12 +19,14 @@ import { explainStoreFailure } from "../store_record.ts";
 import { acceptWebSockets } from "../web_socket_server.ts";
 import { invitationHints, linkCandidates } from "./addresses.ts";
 import { ApprovalBook } from "./approval_book.ts";
+import { openHub } from "./hub.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
 import { Management } from "./management.ts";
 import { MeetingPoints } from "./meeting_points.ts";
 import { OperatorDesk } from "./operator_desk.ts";
 import { PairingDesk } from "./pairing_desk.ts";
 import { PeerLinks } from "./peer_links.ts";
+import { PeerNames } from "./peer_names.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
 import { openServerStore } from "./server_store.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
@@ -102,11 +104,19 @@ async function assemble(
     psk: options.psk,
   });
   const pairing = new PairingDesk({ self, book, approvals, host, psk: options.psk });
+  const names = await PeerNames.open(kv, commit);
+  const hub = openHub(options, {
+    peers: () => book.list().map(({ peerId }) => peerId),
+    isPaired: (peer) => book.has(peer),
+    nameOf: (peer) => names.get(peer) ?? null,
+  });
+  stack.defer(() => hub.close());
+  names.onChange = (peerId) => hub.peerChanged(peerId, book.has(peerId));
   const links = new PeerLinks({
     context: {
       identity,
       keys: new LinkKeys(identity, host),
-      capabilities: desk ? ["mailbox"] : [],
+      capabilities: [...(desk ? ["mailbox"] : []), ...hub.capabilities],
       host,
       heartbeat: HEARTBEAT,
     },
@@ -114,6 +124,7 @@ async function assemble(
     desk,
     shelf,
     pairing,
+    hub,
     storeId: folder.storeId,
     largestBody,
     retentionSeconds: Math.floor(retention / 1000),
@@ -143,12 +154,12 @@ async function assemble(
     host,
     self,
     book,
+    names,
     links,
     accounts: desk?.accounts,
     pairing: operator,
     retention,
-    // Nothing is relayed yet.
-    relay: { capacity: options.relayCapacity ?? 100, active: () => 0, perPeer: () => [] },
+    relay: hub.relayCount(),
   });
   stack.use(management);
   const managementListener = await management.listen((server) => acceptLinks(server, links));
@@ -177,7 +188,10 @@ async function assemble(
     candidates,
     onSocket: (socket, source) => void links.accept(socket, source),
   });
-  book.onChange = (peerId) => meetings.renew(peerId);
+  book.onChange = (peerId) => {
+    meetings.renew(peerId);
+    hub.peerChanged(peerId, book.has(peerId));
+  };
   operator.onTopics = () => meetings.followOffers(operator.topics());
   stack.defer(() => meetings.close());
   for (const client of clients) {
@@ -199,6 +213,7 @@ async function assemble(
     addresses: { links: linkListener.address, management: managementListener?.address },
     closed: folder.lost ?? Promise.withResolvers<void>().promise,
     reload: () => watch?.reload(),
+    relayStats: () => hub.relayStats(),
     close: () => stack.disposeAsync(),
   };
 }

@@ -26,6 +26,7 @@ import {
 } from "../../protocol/session_messages.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
+import type { Hub } from "./hub.ts";
 import type { MailboxDesk } from "./mailbox_desk.ts";
 import type { PairingConversation } from "./pairing_conversation.ts";
 import { isPairing, type PairingDesk } from "./pairing_desk.ts";
@@ -49,6 +50,7 @@ export interface PeerLinksOptions {
   readonly desk: MailboxDesk | undefined;
   readonly shelf: PrekeyShelf;
   readonly pairing: PairingDesk;
+  readonly hub?: Hub;
   readonly storeId: Uint8Array;
   readonly largestBody: number;
   readonly retentionSeconds: number;
@@ -88,6 +90,7 @@ export class ServedLink {
     if (pairing?.unacknowledged) this.#pairing.repeatSecret(pairing.secret);
     this.#sendStatus();
     this.#number = desk?.linkUp(link.remote);
+    this.#options.hub?.linkUp(link);
     this.#receipts = desk?.attachSender(link.remote, {
       receipt: (ack) => link.send(MessageType.ForwardAck, encodeForwardAck(ack)),
     });
@@ -118,6 +121,7 @@ export class ServedLink {
     this.stopDeliveries();
     this.#receipts?.detach();
     this.#receipts = undefined;
+    this.#options.hub?.linkDown(this.link);
   }
 
   /** Resolves when nothing that was asked on this link awaits its answer. */
@@ -126,6 +130,7 @@ export class ServedLink {
   }
 
   #receive(envelope: Envelope): void {
+    if (this.#options.hub?.receive(this.link, envelope)) return;
     const bytes = this.#options.desk?.unansweredBytes(this.link.remote) ?? 0;
     if (this.#underWay.size >= MAX_UNDER_WAY || bytes > MAX_UNDER_WAY_BYTES) {
       return this.link.close("protocol-error");
@@ -163,10 +168,10 @@ export class ServedLink {
         return link.send(MessageType.ForwardAck, encodeForwardAck(ack));
       }
       case MessageType.ForwardPurge: {
-        const { msgIds, failed } = decodeForwardPurge(payload);
+        const { msgIds, failed, refused } = decodeForwardPurge(payload);
         // Counts too when another link has taken the deliveries over.
         const attachment = this.#attachment;
-        await attachment?.purge(msgIds, failed);
+        await attachment?.purge(msgIds, failed, refused);
         return attachment?.resume();
       }
       case MessageType.ReceiptAck:

@@ -1,5 +1,6 @@
 import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { RelayStats } from "../../protocol/hub/relay_exchange.ts";
 import type { PairingControl } from "./pairing_control.ts";
 import { startServer } from "./run_server.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
@@ -12,6 +13,8 @@ export interface ServerNode {
   readonly pairing: PairingControl;
   /** Where it listens. */
   readonly addresses: RunningServer["addresses"];
+  /** Numbers of the personal relay; `undefined` when it is off. */
+  relayStats(): RelayStats | undefined;
   /** Brings it up. @throws {CairnError} as the program `cairn server` reports it. */
   start(): Promise<void>;
   /** Ends it and leaves nothing behind; a second call does nothing. */
@@ -45,6 +48,7 @@ export function createServer(options: ServerOptions): ServerNode {
     get addresses() {
       return current().addresses;
     },
+    relayStats: () => current().relayStats(),
     async start() {
       running ??= startServer(options);
       try {

@@ -1,5 +1,6 @@
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { RelayStats } from "../../protocol/hub/relay_exchange.ts";
 import type { PairingControl } from "./pairing_control.ts";
 
 /** Settings of an always-on server; what is left out has the documented default. */
@@ -40,6 +41,12 @@ export interface ServerOptions {
     /** Bytes of all waiting messages; default 1 GiB. */
     readonly maxTotalBytes?: number;
   };
+  /** Whether peers are told of one another: names, and who is online. Default true. */
+  readonly roster?: boolean;
+  /** Most pairs of peers that the server relays between at a time; default 100, 0 for none. */
+  readonly relayCapacity?: number;
+  /** Bytes a second that one peer may send through it on average; default no bound. */
+  readonly relayPeerRate?: number | undefined;
   /** Seconds that a message waits at most; the same as `forward.maxAgeMs`. */
   readonly maxMessageRetentionSecs?: number;
   /** WebSocket URLs of the signaling servers at which peers find this one. */
@@ -52,8 +59,6 @@ export interface ServerOptions {
   readonly turnCredentials?:
     | { readonly username: string; readonly password: string }
     | { readonly secret: string };
-  /** Most pairs of peers that the server relays between at a time; default 100. */
-  readonly relayCapacity?: number;
   /** Folder of the store, or URL of a KV Connect server that keeps it; default `storagePath`. */
   readonly kvUrl?: string;
   /** PEM files for links and management. */
@@ -77,6 +82,8 @@ export interface RunningServer {
   readonly closed: Promise<void>;
   /** Reads the certificate again, for new connections; without TLS it does nothing. */
   reload(): void;
+  /** Numbers of the personal relay; `undefined` when it is off. */
+  relayStats(): RelayStats | undefined;
   /** Ends links, listeners, timers and storage, in that order. */
   close(): Promise<void>;
 }

@@ -13,6 +13,7 @@ import type { InvitationHint } from "../../../src/protocol/pairing/invitation.ts
 import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
 import { ApprovalBook } from "../../../src/roles/server/approval_book.ts";
+import { type Hub, openHub } from "../../../src/roles/server/hub.ts";
 import { MailboxDesk, type MailboxDeskOptions } from "../../../src/roles/server/mailbox_desk.ts";
 import { OperatorDesk } from "../../../src/roles/server/operator_desk.ts";
 import { PairingDesk } from "../../../src/roles/server/pairing_desk.ts";
@@ -39,6 +40,8 @@ export interface ServerSettings {
   readonly storeId?: Uint8Array;
   readonly limits?: Partial<MailboxDeskOptions["limits"]>;
   readonly hints?: readonly InvitationHint[];
+  /** Roster and relay as these say; without it the server has neither. */
+  readonly hub?: { roster?: boolean; relayCapacity?: number; names?: Record<string, string> };
 }
 
 /** A server behind links in memory: its books, mailbox, shelf and desks are real. */
@@ -55,6 +58,7 @@ export class ServerScene implements AsyncDisposable {
     readonly links: PeerLinks,
     readonly operator: OperatorDesk,
     readonly storeId: Uint8Array,
+    readonly hub: Hub | undefined,
   ) {}
 
   static async open(settings: ServerSettings = {}): Promise<ServerScene> {
@@ -62,8 +66,14 @@ export class ServerScene implements AsyncDisposable {
     const folder = new MemoryFolder(settings.kv ?? await Deno.openKv(":memory:"));
     const { kv } = folder;
     const commit = new MortalCommit(kv, folder.reserve);
+    const { names = {}, ...hubOptions } = settings.hub ?? {};
+    const hub = settings.hub && openHub({ ...hubOptions, host: time }, {
+      peers: () => book.list().map(({ peerId }) => peerId),
+      isPaired: (peer) => book.has(peer),
+      nameOf: (peer) => names[peer.toString()] ?? null,
+    });
     const context = contextFor(settings.label ?? "server", time, {
-      capabilities: ["mailbox"],
+      capabilities: ["mailbox", ...hub?.capabilities ?? []],
       heartbeat: 60_000,
     });
     const book = await PeerBook.open(kv, commit);
@@ -87,11 +97,13 @@ export class ServerScene implements AsyncDisposable {
       configured: settings.approved ?? [],
       psk,
     });
+    if (hub) book.onChange = (peerId) => hub.peerChanged(peerId, book.has(peerId));
     const self = context.identity.peerId;
     const pairing = new PairingDesk({ self, book, approvals, host: time, psk });
     const { storeId = bytesFor("store").slice(0, 16) } = settings;
     const links = new PeerLinks({
       context,
+      ...(hub && { hub }),
       book,
       desk,
       shelf,
@@ -120,6 +132,7 @@ export class ServerScene implements AsyncDisposable {
       links,
       operator,
       storeId,
+      hub,
     );
   }
 
@@ -142,14 +155,20 @@ export class ServerScene implements AsyncDisposable {
   /** A link of the peer with this label. */
   async link(
     label: string,
-    options: { receive?: boolean; source?: string; cable?: SocketPair } = {},
+    options: {
+      receive?: boolean;
+      capabilities?: readonly string[];
+      source?: string;
+      cable?: SocketPair;
+    } = {},
   ): Promise<Client> {
     const { receive = false, source = "192.0.2.1", cable = new SocketPair() } = options;
-    const context = contextFor(label, this.time, { capabilities: receive ? ["receive"] : [] });
+    const { capabilities = receive ? ["receive"] : [] } = options;
+    const context = contextFor(label, this.time, { capabilities });
     const accepted = this.links.accept(cable.far, source);
     const link = await initiateLink(cable.near, context, { expectedPeer: this.peerId });
-    await accepted;
     link.trustRemote();
+    await accepted;
     return new Client(context.identity.peerId, new LinkRecorder(link), cable);
   }
 
@@ -164,6 +183,7 @@ export class ServerScene implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.pairing.close();
     this.operator.close();
+    this.hub?.close();
     await this.links.close();
     await this.desk?.close();
     await this.commit.close();

@@ -65,6 +65,7 @@ export class ManagedScene implements ManagedServer {
   readonly relay = {
     capacity: 100,
     active: () => 1,
+    bytesRelayed: () => 7,
     perPeer: () => [{ peerId: identityFor("phone").peerId, bytesRelayed: 7, activeStreams: 1 }],
   };
 

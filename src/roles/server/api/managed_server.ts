@@ -46,8 +46,11 @@ export interface RelayCount {
   readonly capacity: number;
   /** Pairs at present. */
   active(): number;
+  /** Since the start. */
+  bytesRelayed(): number;
   perPeer(): readonly {
     readonly peerId: PeerId;
+    /** Sent and received, since the start. */
     readonly bytesRelayed: number;
     readonly activeStreams: number;
   }[];

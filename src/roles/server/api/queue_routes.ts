@@ -100,13 +100,12 @@ export function queueRoutes(server: ManagedServer): Api {
   });
 
   api.openapi(relay, (context) => {
-    const perPeer = server.relay.perPeer();
     return context.json({
       relay: {
         capacity: server.relay.capacity,
         active_connections: server.relay.active(),
-        bytes_relayed: perPeer.reduce((sum, { bytesRelayed }) => sum + bytesRelayed, 0),
-        per_peer: perPeer.map(({ peerId, bytesRelayed, activeStreams }) => ({
+        bytes_relayed: server.relay.bytesRelayed(),
+        per_peer: server.relay.perPeer().map(({ peerId, bytesRelayed, activeStreams }) => ({
           peer_id: peerId.toString(),
           bytes_relayed: bytesRelayed,
           active_streams: activeStreams,

@@ -1,0 +1,157 @@
+import { deepEqual, equal } from "node:assert/strict";
+import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
+import { createServer, Node, type NodeOptions, type ServerOptions } from "../../src/mod.ts";
+
+const PSK = "correct horse battery staple";
+
+Deno.test("Two peers of one server see each other, talk over its relay, and nothing is doubled", async () => {
+  await using home = await Home.open();
+  const alice = await home.peer("alice");
+  const bob = await home.peer("bob");
+  await until(alice, "roster", () => alice.roster().some(({ online }) => online));
+  const received: string[] = [];
+  const all = Promise.withResolvers<void>();
+  bob.on("message", ({ data }) => {
+    if (received.push(fromUtf8(data)) === 200) all.resolve();
+  });
+  const relayed = until(alice, "path", () => alice.path(bob.peerId) === "relayed");
+  for (let index = 0; index < 100; index++) await alice.send(bob.peerId, "", utf8(`${index}`));
+  await relayed;
+  const sent = await alice.send(bob.peerId, "", utf8("100"));
+  await sent.accepted;
+  for (let index = 101; index < 200; index++) await alice.send(bob.peerId, "", utf8(`${index}`));
+  await all.promise;
+  deepEqual(received, Array.from({ length: 200 }, (_, index) => `${index}`));
+  equal(home.server.relayStats()?.activePairs, 1);
+});
+
+Deno.test("A relayed link that is lost leaves the messages to the mailbox, in order and once", async () => {
+  await using home = await Home.open();
+  const alice = await home.peer("alice");
+  const bob = await home.peer("bob");
+  await alice.send(bob.peerId, "", utf8("0"));
+  await until(alice, "path", () => alice.path(bob.peerId) === "relayed");
+  const bobId = bob.peerId;
+  let next = 1;
+  const received: string[] = [];
+  bob.on("message", ({ data }) => void received.push(fromUtf8(data)));
+  const sending = (async () => {
+    while (next < 60) await alice.send(bobId, "", utf8(`${next++}`));
+  })();
+  await bob.close();
+  await sending;
+  equal(alice.path(bobId), "mailbox");
+  const back = await home.peer("bob");
+  const all = Promise.withResolvers<void>();
+  const check = () => received.length >= 60 && all.resolve();
+  back.on("message", ({ data }) => {
+    received.push(fromUtf8(data));
+    check();
+  });
+  check();
+  await all.promise;
+  const expected = Array.from({ length: 60 }, (_, index) => `${index}`);
+  // What a handler had when its node was closed may be shown again, and nothing else.
+  deepEqual(received.filter((text, index) => text !== received[index - 1]), expected);
+});
+
+Deno.test("A relay without room tells so, and messages go by the mailbox", async () => {
+  await using home = await Home.open({ relayCapacity: 1 });
+  const names = ["alice", "bob", "carol", "dave"];
+  const [alice, bob, carol, dave] = await Promise.all(names.map((name) => home.peer(name)));
+  await alice!.send(bob!.peerId, "", utf8("x"));
+  await until(alice!, "path", () => alice!.path(bob!.peerId) === "relayed");
+  const arrived = new Promise<string>((resolve) => {
+    dave!.on("message", ({ data }) => resolve(fromUtf8(data)));
+  });
+  await until(carol!, "roster", () => carol!.rosterMember(dave!.peerId).online);
+  await carol!.send(dave!.peerId, "", utf8("by the mailbox"));
+  equal(await arrived, "by the mailbox");
+  equal(carol!.path(dave!.peerId), "mailbox");
+  const { activePairs, refused } = home.server.relayStats() ?? {};
+  deepEqual([activePairs, refused], [1, 1]);
+});
+
+Deno.test("A server without roster and relay keeps to its mailbox", async () => {
+  await using home = await Home.open({ roster: false, relayCapacity: 0 });
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  const arrived = new Promise<void>((resolve) => void bob.on("message", () => resolve()));
+  await alice.send(bob.peerId, "", utf8("x"));
+  await arrived;
+  deepEqual(alice.roster(), []);
+  equal(alice.path(bob.peerId), "mailbox");
+  equal(home.server.relayStats(), undefined);
+});
+
+Deno.test("A peer that takes messages of its contacts only refuses a stranger, who is told", async () => {
+  await using home = await Home.open({ relayCapacity: 0 });
+  const alice = await home.peer("alice");
+  const bob = await home.peer("bob", { contactsOnly: true });
+  const refused = new Promise<string>((resolve) => {
+    alice.on("refused", ({ error, dropped }) => {
+      if (dropped) resolve(error.message);
+    });
+  });
+  await alice.send(bob.peerId, "", utf8("from a stranger"));
+  equal(await refused, `The message did not reach ${bob.peerId}: refused by the recipient`);
+  const arrived = new Promise<string>((resolve) => {
+    bob.on("message", ({ data }) => resolve(fromUtf8(data)));
+  });
+  await bob.addContact(alice.peerId);
+  await alice.send(bob.peerId, "", utf8("from a contact"));
+  equal(await arrived, "from a contact");
+  deepEqual(bob.contacts().map(String), [alice.peerId.toString()]);
+});
+
+/** An always-on server and peers of one temporary folder. */
+class Home implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+
+  private constructor(
+    readonly folder: string,
+    readonly server: ReturnType<typeof createServer>,
+  ) {}
+
+  static async open(options: Partial<ServerOptions> = {}): Promise<Home> {
+    const folder = await Deno.makeTempDir({ prefix: "cairn-test-" });
+    const server = createServer({
+      storagePath: `${folder}/server`,
+      listenAddr: "127.0.0.1:0",
+      management: { enabled: false },
+      psk: PSK,
+      ...options,
+    });
+    await server.start();
+    const home = new Home(folder, server);
+    home.#stack.defer(() => Deno.remove(folder, { recursive: true }));
+    home.#stack.defer(() => server.close());
+    return home;
+  }
+
+  async peer(name: string, options: Partial<NodeOptions> = {}): Promise<Node> {
+    const node = await Node.create({
+      storagePath: `${this.folder}/${name}`,
+      serverUrl: `ws://127.0.0.1:${this.server.addresses.links.port}`,
+      ...options,
+    });
+    this.#stack.defer(() => node.close());
+    await node.start();
+    await node.pairWithPsk(PSK, this.server.peerId);
+    return node;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+function until(node: Node, event: "roster" | "path", isDone: () => boolean): Promise<void> {
+  return new Promise((resolve) => {
+    if (isDone()) return resolve();
+    const remove = node.on(event, () => {
+      if (!isDone()) return;
+      remove();
+      resolve();
+    });
+  });
+}
