@@ -72,6 +72,27 @@ Deno.test("A relay without room tells so, and messages go by the mailbox", async
   deepEqual([activePairs, refused], [1, 1]);
 });
 
+Deno.test("The operator's names reach the roster, and the relay's numbers the operator", async () => {
+  const token = "a-token-for-this-test";
+  await using home = await Home.open({ management: { port: 0, token } });
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  const ask = async (path: string, init: RequestInit = {}): Promise<unknown> => {
+    const url = `http://127.0.0.1:${home.server.addresses.management?.port}${path}`;
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    return await (await fetch(url, { ...init, headers })).json();
+  };
+  const name = "Bob's phone";
+  const named = until(alice, "roster", () => alice.rosterMember(bob.peerId).name === name);
+  await ask(`/peers/${bob.peerId}`, { method: "PATCH", body: JSON.stringify({ name }) });
+  await named;
+
+  await alice.send(bob.peerId, "", utf8("x"));
+  await until(alice, "path", () => alice.path(bob.peerId) === "relayed");
+  const told = await ask("/relay/stats") as { relay: Record<string, unknown> };
+  deepEqual([told.relay.capacity, told.relay.active_connections], [100, 1]);
+  equal(Number(told.relay.bytes_relayed) > 0, true);
+});
+
 Deno.test("A server without roster and relay keeps to its mailbox", async () => {
   await using home = await Home.open({ roster: false, relayCapacity: 0 });
   const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];

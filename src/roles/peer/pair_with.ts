@@ -43,6 +43,7 @@ export async function pairWith(options: PairWithOptions): Promise<PeerId> {
   if (aim.mechanism === "link") requireValid(aim, context);
   const { link, outcome } = await untilHeard(options);
   try {
+    requireServer(link);
     await book.pair({
       peerId: link.remote,
       mechanism: aim.mechanism === "ask" ? "approved" : aim.mechanism,
@@ -143,6 +144,15 @@ function topicOf(aim: PairingAim): string {
     default:
       return contactTopic(aim.acceptor);
   }
+}
+
+/** Every pairing of a peer stands for a mailbox to write to; only a peer declares that it receives. */
+function requireServer({ remote, capabilities }: LinkConnection): void {
+  if (!capabilities.has("receive")) return;
+  throw new CairnError(
+    "pairing-failed",
+    `${remote} is a peer and no server; pair both with one server, and write to it by its Peer ID`,
+  );
 }
 
 function requireValid({ invitation }: { invitation: Invitation }, context: LinkContext): void {

@@ -74,6 +74,14 @@ pairTest("gives both sides one secret, on disk", async (scene) => {
   equal(later.get(scene.server.peerId)?.mechanism, "psk");
 });
 
+pairTest("does not take a peer for a server", async (scene) => {
+  await rejects(scene.scene.during(scene.pair()), {
+    code: "pairing-failed",
+    message: /is a peer and no server/,
+  });
+  deepEqual(scene.joiner.book.list(), []);
+}, { capabilities: ["receive"] });
+
 pairTest("pairs without a key when the other side has the peer on its list", async (scene) => {
   await scene.pair({ mechanism: "approved" });
   const { ours, theirs } = scene.secrets();

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal, notDeepEqual, ok } from "node:assert/strict";
 import { utf8 } from "../../../src/base/bytes.ts";
 import {
   decodeForwardDeliver,
@@ -10,11 +10,14 @@ import {
 import { MessageType } from "../../../src/protocol/message_types.ts";
 import { encodePrekeyBundle } from "../../../src/protocol/prekey_messages.ts";
 import { decodeBody } from "../../../src/protocol/session/message_body.ts";
+import type { StoredBody } from "../../../src/roles/kv_blobs.ts";
 import { PeerConversation } from "../../../src/roles/peer/peer_conversation.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import { contextFor, type LinkPair, linkPair, LinkRecorder } from "../../support/link_pair.ts";
 import { PeerWorld } from "../../support/peer_world.ts";
 import { settle, shown } from "./courier_scene.ts";
+
+const LARGE = "large ".repeat(40_000);
 
 Deno.test("PeerConversation brings messages both ways in order, and the purge is the receipt", async () => {
   await using scene = await Scene.open();
@@ -110,6 +113,31 @@ Deno.test("PeerConversation encrypts again what the other end could not open", a
   equal(one?.toHex() === other?.toHex(), false, "in another session");
   equal(second.sequenceNumber, first.sequenceNumber);
   equal(await scene.bob.inbox.take(second), "stored");
+});
+
+Deno.test("PeerConversation encrypts again what was damaged on the disk", async () => {
+  await using scene = await Scene.open();
+  const far = await scene.connectByHand();
+  await scene.send("alice", LARGE);
+  const [first] = await scene.heardBy(far, 1);
+  await scene.damage(scene.alice.outbox.entries(scene.bob.peerId)[0]?.wire?.body);
+  const again = await scene.connectByHand();
+  const [second] = await scene.heardBy(again, 1);
+  ok(first && second);
+  notDeepEqual(second.msgId, first.msgId);
+  equal(second.sequenceNumber, first.sequenceNumber);
+  equal(await scene.bob.inbox.take(second), "stored");
+  deepEqual(await shown(scene.bob), [LARGE]);
+});
+
+Deno.test("PeerConversation gives up a message whose text was damaged, and goes on behind it", async () => {
+  await using scene = await Scene.open();
+  await scene.send("alice", LARGE, "two");
+  await scene.damage(scene.alice.outbox.entries(scene.bob.peerId)[0]?.data);
+  await scene.connect();
+  await scene.settle();
+  deepEqual(await shown(scene.bob), ["two"]);
+  deepEqual(scene.alice.events.lines, ["dropped 1: data-folder-corrupt", "delivered 2"]);
 });
 
 Deno.test("PeerConversation gives up what the other end refuses, and says so", async () => {
@@ -217,10 +245,16 @@ class Scene implements AsyncDisposable {
     for (const conversation of this.#conversations) conversation.poke();
   }
 
+  /** Takes a part of a large body from Alice's disk. */
+  async damage(body: StoredBody | undefined): Promise<void> {
+    if (body === undefined || body instanceof Uint8Array) throw new Error("Not a large body");
+    await this.alice.kv.delete(["blob", "part", body.blob, 0]);
+  }
+
   async heardBy(far: LinkRecorder, count: number) {
     for (let round = 0; far.payloads(MessageType.ForwardDeliver).length < count; round++) {
-      if (round > 50) throw new Error("Nothing was delivered");
-      await this.settle();
+      if (round > 500) throw new Error("Nothing was delivered");
+      for (const world of [this.alice, this.bob]) await settle(world);
     }
     return far.payloads(MessageType.ForwardDeliver).map(decodeForwardDeliver);
   }
@@ -236,7 +270,7 @@ class Scene implements AsyncDisposable {
   async settle(): Promise<void> {
     const worlds = [this.alice, this.bob];
     let rest = 4;
-    for (let round = 0; rest > 0 && round < 24; round++) {
+    for (let round = 0; rest > 0 && round < 120; round++) {
       for (const world of worlds) await settle(world);
       const isIdle = worlds.every(({ outbox }) => outbox.recipients().length === 0);
       if (isIdle) rest--;

@@ -30,6 +30,8 @@ export const PSK = "correct horse battery staple";
 
 export interface ServerSettings {
   readonly label?: string;
+  /** What its links declare beside what the hub adds. */
+  readonly capabilities?: readonly string[];
   /** Shared with another scene. */
   readonly time?: FakeTime;
   readonly psk?: string | undefined;
@@ -73,7 +75,7 @@ export class ServerScene implements AsyncDisposable {
       nameOf: (peer) => names[peer.toString()] ?? null,
     });
     const context = contextFor(settings.label ?? "server", time, {
-      capabilities: ["mailbox", ...hub?.capabilities ?? []],
+      capabilities: [...settings.capabilities ?? ["mailbox"], ...hub?.capabilities ?? []],
       heartbeat: 60_000,
     });
     const book = await PeerBook.open(kv, commit);
