@@ -20,7 +20,6 @@ export async function startedRelay(
   host: Host = systemHost,
 ) {
   const relay = await startRelay({
-    // TCP has the same port, and of the ports that systems give out some are taken there.
     listenAddr: `127.0.0.1:${freePort()}`,
     tlsAddr: "127.0.0.1:0",
     metricsAddr: "127.0.0.1:0",
