@@ -1,94 +1,85 @@
 // deno-lint-ignore-file no-console -- a script speaks to the terminal that started it.
 /**
- * How fast a mailbox takes messages of 1 KiB in: each sender waits for the acknowledgement of one
- * message before it gives the next. Everything is in this process but the disk.
+ * How fast stores take messages of 1 KiB in: each of 1, 8 and 64 senders waits for the
+ * acknowledgement of one message before it gives the next. The stores are processes on loopback and
+ * take turns in every round; the senders are in this process. Needs Debian's redis-server and
+ * nats-server.
  *
- * `deno run -A bench/mailbox_load.ts [seconds for each line, default 3]`
+ * `deno run -A bench/mailbox_load.ts [seconds for each line, default 4] [rounds, default 3]`
  */
 
 import { systemHost } from "../src/base/host.ts";
-import { PeerId } from "../src/protocol/crypto/peer_id.ts";
-import { messageId } from "../src/protocol/uuid.ts";
-import { openDataFolder } from "../src/roles/data_folder.ts";
-import { GroupCommit } from "../src/roles/group_commit.ts";
-import { MailboxDesk } from "../src/roles/server/mailbox_desk.ts";
 import { cpuMs, reportLine } from "./measured_times.ts";
+import { cpuSeconds } from "./support/process_usage.ts";
+import { type RunningStore, STORES } from "./support/store_servers.ts";
 
-const SECONDS = Number(Deno.args[0] ?? 3);
+const SECONDS = Number(Deno.args[0] ?? 4);
+const ROUNDS = Number(Deno.args[1] ?? 3);
+const WARM_UP_SECONDS = 1;
 const BODY = systemHost.random(1_024);
 
-const path = await Deno.makeTempDir({ prefix: "cairn-bench-" });
-const folder = await openDataFolder({ path, kind: "server" });
-const commit = new GroupCommit(folder.kv, folder.reserve);
-const desk = await MailboxDesk.open({
-  folder,
-  commit,
-  limits: {
-    maxPerPeer: 1_000_000,
-    maxAgeMs: 86_400_000,
-    maxTotalBytes: 1024 ** 3,
-    largestBody: 1_048_576,
-  },
-  isPaired: () => true,
-  host: systemHost,
-});
-
-try {
-  let records = 0;
-  await load("one KV set of 1 KiB after another", 1, async () => {
-    await folder.kv.set(["baseline", records++ % 1_000], BODY);
-  });
-  for (const senders of [1, 8, 64]) {
-    const sequences = new Uint32Array(senders);
-    const pairs = Array.from(sequences, (_, sender) => ({
-      sender: peer(`sender ${sender} of ${senders}`),
-      recipient: peer(`recipient ${sender} of ${senders}`),
-    }));
-    await load(`forward, ${senders} at once`, senders, async (index) => {
-      const { sender, recipient } = pairs[index]!;
-      const ack = await desk.forward(sender, {
-        msgId: messageId(systemHost.now(), systemHost.random(10)),
-        recipient,
-        encryptedPayload: BODY,
-        sequenceNumber: ++sequences[index]!,
-      });
-      if (!ack.accepted) throw new Error(`Refused: ${ack.rejectionReason}`);
-    });
-  }
-} finally {
-  await desk.close();
-  await commit.close();
-  await folder.close();
-  await Deno.remove(path, { recursive: true });
-}
-
-/** Lets `callers` repeat `step` for a while, and prints how long one took and how many there were. */
-async function load(
-  name: string,
-  callers: number,
-  step: (caller: number) => Promise<void>,
-): Promise<void> {
-  const times: number[] = [];
-  const start = performance.now();
-  const cpuBefore = cpuMs();
-  const end = start + SECONDS * 1_000;
-  await Promise.all(
-    Array.from({ length: callers }, async (_, caller) => {
-      while (performance.now() < end) {
-        const before = performance.now();
-        await step(caller);
-        times.push(performance.now() - before);
+for (const { name, durability } of STORES) console.log(`${name}: ${durability}`);
+for (const senders of [1, 8, 64]) {
+  console.log(`\n${senders} ${senders === 1 ? "sender" : "senders"}`);
+  const rates = new Map<string, number[]>();
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const kind of STORES) {
+      const folder = await Deno.makeTempDir({ prefix: "cairn-bench-" });
+      const store = await kind.start(folder, senders);
+      try {
+        await load(store, WARM_UP_SECONDS);
+        const { line, rate } = describe(kind.name, await load(store, SECONDS));
+        console.log(line);
+        rates.set(kind.name, [...rates.get(kind.name) ?? [], rate]);
+      } finally {
+        await store.stop();
+        await Deno.remove(folder, { recursive: true });
       }
-    }),
-  );
-  const seconds = (performance.now() - start) / 1_000;
-  const cpu = (cpuMs() - cpuBefore) / times.length;
-  console.log(
-    `${reportLine(name, times)}  ${(times.length / seconds).toFixed(0)} per second, ` +
-      `${cpu.toFixed(2)} ms of CPU each`,
-  );
+    }
+  }
+  const best = [...rates].map(([name, all]) => `${name} ${median(all).toFixed(0)}`);
+  console.log(`median per second: ${best.join(", ")}`);
 }
 
-function peer(name: string): PeerId {
-  return PeerId.ofPublicKey(new TextEncoder().encode(name));
+interface Loaded {
+  readonly times: readonly number[];
+  readonly seconds: number;
+  readonly serverCpuMs: number;
+  readonly clientCpuMs: number;
+}
+
+async function load({ pid, clients }: RunningStore, seconds: number): Promise<Loaded> {
+  const times: number[] = [];
+  const [client, server, start] = [cpuMs(), cpuSeconds(pid), performance.now()];
+  const end = start + seconds * 1_000;
+  await Promise.all(clients.map(async (each) => {
+    while (performance.now() < end) {
+      const before = performance.now();
+      await each.store(BODY);
+      times.push(performance.now() - before);
+    }
+  }));
+  return {
+    times,
+    seconds: (performance.now() - start) / 1_000,
+    serverCpuMs: 1_000 * (cpuSeconds(pid) - server),
+    clientCpuMs: cpuMs() - client,
+  };
+}
+
+function describe(
+  name: string,
+  { times, seconds, serverCpuMs, clientCpuMs }: Loaded,
+): { line: string; rate: number } {
+  const rate = times.length / seconds;
+  const cost = (ms: number) => (ms / times.length).toFixed(3);
+  return {
+    rate,
+    line: `${reportLine(name, times)}  ${rate.toFixed(0).padStart(6)} per second, CPU each: ` +
+      `server ${cost(serverCpuMs)} ms, client ${cost(clientCpuMs)} ms`,
+  };
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }

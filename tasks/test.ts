@@ -10,6 +10,13 @@ interface TestGroup {
   readonly name: string;
   readonly owns: (file: string) => boolean;
   readonly permissions: readonly string[];
+  /** Runs beside those that follow, for it waits most of the time; its output comes at its end. */
+  readonly besides?: boolean;
+}
+
+interface GroupResult extends TestCount {
+  /** Of a group that ran beside others. */
+  readonly output: string;
 }
 
 /** The first group that owns a file runs it. No permission at all proves half of the wall. */
@@ -29,11 +36,17 @@ const GROUPS: readonly TestGroup[] = [
     owns: (file) => file.startsWith("tests/conformance/"),
     permissions: ["--allow-read", "--allow-env"],
   },
+  {
+    name: "whole programs",
+    owns: (file) => file.startsWith("tests/end_to_end/"),
+    permissions: ["-A"],
+    besides: true,
+  },
   { name: "everything else", owns: () => true, permissions: ["-A"] },
 ];
 
 /** Ends a group that hangs, so that what passed is still counted. */
-const GROUP_WITHIN_MS = 8 * 60_000;
+const GROUP_WITHIN_MS = 11 * 60_000;
 
 const root = new URL("../", import.meta.url);
 const all = await testFiles("tests");
@@ -50,16 +63,14 @@ const wanted = paths.length === 0
   : all.filter((file) => paths.some((path) => file === path || file.startsWith(`${path}/`)));
 
 const total: TestCount = { passed: 0, failed: 0, skipped: 0, failures: [] };
+const besides: Promise<void>[] = [];
 for (const group of GROUPS) {
   const files = wanted.filter((file) => GROUPS.find((candidate) => candidate.owns(file)) === group);
   if (files.length === 0) continue;
-  console.log(`\n--- ${group.name}: ${files.length} files`);
-  const count = await runGroup(group, files);
-  total.passed += count.passed;
-  total.failed += count.failed;
-  total.skipped += count.skipped;
-  total.failures.push(...count.failures);
+  if (group.besides) besides.push(count(group, files));
+  else await count(group, files);
 }
+await Promise.all(besides);
 
 if (total.failures.length > 0) {
   console.log("\nFailed:");
@@ -71,7 +82,18 @@ if (total.passed + total.failed === 0) console.log("No test was run; the filter 
 console.log(`${total.passed} passed, ${total.failed} failed`);
 Deno.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
 
-async function runGroup(group: TestGroup, files: readonly string[]): Promise<TestCount> {
+async function count(group: TestGroup, files: readonly string[]): Promise<void> {
+  const title = `\n--- ${group.name}: ${files.length} files`;
+  if (!group.besides) console.log(title);
+  const result = await runGroup(group, files);
+  if (group.besides) console.log(`${title}\n${result.output}`);
+  total.passed += result.passed;
+  total.failed += result.failed;
+  total.skipped += result.skipped;
+  total.failures.push(...result.failures);
+}
+
+async function runGroup(group: TestGroup, files: readonly string[]): Promise<GroupResult> {
   const report = await Deno.makeTempFile({ prefix: "cairn-junit-", suffix: ".xml" });
   try {
     const child = new Deno.Command(Deno.execPath(), {
@@ -86,9 +108,14 @@ async function runGroup(group: TestGroup, files: readonly string[]): Promise<Tes
       ],
       cwd: root,
       stdin: "null",
+      ...(group.besides && { stdout: "piped", stderr: "piped" }),
       signal: AbortSignal.timeout(GROUP_WITHIN_MS),
     }).spawn();
+    const printed = group.besides
+      ? Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()])
+      : [];
     const status = await child.status;
+    const output = (await printed).join("");
     const count = countTests(await Deno.readTextFile(report));
     if (!status.success && count.failed === 0) {
       count.failed++;
@@ -97,7 +124,7 @@ async function runGroup(group: TestGroup, files: readonly string[]): Promise<Tes
         : `was stopped by ${status.signal}, perhaps because it took too long`;
       count.failures.push(`${group.name}: the test run itself ${how}`);
     }
-    return count;
+    return { ...count, output };
   } finally {
     await Deno.remove(report);
   }

@@ -150,9 +150,15 @@ export class AcceptedSocket extends WaitingSocket implements AcceptedWebSocket {
         this.#connection.write(bytes, this.#onTaken);
       }
     }
-    const isAllWritten = this.#state === "finishing" && this.#queue.length === 0;
+    if (this.#state === "finishing" && this.#queue.length === 0) this.#endConnection();
+  }
+
+  #endConnection(): void {
     // Ending what has been ended makes an error, which nobody sees but which costs.
-    if (isAllWritten && !this.#connection.writableEnded) this.#connection.end();
+    if (this.#connection.writableEnded) return;
+    // After both close frames nothing more can come that would be worth to wait for.
+    if (this.#closed) this.#connection.destroySoon();
+    else this.#connection.end();
   }
 
   #receive(bytes: Uint8Array): void {

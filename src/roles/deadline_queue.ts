@@ -24,10 +24,14 @@ export class DeadlineQueue<Item> {
     this.#timer ??= setTimeout(() => this.#look(), this.#timeout);
   }
 
+  /** The timer goes on: what comes next will need it. */
   delete(item: Item): void {
-    if (!this.#deadlines.delete(item) || this.#deadlines.size > 0) return;
+    this.#deadlines.delete(item);
+  }
+
+  /** Stops the timer; nothing may be added after that. */
+  close(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
   }
 
   #look(): void {

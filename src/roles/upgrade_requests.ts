@@ -33,6 +33,7 @@ export function onUpgradeRequest(server: Server, listener: UpgradeListener): voi
   server.removeAllListeners(event);
   for (const other of others) server.on(event, (connection) => other.call(server, connection));
   const waiting = new DeadlineQueue<Socket>(server.headersTimeout, (late) => late.destroy());
+  server.on("close", () => waiting.close());
   server.on(event, (connection: Socket) => {
     if (connection.destroyed) return;
     firstBytes(connection, waiting, (bytes) => {

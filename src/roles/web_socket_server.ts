@@ -72,7 +72,10 @@ export function acceptWebSockets(options: {
     reset: resetOf(server),
     onEnd: (socket: AcceptedSocket) => void sockets.delete(socket),
   };
-  server.on("close", () => pinger.close());
+  server.on("close", () => {
+    pinger.close();
+    around.leaving.close();
+  });
 
   onUpgradeRequest(server, (request, connection, rest) => {
     let isDecided = false;

@@ -5,9 +5,9 @@ import { decodeSession } from "../../src/protocol/session/session.ts";
 import { CrashScene } from "../support/crash_scene.ts";
 import { copyFolder } from "../support/folder_copies.ts";
 import { type PeerActor } from "../support/peer_actor.ts";
-import { searchFiles, searchStore, type Secret } from "../support/secret_search.ts";
+import { searchFiles, searchStore, searchText, type Secret } from "../support/secret_search.ts";
 
-Deno.test("Nothing that a server stores opens a message, names a channel or says what is in it", async () => {
+Deno.test("Nothing that a server stores, logs or tells its operator opens a message or says what is in it", async () => {
   await using scene = await CrashScene.open(["alice", "bob"]);
   const { alice, bob } = scene.peers;
   const words = [random(), random(), random(), random(), random(), random()] as const;
@@ -30,14 +30,22 @@ Deno.test("Nothing that a server stores opens a message, names a channel or says
   const secrets = [...marks, ...earlier, ...await secretsOf(alice), ...await secretsOf(bob)];
   ok(secrets.length > 200);
 
+  const answers = await scene.server.everythingItTells(bob.id);
+  ok(answers.includes(bob.id.toString()));
+  deepEqual(searchText(answers, secrets), []);
   await scene.server.kill();
   deepEqual(await searchFiles(scene.server.folder, secrets), []);
   deepEqual(await searchStore(scene.server.folder, secrets), []);
+  const log = scene.server.log();
+  ok(log.includes("accepts links"));
+  deepEqual(searchText(log, secrets), []);
 
   await scene.server.start();
   await alice.readAll();
   await bob.readAll();
+  deepEqual(searchText(await scene.server.everythingItTells(bob.id), secrets), []);
   await scene.server.kill();
+  deepEqual(searchText(scene.server.log(), secrets), []);
   deepEqual(await searchFiles(scene.server.folder, secrets), []);
   deepEqual(await searchStore(scene.server.folder, secrets), []);
   await scene.assertAllArrived();

@@ -13,7 +13,7 @@ Deno.test("clients that come and go leave no memory, port or connection behind",
   ignore: Deno.build.os !== "linux" || !hasOpenssl,
 }, async () => {
   await using tls = await makeSelfSigned();
-  await using relay = await AttackedRelay.start({ tls });
+  await using relay = await AttackedRelay.start({ tls, unlimited: true });
   const ports = await relay.metric("relay_ports_free");
   await churn(relay, CLIENTS, tls.cert);
   const before = relay.memory();

@@ -17,7 +17,7 @@ Deno.test("what stays too long in a DeadlineQueue is late, in order, and once", 
   assert.deepEqual(late, ["a", "b", "c"]);
 });
 
-Deno.test("what leaves a DeadlineQueue in time is not late, and an empty one has no timer", async () => {
+Deno.test("what leaves a DeadlineQueue in time is not late, and a closed one has no timer", async () => {
   const done = Promise.withResolvers<string>();
   const queue = new DeadlineQueue<string>(20, (item) => done.resolve(item));
   queue.add("a");
@@ -29,7 +29,7 @@ Deno.test("what leaves a DeadlineQueue in time is not late, and an empty one has
   assert.equal(await done.promise, "c");
   const silent = new DeadlineQueue<string>(3_600_000, () => {});
   silent.add("a");
-  silent.delete("a");
+  silent.close();
 });
 
 Deno.test("what a DeadlineQueue calls late may be put in again", async () => {

@@ -22,6 +22,8 @@ interface Ports {
 export interface AttackedRelayOptions {
   readonly limits?: Readonly<Record<string, number>>;
   readonly tls?: { readonly certPath: string; readonly keyPath: string; readonly cert: string };
+  /** Its clients, which all have one address, may come as often as they like. */
+  readonly unlimited?: boolean;
   /** How many files and sockets the process may have open. */
   readonly maxFiles?: number;
 }
@@ -52,11 +54,12 @@ export class AttackedRelay {
   }
 
   static async start(options: AttackedRelayOptions = {}): Promise<AttackedRelay> {
-    const { limits = {}, tls, maxFiles } = options;
+    const { limits = {}, tls, unlimited, maxFiles } = options;
     const command = [
       ...[Deno.execPath(), "run", "-A", "--no-lock", "--unstable-kv", "--unstable-net"],
       new URL("relay_process.ts", import.meta.url).pathname,
       JSON.stringify(limits),
+      unlimited ? "unlimited" : "usual",
       ...(tls ? [tls.certPath, tls.keyPath] : []),
     ];
     const child = new Deno.Command("sh", {

@@ -1,16 +1,16 @@
 /**
  * A relay with options of a test's choice, as a process: it prints its ports as JSON, and ends with
- * its standard input. Arguments: the limits, then the paths of certificate and key.
+ * its standard input. Arguments: the limits, `unlimited` for clients that may ask as often as they
+ * like, then the paths of certificate and key.
  */
 
 import { startedRelay } from "./started_relay.ts";
 
-const [limits = "{}", certPath = "", keyPath = ""] = Deno.args;
+const [limits = "{}", rates = "", certPath = "", keyPath = ""] = Deno.args;
 const relay = await startedRelay({
   limits: JSON.parse(limits),
   userQuota: 10_000,
-  // What its clients are tested with is not what they would have on the internet.
-  rates: {},
+  ...(rates !== "unlimited" && { rates: {} }),
   ...(certPath !== "" && { tls: { certPath, keyPath } }),
 });
 const { port, tlsPort, metricsPort } = relay;

@@ -18,6 +18,13 @@ export async function searchFiles(folder: string, secrets: readonly Secret[]): P
   return search.findings;
 }
 
+/** Says which of the secrets occur in what a program said. */
+export function searchText(text: string, secrets: readonly Secret[]): string[] {
+  const search = new Search(secrets);
+  search.look(utf8(text));
+  return search.findings;
+}
+
 /** Says which of the secrets occur in any key or value of the folder's store. */
 export async function searchStore(folder: string, secrets: readonly Secret[]): Promise<string[]> {
   const search = new Search(secrets);

@@ -32,7 +32,7 @@ export class ServerActor implements AsyncDisposable {
     const started = this.scene.start([
       ...["server", "--data-dir", this.folder, "--listen-addr", `${LOOPBACK}:0`],
       ...["--mgmt-port", String(managementPort)],
-    ], { env: { CAIRN_PSK: PSK, CAIRN_MGMT_TOKEN: TOKEN } });
+    ], { env: { CAIRN_PSK: PSK, CAIRN_MGMT_TOKEN: TOKEN, RUST_LOG: "trace" } });
     this.#process = started;
     this.#url = `ws://${LOOPBACK}:${await linkPort(started)}/link`;
     for (const { proxy } of this.scene.everyone) proxy.leadTo(this.#url);
@@ -62,6 +62,33 @@ export class ServerActor implements AsyncDisposable {
     const { queues }: { queues: { peer_id: string; pending_messages: number }[] } = await response
       .json();
     return Object.fromEntries(queues.map((queue) => [queue.peer_id, queue.pending_messages]));
+  }
+
+  /** What its management answers to whoever has the token, about one peer's mailbox too. */
+  async everythingItTells(peer: PeerId): Promise<string> {
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const signal = this.scene.deadline;
+    let told = "";
+    const paths = [
+      "/health",
+      "/peers",
+      "/queues",
+      "/queue",
+      `/queue/${peer}`,
+      "/audit",
+      "/metrics",
+    ];
+    for (const path of paths) {
+      const response = await fetch(`${this.#managementUrl}${path}`, { headers, signal });
+      equal(response.status, 200, path);
+      told += await response.text();
+    }
+    return told;
+  }
+
+  /** Everything it has logged since it was last started, at the level that says most. */
+  log(): string {
+    return this.#process?.log.all.join("\n") ?? "";
   }
 
   /** Resolves after a turn of its event loop. */

@@ -2,6 +2,7 @@ import { parseIp, parsePrefix } from "../../src/base/address.ts";
 import { type Host, systemHost } from "../../src/base/host.ts";
 import type { RelayOptions } from "../../src/roles/relay/relay_options.ts";
 import { startRelay } from "../../src/roles/relay/run_relay.ts";
+import { freePort } from "./free_port.ts";
 import { WireClient, type WireTarget } from "./wire_client.ts";
 
 const LOOPBACK = ["127.0.0.0/8", "::1/128"].map((text) => parsePrefix(text)!);
@@ -19,7 +20,7 @@ export async function startedRelay(
   host: Host = systemHost,
 ) {
   const relay = await startRelay({
-    listenAddr: "127.0.0.1:0",
+    listenAddr: `127.0.0.1:${freePort()}`,
     tlsAddr: "127.0.0.1:0",
     metricsAddr: "127.0.0.1:0",
     users: [{ username: "user", password: "pass" }],

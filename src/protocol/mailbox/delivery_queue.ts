@@ -208,6 +208,19 @@ export class DeliveryQueue<Message extends WaitingMessage> {
     return undefined;
   }
 
+  /** Takes up to `count` messages of together about `bytes`, which are to be read together. */
+  takeSome(window: DeliveryWindow<Message>, count: number, bytes: number): Message[] {
+    const messages: Message[] = [];
+    let taken = 0;
+    while (messages.length < count && taken < bytes) {
+      const message = this.next(window);
+      if (message === undefined) break;
+      messages.push(message);
+      taken += message.size;
+    }
+    return messages;
+  }
+
   /** What comes after a message that is just ending waits: its end may fail, and order holds. */
   #firstUnsent(lane: Lane<Message>, window: DeliveryWindow<Message>): Message | undefined {
     for (const message of lane.loaded.values()) {

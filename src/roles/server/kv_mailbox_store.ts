@@ -20,7 +20,6 @@ import {
   type Receipt,
   type WaitingPage,
   withMessage,
-  withoutMessage,
 } from "./mailbox_records.ts";
 
 const ROOT = "mailbox";

@@ -56,7 +56,7 @@ export class MailboxBook implements MailboxAccounts {
   list(): MailboxAccount[] {
     const { capacity } = this.#parts;
     const names = new Set([...capacity.recipients(), ...capacity.ownQuotas()]);
-    return [...names].map((name) => PeerId.parse(name))
+    return [...names].sort().map((name) => PeerId.parse(name))
       .filter((peer) => peer !== undefined)
       .map((peer) => this.of(peer));
   }

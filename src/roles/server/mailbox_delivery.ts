@@ -16,6 +16,7 @@ const READ_BYTES = 256 * 1024;
 /** So many messages of one sender are looked up at a time, of so many senders at once. */
 const PAGE = 32;
 const PAGES_AT_ONCE = 16;
+const NOTHING = { messages: [], last: -1, isLast: true };
 
 /** What one sender has waiting for one recipient. */
 export interface Lane extends LaneView {
@@ -215,8 +216,8 @@ export class MailboxDelivery {
       while (recipient.link === link && !link.sink.congested) {
         const pages = await this.#readPages(recipient, link);
         if (recipient.link !== link) return;
-        const messages = takeSome(recipient.queue, link.window);
-        if (messages.length === 0 && pages < PAGES_AT_ONCE) return;
+        const messages = recipient.queue.takeSome(link.window, READ_MESSAGES, READ_BYTES);
+        if (messages.length === 0 && pages === 0) return;
         try {
           const bodies = await Promise.all(messages.map((next) => this.#read(next)));
           for (const [index, message] of messages.entries()) {
@@ -230,6 +231,8 @@ export class MailboxDelivery {
       }
     } finally {
       link.pumping = false;
+      // The link that took over may have found nothing, because it was being read for this one.
+      if (recipient.link !== link) this.#pump(recipient);
     }
   }
 
@@ -244,7 +247,7 @@ export class MailboxDelivery {
     await Promise.all(requests.map(async (request) => {
       const from = senders.get(request.sender);
       try {
-        if (from === undefined) return;
+        if (from === undefined) return queue.endPage(request, NOTHING);
         const page = await this.#store.waiting(from, peer, request.after, PAGE);
         queue.endPage(request, page);
         for (const order of page.damaged) this.passOver(from, peer, order);
@@ -280,20 +283,4 @@ export class MailboxDelivery {
       sequenceNumber: message.sequence,
     });
   }
-}
-
-/** Takes a few messages at once, so that their bodies are read together. */
-function takeSome(
-  queue: DeliveryQueue<MailboxMessage>,
-  window: DeliveryWindow<MailboxMessage>,
-): MailboxMessage[] {
-  const messages: MailboxMessage[] = [];
-  let bytes = 0;
-  while (messages.length < READ_MESSAGES && bytes < READ_BYTES) {
-    const message = queue.next(window);
-    if (message === undefined) break;
-    messages.push(message);
-    bytes += message.size;
-  }
-  return messages;
 }

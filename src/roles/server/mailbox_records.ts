@@ -1,6 +1,5 @@
-import { hash } from "node:crypto";
-import { compareBytes, concatBytes, equalBytes, readU16, toHex, u16 } from "../../base/bytes.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../../protocol/cbor.ts";
+import { crc32 } from "node:zlib";
+import { compareBytes, toHex } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { ReadPage, WaitingMessage } from "../../protocol/mailbox/delivery_queue.ts";
 import type { Undelivered } from "../../protocol/mailbox/refusal.ts";
@@ -81,33 +80,38 @@ export interface PairRecord {
   readonly record: LiveRecord<PairState>;
 }
 
-const CHECKSUM_LENGTH = 8;
-const FRONT_LENGTH = CHECKSUM_LENGTH + 2;
+/** Where a body is: in its own record, behind the header, or in parts. */
+const OWN_RECORD = 0;
+const INLINE = 1;
+const IN_PARTS = 2;
+const HEADER_LENGTH = 73;
+const HEADER_LENGTH_WITH_PARTS = 93;
 
 /**
- * The record of a waiting message: 8 bytes of the SHA-256 of the header, the header's length (u16),
- * the header (CBOR), then a small body. A large one is `[blob, parts, size]` in the header.
+ * The record of a waiting message: CRC-32 of the rest of the header (u32), where the body is (u8),
+ * message id (16), sequence and time of acceptance (u64), size (u32), SHA-256 of the body (32); for a
+ * body in parts its name (16) and their number (u32); then a small body.
  */
 export function encodeWaiting(message: MailboxMessage): Uint8Array<ArrayBuffer> {
-  const { msgId, sequence, size, acceptedAt, hash: bodyHash, body } = message;
+  const { msgId, sequence, size, acceptedAt, hash, body } = message;
   const isInline = body instanceof Uint8Array;
-  const header = encodeCbor(
-    new Map<number, CborValue>([
-      [0, msgId],
-      [1, sequence],
-      [2, size],
-      [3, acceptedAt],
-      [4, bodyHash],
-      [5, isInline],
-      ...(isInline || body === null ? [] : [[6, body.blob], [7, body.parts]] as const),
-    ]),
-  );
-  return concatBytes(
-    checksumOf(header),
-    u16(header.length),
-    header,
-    ...(isInline ? [body] : []),
-  );
+  const parts = isInline ? null : body;
+  const end = parts === null ? HEADER_LENGTH : HEADER_LENGTH_WITH_PARTS;
+  const record = new Uint8Array(end + (isInline ? body.length : 0));
+  const view = new DataView(record.buffer);
+  view.setUint8(4, isInline ? INLINE : parts === null ? OWN_RECORD : IN_PARTS);
+  record.set(msgId, 5);
+  view.setBigUint64(21, BigInt(sequence));
+  view.setBigUint64(29, BigInt(acceptedAt));
+  view.setUint32(37, size);
+  record.set(hash, 41);
+  if (parts !== null) {
+    record.set(parts.blob, 73);
+    view.setUint32(89, parts.parts);
+  }
+  if (isInline) record.set(body, end);
+  view.setUint32(0, crc32(record.subarray(4, end)));
+  return record;
 }
 
 /** @throws {TypeError} when the record is damaged. */
@@ -115,31 +119,27 @@ export function decodeWaiting(
   record: unknown,
   { from, to, order }: Pick<MailboxMessage, "from" | "to" | "order">,
 ): MailboxMessage {
-  if (!(record instanceof Uint8Array) || record.length < FRONT_LENGTH) throw damaged();
-  const end = FRONT_LENGTH + readU16(record, CHECKSUM_LENGTH);
-  const header = record.subarray(FRONT_LENGTH, end);
-  if (!equalBytes(checksumOf(header), record.subarray(0, CHECKSUM_LENGTH))) throw damaged();
-  const map = decodeCborMap(header);
-  const msgId = map.bytes(0, 16).slice();
-  const size = map.uint(2);
-  const blob = map.has(6) ? { blob: map.bytes(6, 16).slice(), parts: map.uint(7), size } : null;
+  if (!(record instanceof Uint8Array) || record.length < HEADER_LENGTH) throw damaged();
+  const view = new DataView(record.buffer, record.byteOffset, record.length);
+  const where = view.getUint8(4);
+  const end = where === IN_PARTS ? HEADER_LENGTH_WITH_PARTS : HEADER_LENGTH;
+  if (record.length < end || crc32(record.subarray(4, end)) !== view.getUint32(0)) throw damaged();
+  const msgId = record.slice(5, 21);
+  const size = view.getUint32(37);
+  const inParts = () => ({ blob: record.slice(73, 89), parts: view.getUint32(89), size });
   return {
     order,
     id: toHex(msgId),
     sender: from.toString(),
     size,
-    acceptedAt: map.uint(3),
+    acceptedAt: Number(view.getBigUint64(29)),
     msgId,
     from,
     to,
-    sequence: map.uint(1),
-    hash: map.bytes(4, 32).slice(),
-    body: map.boolean(5) ? record.subarray(end) : blob,
+    sequence: Number(view.getBigUint64(21)),
+    hash: record.slice(41, 73),
+    body: where === INLINE ? record.subarray(end) : where === IN_PARTS ? inParts() : null,
   };
-}
-
-function checksumOf(header: Uint8Array): Uint8Array {
-  return new Uint8Array(hash("sha256", header, "buffer")).subarray(0, CHECKSUM_LENGTH);
 }
 
 function damaged(): TypeError {

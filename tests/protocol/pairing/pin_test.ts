@@ -1,5 +1,4 @@
 import { deepEqual, equal, notEqual, throws } from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
 import { fromHex, utf8 } from "../../../src/base/bytes.ts";
 import {
   formatPin,
@@ -39,41 +38,4 @@ Deno.test("A PIN's topic depends on its first three symbols only", () => {
   equal(pinTopic(pinCredentialId(pin!)), pinTopic(pinCredentialId(other!)));
   notEqual(pinTopic(pinCredentialId(pin!)), pinTopic(pinCredentialId(another!)));
   deepEqual(pinCredential(pin!), utf8("98AFXZ2P"), "the whole of it goes into SPAKE2");
-});
-
-const folder = Deno.env.get("CAIRN_VECTORS") ??
-  new URL("../../../../shared/vectors", import.meta.url).pathname;
-const vectorsFile = `${folder}/pairing/pin_code_vectors.json`;
-
-/** The fields that the checks read; each vector has some of them. */
-interface PinVector {
-  readonly id: string;
-  readonly input: { readonly "entropy_hex"?: string; readonly "pin_raw"?: string };
-  readonly "expected_output": {
-    readonly "pin_formatted"?: string;
-    readonly normalized?: string;
-    readonly valid?: boolean;
-  };
-}
-
-Deno.test({
-  name: "PINs are those of the reference's published vectors",
-  ignore: !existsSync(vectorsFile),
-  fn() {
-    const { vectors }: { vectors: PinVector[] } = JSON.parse(readFileSync(vectorsFile, "utf8"));
-    equal(vectors.length > 8, true);
-    for (const { id, input, expected_output: expected } of vectors) {
-      const { entropy_hex: entropy, pin_raw: raw } = input;
-      if (entropy !== undefined) {
-        equal(formatPin(makePin(fromHex(entropy))), expected.pin_formatted, id);
-      } else {
-        const pin = parsePin(raw ?? "");
-        equal(
-          pin && formatPin(pin),
-          expected.valid === false ? undefined : expected.normalized,
-          id,
-        );
-      }
-    }
-  },
 });

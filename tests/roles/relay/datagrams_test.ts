@@ -5,6 +5,7 @@ import { AttributeType, decodeXorAddress } from "../../../src/protocol/stun/attr
 import { decodeStunMessage, MessageClass } from "../../../src/protocol/stun/message.ts";
 import { addressesToListen, machineAddresses } from "../../../src/roles/relay/relay_addresses.ts";
 import { FakeTime, turns } from "../../support/fake_time.ts";
+import { freePort } from "../../support/free_port.ts";
 import { startedRelay } from "../../support/started_relay.ts";
 import { bindingRequest } from "../../support/stun_bytes.ts";
 import { Refused } from "../../support/wire_client.ts";
@@ -15,7 +16,7 @@ const V6 = parseIp("::1")!;
 for (const wildcard of ["0.0.0.0", "::"]) {
   Deno.test(`2-ST-20 a relay that listens on ${wildcard} answers from the address that was asked`, async () => {
     await using relay = await startedRelay({
-      listenAddr: wildcard === "::" ? "[::]:0" : "0.0.0.0:0",
+      listenAddr: `${wildcard === "::" ? "[::]" : wildcard}:${freePort()}`,
       tcpAddr: "127.0.0.1:0",
     });
     const addresses = addressesToListen(wildcard, machineAddresses());
@@ -33,7 +34,7 @@ for (const wildcard of ["0.0.0.0", "::"]) {
 for (const hostname of ["127.0.0.1", "::1"]) {
   Deno.test(`2-ST-21 over the wire: Binding tells a client at ${hostname} its address and port`, async () => {
     const bracketed = hostname.includes(":") ? `[${hostname}]` : hostname;
-    await using relay = await startedRelay({ listenAddr: `${bracketed}:0` });
+    await using relay = await startedRelay({ listenAddr: `${bracketed}:${freePort()}` });
     using asker = openSocket(hostname);
     const request = bindingRequest();
     await asker.socket.send(request, { transport: "udp", hostname, port: relay.port });
@@ -82,7 +83,7 @@ Deno.test("2-TCP-31 ChannelData over UDP is taken with padding and without, and 
 for (const [client, family] of [["127.0.0.1", 6], ["::1", 4]] as const) {
   Deno.test(`2-TR-125 a client at ${client} relays over IPv${family}`, async () => {
     const bracketed = client.includes(":") ? `[${client}]` : client;
-    await using relay = await startedRelay({ listenAddr: `${bracketed}:0` });
+    await using relay = await startedRelay({ listenAddr: `${bracketed}:${freePort()}` });
     const hostname = family === 6 ? "::1" : "127.0.0.1";
     using peer = openSocket(hostname);
     const one = await relay.client({ hostname: client, family });

@@ -202,6 +202,7 @@ Deno.test("a relay that cannot start leaves no socket behind", async () => {
   assert.ok(taken.addr.transport === "tcp");
   await assert.rejects(startRelay({
     listenAddr: "127.0.0.1:0",
+    tcpAddr: "127.0.0.1:0",
     metricsAddr: `127.0.0.1:${taken.addr.port}`,
     users: [],
     restSecrets: [],

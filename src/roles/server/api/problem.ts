@@ -58,6 +58,9 @@ export function problemOf(error: Error, context: Context): Response {
   if (error instanceof HTTPException && error.status < 500) {
     return problem(context, 422, "invalid-request", "The body is not JSON");
   }
+  if (context.req.raw.signal.aborted || ("code" in error && error.code === "ECONNRESET")) {
+    return problem(context, 400, "aborted", "The request ended before it was complete");
+  }
   log.error("A management request failed: {error}", { error });
   return problem(context, 500, "internal-error", "The server failed; its log says why");
 }

@@ -1,8 +1,8 @@
-/** Holds docs/relay_checklist.md against the tests. Needs to read, and nothing else. */
+/** Holds docs/relay_checklist.md against the tests. */
 
 import { deepStrictEqual, ok } from "node:assert/strict";
 
-const ROOT = new URL("../../../", import.meta.url);
+const ROOT = new URL("../", import.meta.url);
 const FOLDERS = ["tests/protocol/stun", "tests/protocol/turn", "tests/roles/relay"];
 const STATEMENT = /\b2-[A-Z]+-\d+\b/g;
 

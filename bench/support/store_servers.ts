@@ -1,0 +1,172 @@
+/** The stores that are compared, each a process of its own with a folder of its own. */
+
+import { fileURLToPath } from "node:url";
+import { systemHost } from "../../src/base/host.ts";
+import { Identity } from "../../src/protocol/crypto/identity.ts";
+import type { PeerId } from "../../src/protocol/crypto/peer_id.ts";
+import { openDataFolder } from "../../src/roles/data_folder.ts";
+import { GroupCommit } from "../../src/roles/group_commit.ts";
+import { loadIdentity } from "../../src/roles/identity_store.ts";
+import { PeerBook } from "../../src/roles/peer_book.ts";
+import { cairnClients, natsClients, redisClients, type StoreClient } from "./store_clients.ts";
+
+const START_WITHIN_MS = 60_000;
+
+/** A store that can be compared. */
+export interface StoreKind {
+  readonly name: string;
+  /** What is true of a message when its acknowledgement comes. */
+  readonly durability: string;
+  start(folder: string, clients: number): Promise<RunningStore>;
+}
+
+/** A store that runs. */
+export interface RunningStore {
+  readonly pid: number;
+  /** Connections that are up. */
+  readonly clients: readonly StoreClient[];
+  stop(): Promise<void>;
+}
+
+const FSYNCED = "on disk: fsync before each acknowledgement";
+
+export const STORES: readonly StoreKind[] = [
+  {
+    name: "cairn",
+    durability: FSYNCED,
+    async start(folder, count) {
+      const identities = Array.from(
+        { length: count },
+        () => Identity.fromSeed(systemHost.random(32)),
+      );
+      const server = await pairAll(`${folder}/data`, identities.map(({ peerId }) => peerId));
+      const port = freePort();
+      const running = await startCairn(`${folder}/data`, port);
+      return await withClients(
+        running,
+        await Promise.all(identities.map((identity) => cairnClients(port, server, identity))),
+      );
+    },
+  },
+  {
+    name: "Redis Streams",
+    durability: `${FSYNCED} (appendfsync always)`,
+    async start(folder, count) {
+      const port = freePort();
+      const running = await startProcess("redis-server", [
+        ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
+        ...["--appendonly", "yes", "--appendfsync", "always", "--save", ""],
+      ], port);
+      return await withClients(running, await many(count, () => redisClients(port)));
+    },
+  },
+  {
+    name: "NATS JetStream",
+    durability: "in the page cache: version 2.9 cannot sync each message (sync_interval is 2.10's)",
+    async start(folder, count) {
+      const port = freePort();
+      const running = await startProcess("nats-server", [
+        ...["-a", "127.0.0.1", "-p", String(port), "--jetstream", "--store_dir", folder],
+      ], port);
+      return await withClients(running, await many(count, () => natsClients(port)));
+    },
+  },
+];
+
+/** Starts `cairn server` on a data folder; resolves when it accepts links. */
+export function startCairn(folder: string, port: number): Promise<Process> {
+  const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
+  return startProcess(
+    Deno.execPath(),
+    [
+      ...["run", "-A", main, "server", "--data-dir", folder],
+      ...["--listen-addr", `127.0.0.1:${port}`],
+    ],
+    port,
+    {
+      RUST_LOG: "warn",
+      CAIRN_MGMT_ENABLED: "false",
+      CAIRN_FORWARD_MAX_PER_PEER: "10000000",
+      CAIRN_FORWARD_MAX_TOTAL: "8GB",
+    },
+  );
+}
+
+/** Makes a server's folder in which these peers are paired. */
+export async function pairAll(path: string, peers: readonly PeerId[]): Promise<PeerId> {
+  const folder = await openDataFolder({ path, kind: "server" });
+  const commit = new GroupCommit(folder.kv);
+  const { identity } = await loadIdentity(folder.kv, systemHost);
+  const book = await PeerBook.open(folder.kv, commit);
+  for (const peerId of peers) {
+    const secret = systemHost.random(32);
+    await book.pair({ peerId, mechanism: "psk", pairedAt: systemHost.now(), secret });
+  }
+  await commit.close();
+  await folder.close();
+  return identity.peerId;
+}
+
+interface Process {
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+async function startProcess(
+  program: string,
+  args: readonly string[],
+  port: number,
+  env: Record<string, string> = {},
+): Promise<Process> {
+  const child = new Deno.Command(program, {
+    args: [...args],
+    env,
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  let hasEnded = false;
+  const ended = child.status.then(() => hasEnded = true);
+  const stop = async () => {
+    if (!hasEnded) child.kill("SIGTERM");
+    await ended;
+  };
+  const deadline = performance.now() + START_WITHIN_MS;
+  while (!await accepts(port)) {
+    if (hasEnded || performance.now() > deadline) {
+      await stop();
+      throw new Error(`${program} does not start`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return { pid: child.pid, stop };
+}
+
+function withClients(process: Process, clients: readonly StoreClient[]): RunningStore {
+  return {
+    pid: process.pid,
+    clients,
+    async stop() {
+      for (const client of clients) client.close();
+      await process.stop();
+    },
+  };
+}
+
+function many<T>(count: number, make: () => Promise<T>): Promise<T[]> {
+  return Promise.all(Array.from({ length: count }, make));
+}
+
+async function accepts(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
