@@ -13,10 +13,13 @@ export type {
   NodeEvents,
   NodeOptions,
   PairedPeer,
+  Path,
   PeerSession,
   ReceivedMessage,
+  RosterMember,
   SentMessage,
 } from "./roles/peer/node_api.ts";
+export type { RelayPeerStats } from "./protocol/hub/relay_accounts.ts";
 export type { RelayStats } from "./protocol/hub/relay_exchange.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
 export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";
