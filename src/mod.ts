@@ -14,8 +14,10 @@ export type {
   NodeEvents,
   NodeOptions,
   PairedPeer,
+  Path,
   PeerSession,
   ReceivedMessage,
+  RosterMember,
   SentMessage,
 } from "./roles/peer/node_api.ts";
 export type {
@@ -28,6 +30,7 @@ export type {
   PinOffer,
 } from "./roles/server/pairing_control.ts";
 export type { PairingWay } from "./roles/peer/pairing_way.ts";
+export type { RelayPeerStats } from "./protocol/hub/relay_accounts.ts";
 export type { RelayStats } from "./protocol/hub/relay_exchange.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
 export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";

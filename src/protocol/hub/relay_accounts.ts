@@ -2,9 +2,13 @@ import type { PeerId } from "../crypto/peer_id.ts";
 
 /** Numbers of one peer at a relay, since the start. */
 export interface RelayPeerStats {
+  /** Whose they are. */
   readonly peerId: PeerId;
+  /** Bytes of frames taken from it. */
   readonly bytesSent: number;
+  /** Bytes of frames that it acknowledged. */
   readonly bytesReceived: number;
+  /** Relayed links that it has now. */
   readonly activeLinks: number;
 }
 

@@ -37,14 +37,17 @@ export interface RelayLimits {
 
 /** Numbers of a relay. */
 export interface RelayStats {
+  /** Most pairs of peers at a time. */
   readonly capacity: number;
   /** Pairs of peers with a relayed link. */
   readonly activePairs: number;
-  /** Circuits opened, and refused, since the start. */
+  /** Relayed links opened since the start. */
   readonly opened: number;
+  /** Relayed links refused since the start. */
   readonly refused: number;
   /** Bytes of frames relayed since the start. */
   readonly bytesRelayed: number;
+  /** Who has used it. */
   readonly peers: readonly RelayPeerStats[];
 }
 

@@ -22,6 +22,8 @@ export class CourierScene implements AsyncDisposable {
   readonly mailbox = new FakeMailbox();
   /** The servers that Alice is paired with. */
   servers = (): readonly string[] => [this.serverId().toString()];
+  /** Whether a link to Bob himself takes the messages to him. */
+  servedDirectly = false;
   #connection: Connection | undefined;
   readonly #copies: PeerWorld[] = [];
 
@@ -41,7 +43,9 @@ export class CourierScene implements AsyncDisposable {
   async connect(): Promise<Connection> {
     await this.disconnect();
     const { servers } = this;
-    this.#connection = await connect(this.alice, this.mailbox, this.time, { servers });
+    const isServedDirectly = () => this.servedDirectly;
+    const options = { servers, isServedDirectly };
+    this.#connection = await connect(this.alice, this.mailbox, this.time, options);
     return this.#connection;
   }
 
@@ -122,7 +126,11 @@ export async function connect(
   world: PeerWorld,
   mailbox: FakeMailbox,
   time: FakeTime,
-  options: { label?: string; servers?: () => readonly string[] } = {},
+  options: {
+    label?: string;
+    servers?: () => readonly string[];
+    isServedDirectly?: () => boolean;
+  } = {},
 ): Promise<Connection> {
   const { label = "mailbox", servers = () => [identityFor(label).peerId.toString()] } = options;
   const pair = await linkPair(
@@ -134,6 +142,7 @@ export async function connect(
     ...world,
     host: time,
     servers,
+    ...(options.isServedDirectly && { isServedDirectly: options.isServedDirectly }),
     rolledBack: () => Reflect.apply(NodeStore.prototype.startAfresh, world, []),
     onReady: () => mailbox.heard.add("ready"),
     onSecret: () => Promise.resolve(),

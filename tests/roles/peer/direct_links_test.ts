@@ -11,6 +11,7 @@ import { FakeTime } from "../../support/fake_time.ts";
 import { identityFor } from "../../support/identities.ts";
 import { contextFor, linkPair, LinkRecorder } from "../../support/link_pair.ts";
 import { PeerWorld } from "../../support/peer_world.ts";
+import { untilHolds } from "../../support/rested.ts";
 import { ServerScene } from "../server/links_scene.ts";
 import { settle, shown } from "./courier_scene.ts";
 
@@ -21,13 +22,14 @@ Deno.test("DirectLinks that two peers open to each other at once become one", as
   const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob")];
   await alice.send(bob, "from alice");
   await bob.send(alice, "from bob");
-  await scene.settle();
+  await scene.delivered();
+  await scene.until(() => scene.server.hub?.relayStats()?.peers[0]?.activeLinks === 1);
   deepEqual([await shown(alice.world), await shown(bob.world)], [["from bob"], ["from alice"]]);
   deepEqual([alice.path(bob), bob.path(alice)], ["relayed", "relayed"]);
   const { activePairs, peers } = scene.server.hub?.relayStats() ?? {};
   deepEqual([activePairs, peers?.map(({ activeLinks }) => activeLinks)], [1, [1, 1]]);
   await alice.send(bob, "again");
-  await scene.settle();
+  await scene.delivered();
   deepEqual(await shown(bob.world), ["from alice", "again"]);
 });
 
@@ -35,14 +37,15 @@ Deno.test("DirectLinks give a link back that was not used for two minutes", asyn
   await using scene = await Scene.open();
   const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob")];
   await alice.send(bob, "one");
-  await scene.settle();
+  await scene.delivered();
   await scene.pass(100_000);
   equal(alice.path(bob), "relayed");
   await bob.send(alice, "two");
-  await scene.settle();
+  await scene.delivered();
   await scene.pass(100_000);
   equal(alice.path(bob), "relayed", "whoever opened it, both may use it");
   await scene.pass(60_000);
+  await scene.until(() => bob.path(alice) === "mailbox");
   deepEqual([alice.path(bob), bob.path(alice)], ["mailbox", "mailbox"]);
   deepEqual(alice.paths, ["relayed", "mailbox"]);
   equal(scene.server.hub?.relayStats()?.activePairs, 0);
@@ -53,18 +56,19 @@ Deno.test("DirectLinks ask a relay that has refused again after a while, or when
   const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob", { online: false })];
   const refused = () => scene.server.hub?.relayStats()?.refused;
   await alice.send(bob, "one");
+  await scene.until(() => refused() === 1);
   await scene.settle();
   await alice.send(bob, "two");
   await scene.settle();
   equal(refused(), 1);
   await scene.pass(6_000);
   await alice.send(bob, "three");
+  await scene.until(() => refused() === 2);
   await scene.settle();
-  equal(refused(), 2);
   await bob.online();
   alice.links.cameOnline(bob.peerId);
   await alice.send(bob, "four");
-  await scene.settle();
+  await scene.delivered();
   deepEqual(await shown(bob.world), ["one", "two", "three", "four"]);
 });
 
@@ -81,10 +85,9 @@ Deno.test("DirectLinks end when the server goes, and what waits is left to other
   await using scene = await Scene.open();
   const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob")];
   await alice.send(bob, "one");
-  await scene.settle();
+  await scene.delivered();
   await scene.server.links.close();
-  await scene.settle();
-  equal(alice.path(bob), "mailbox");
+  await scene.until(() => alice.path(bob) === "mailbox");
   await alice.send(bob, "two");
   equal(alice.world.outbox.entries(bob.peerId).length, 1);
 });
@@ -153,13 +156,22 @@ class Scene implements AsyncDisposable {
     await this.settle();
   }
 
+  /** Some turns for everyone: enough for what happens in memory alone. */
   async settle(): Promise<void> {
-    let rest = 3;
-    for (let round = 0; rest > 0 && round < 24; round++) {
-      await this.server.settle();
-      for (const { world } of this.#peers) await settle(world);
-      if (this.#peers.every(({ world }) => world.outbox.recipients().length === 0)) rest--;
-    }
+    await this.server.settle();
+    for (const { world } of this.#peers) await settle(world);
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    await untilHolds(condition, () => String(condition), () => this.settle());
+  }
+
+  /** Until nobody lacks a receipt. */
+  async delivered(): Promise<void> {
+    await this.until(() =>
+      this.#peers.every(({ world }) => world.outbox.recipients().length === 0)
+    );
+    await this.settle();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -15,6 +15,7 @@ import { PeerConversation } from "../../../src/roles/peer/peer_conversation.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import { contextFor, type LinkPair, linkPair, LinkRecorder } from "../../support/link_pair.ts";
 import { PeerWorld } from "../../support/peer_world.ts";
+import { untilHolds } from "../../support/rested.ts";
 import { settle, shown } from "./courier_scene.ts";
 
 const LARGE = "large ".repeat(40_000);
@@ -25,7 +26,7 @@ Deno.test("PeerConversation brings messages both ways in order, and the purge is
   await scene.connect();
   await scene.send("alice", "three");
   await scene.send("bob", "four");
-  await scene.settle();
+  await scene.delivered();
   deepEqual(await shown(scene.bob), ["one", "two", "three"]);
   deepEqual(await shown(scene.alice), ["four"]);
   deepEqual(scene.alice.events.lines, ["delivered 1", "delivered 2", "delivered 3"]);
@@ -36,7 +37,7 @@ Deno.test("PeerConversation brings what a mailbox has as well, and it is shown o
   await using scene = await Scene.open();
   await scene.connect();
   await scene.send("alice", "one", "two");
-  await scene.settle();
+  await scene.delivered();
   equal(scene.taken.length, 2);
   for (const delivery of [...scene.taken]) equal(await scene.bob.inbox.take(delivery), "stored");
   deepEqual(await shown(scene.bob), ["one", "two"]);
@@ -46,14 +47,14 @@ Deno.test("PeerConversation that ends before the purge leaves the messages, to b
   await using scene = await Scene.open();
   await scene.connect();
   await scene.send("alice", "one");
-  await scene.settle();
+  await scene.delivered();
   scene.pair?.cable.hold("far");
   await scene.send("alice", "two");
-  await scene.settle();
+  await scene.shows(2);
   deepEqual(await shown(scene.bob), ["one", "two"]);
   deepEqual(scene.alice.events.lines, ["delivered 1"]);
   await scene.connect();
-  await scene.settle();
+  await scene.delivered();
   deepEqual(await shown(scene.bob), ["one", "two"]);
   deepEqual(scene.alice.events.lines, ["delivered 1", "delivered 2"]);
 });
@@ -62,10 +63,10 @@ Deno.test("PeerConversation closes gaps that nothing can fill any more", async (
   await using scene = await Scene.open();
   await scene.connect();
   await scene.send("alice", "one");
-  await scene.settle();
+  await scene.delivered();
   await scene.alice.outbox.jump();
   await scene.send("alice", "after the jump");
-  await scene.settle();
+  await scene.shows(2);
   deepEqual(await shown(scene.bob), ["one", "after the jump"]);
 });
 
@@ -74,7 +75,7 @@ Deno.test("PeerConversation encrypts in a session that no other link uses, nor a
   for (const text of ["first link", "second link"]) {
     await scene.connect();
     await scene.send("alice", text, `${text} again`);
-    await scene.settle();
+    await scene.delivered();
   }
   const sessions = scene.taken.map((each) => decodeBody(each.encryptedPayload).sessionId.toHex());
   deepEqual(sessions.map((session) => sessions.indexOf(session)), [0, 0, 2, 2]);
@@ -86,16 +87,15 @@ Deno.test("PeerConversation notices that its folder was rolled back, before it e
   await using scene = await Scene.open();
   await scene.connect();
   await scene.send("alice", "one");
-  await scene.settle();
+  await scene.delivered();
   const copy = await scene.alice.copy();
   await scene.send("alice", "two", "three");
-  await scene.settle();
+  await scene.delivered();
   await scene.restore(copy);
   await scene.connect();
-  await scene.settle();
-  ok(scene.alice.outbox.lastSequence(scene.bob.peerId) > 1_000_000);
+  await scene.until(() => scene.alice.outbox.lastSequence(scene.bob.peerId) > 1_000_000);
   await scene.send("alice", "four");
-  await scene.settle();
+  await scene.shows(4);
   deepEqual(await shown(scene.bob), ["one", "two", "three", "four"]);
 });
 
@@ -145,7 +145,7 @@ Deno.test("PeerConversation gives up what the other end refuses, and says so", a
   scene.bob.inbox.accepts = () => false;
   await scene.connect();
   await scene.send("alice", "from a stranger");
-  await scene.settle();
+  await scene.delivered();
   deepEqual(scene.alice.events.lines, ["dropped 1: refused"]);
   deepEqual(await shown(scene.bob), []);
 });
@@ -252,10 +252,7 @@ class Scene implements AsyncDisposable {
   }
 
   async heardBy(far: LinkRecorder, count: number) {
-    for (let round = 0; far.payloads(MessageType.ForwardDeliver).length < count; round++) {
-      if (round > 500) throw new Error("Nothing was delivered");
-      for (const world of [this.alice, this.bob]) await settle(world);
-    }
+    await this.until(() => far.payloads(MessageType.ForwardDeliver).length >= count);
     return far.payloads(MessageType.ForwardDeliver).map(decodeForwardDeliver);
   }
 
@@ -266,15 +263,26 @@ class Scene implements AsyncDisposable {
     this.alice = await PeerWorld.open("alice", this.time, copy);
   }
 
-  /** Until nothing waits in either outbox, or nothing goes on. */
+  /** Some turns for both: enough for what happens in memory alone. */
   async settle(): Promise<void> {
+    for (const world of [this.alice, this.bob]) await settle(world);
+  }
+
+  async until(condition: () => boolean | Promise<boolean>): Promise<void> {
+    await untilHolds(condition, () => String(condition), () => this.settle());
+  }
+
+  /** Until Bob's application is shown so many messages. */
+  async shows(count: number): Promise<void> {
+    await this.until(async () => (await shown(this.bob)).length >= count);
+    await this.settle();
+  }
+
+  /** Until neither lacks a receipt. */
+  async delivered(): Promise<void> {
     const worlds = [this.alice, this.bob];
-    let rest = 4;
-    for (let round = 0; rest > 0 && round < 120; round++) {
-      for (const world of worlds) await settle(world);
-      const isIdle = worlds.every(({ outbox }) => outbox.recipients().length === 0);
-      if (isIdle) rest--;
-    }
+    await this.until(() => worlds.every(({ outbox }) => outbox.recipients().length === 0));
+    await this.settle();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
