@@ -135,7 +135,7 @@ Deno.test("PeerConversation gives up a message whose text was damaged, and goes 
   await scene.send("alice", LARGE, "two");
   await scene.damage(scene.alice.outbox.entries(scene.bob.peerId)[0]?.data);
   await scene.connect();
-  await scene.settle();
+  await scene.delivered();
   deepEqual(await shown(scene.bob), ["two"]);
   deepEqual(scene.alice.events.lines, ["dropped 1: data-folder-corrupt", "delivered 2"]);
 });
