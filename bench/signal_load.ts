@@ -5,6 +5,7 @@
  * the load is on core 1; they take turns, in the other order each second time.
  *
  *     deno run -A bench/signal_load.ts [--quick] [--only=cairn,peer] [--loads=exchange,idle]
+ *         [--rounds=9: more of them even out what else the machine does]
  *         [--npm=<folder with peer and y-webrtc installed>] [--cairn=<another tree of cairn>]
  *
  * Linux only. Needs taskset; npm, nats-server and mosquitto where they are to be compared.
@@ -45,7 +46,7 @@ const argument = (name: string) =>
 const quick = Deno.args.includes("--quick");
 const only = argument("only")?.split(",");
 const loads = argument("loads")?.split(",") ?? LOADS;
-const plan: Plan = quick
+const standard: Plan = quick
   ? { rounds: 1, seconds: 1, pairs: [1, 16, 64], fanOut: [1, 10, 100], idle: [[2_000, 2]] }
   : {
     rounds: 3,
@@ -54,6 +55,7 @@ const plan: Plan = quick
     fanOut: [1, 10, 100, 1_000],
     idle: [[2_000, 5], [10_000, 30]],
   };
+const plan: Plan = { ...standard, rounds: Number(argument("rounds") ?? standard.rounds) };
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   Deno.addSignalListener(signal, () => void stopAll().then(() => Deno.exit(1)));
