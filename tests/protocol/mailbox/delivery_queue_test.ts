@@ -141,7 +141,7 @@ Deno.test("DeliveryQueue brings every message once per window, in order, and cou
     let window = new DeliveryWindow<WaitingMessage>();
     const waiting: WaitingMessage[] = [];
     let sent: WaitingMessage[] = [];
-    let pages: { request: PageRequest; messages: WaitingMessage[] }[] = [];
+    const pages: { request: PageRequest; messages: WaitingMessage[] }[] = [];
     const deliver = () => {
       const next = queue.next(window);
       if (next === undefined) return false;
