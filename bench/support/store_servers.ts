@@ -123,7 +123,7 @@ async function startProcess(
     env,
     stdin: "null",
     stdout: "null",
-    stderr: "null",
+    stderr: "inherit",
   }).spawn();
   let hasEnded = false;
   const ended = child.status.then(() => hasEnded = true);
@@ -135,7 +135,7 @@ async function startProcess(
   while (!await accepts(port)) {
     if (hasEnded || performance.now() > deadline) {
       await stop();
-      throw new Error(`${program} does not start`);
+      throw new Error(`${program} does not start${hasEnded ? ": it has ended" : ""}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

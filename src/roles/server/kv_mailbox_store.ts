@@ -172,13 +172,7 @@ export class KvMailboxStore {
       ...this.#bodyDeleteOps(to, order, body),
       { type: "set", key: idKey(from, to, msgId), value: record },
       { type: "set", key: endedKey(times.forgetAt, from, to, msgId), value: 1, fresh: true },
-      pair.change((state) =>
-        state && ({
-          ...state,
-          messages: Math.max(0, state.messages - 1),
-          bytes: Math.max(0, state.bytes - message.size),
-        })
-      ),
+      pair.change((state) => state && withoutMessage(state, message)),
     ];
     if (receipt !== null) {
       const key = [...RECEIPT, from.bytes, receipt];

@@ -15,7 +15,7 @@ import { MailboxDelivery } from "./mailbox_delivery.ts";
 import { lookInto } from "./mailbox_check.ts";
 import { MailboxIntake } from "./mailbox_intake.ts";
 import { MailboxPairs } from "./mailbox_pairs.ts";
-import type { MailboxMessage, Outcome } from "./mailbox_records.ts";
+import { type MailboxMessage, type Outcome, partsOf } from "./mailbox_records.ts";
 import { MailboxSweep } from "./mailbox_sweep.ts";
 import { ReceiptDesk, type SenderAttachment, type SenderSink } from "./receipt_desk.ts";
 
@@ -67,9 +67,7 @@ export class MailboxDesk {
     this.#isPaired = isPaired;
     this.#store = store;
     this.#capacity = new Capacity(limits);
-    this.#delivery = new MailboxDelivery(store, async (message, outcome) => {
-      await this.#end(message, outcome);
-    });
+    this.#delivery = new MailboxDelivery(store, (message, outcome) => this.#end(message, outcome));
     this.#receipts = new ReceiptDesk(store, commit);
     this.#intake = new MailboxIntake({
       store,
@@ -228,32 +226,8 @@ export class MailboxDesk {
   }
 
   /** Makes the end of a message durable, then lets go of it. Does nothing the second time. */
-  async #end(message: MailboxMessage, outcome: Outcome): Promise<boolean> {
-    if (!this.#delivery.startEnding(message)) return false;
-    const { commit, host, limits } = this.#options;
-    try {
-      // What was read or sent a while ago may have ended meanwhile, and must not end twice.
-      if (!this.#delivery.isLoaded(message) && !await this.#store.isWaiting(message)) {
-        this.#delivery.retained(message);
-        return false;
-      }
-      const at = host.now();
-      const receipt = this.#isPaired(message.from) ? this.#store.nextOrder() : null;
-      const times = { at, forgetAt: at + limits.maxAgeMs };
-      const pair = this.#pairs.record(message.from, message.to);
-      await commit.commit(this.#store.endOps(message, outcome, times, receipt, pair), {
-        freesSpace: true,
-      });
-      this.#capacity.give(message.to.toString(), message.size);
-      this.#delivery.ended(message);
-      if (receipt !== null) this.#receipts.announce(message.sender);
-    } catch (error) {
-      this.#delivery.retained(message);
-      throw error;
-    }
-    const reason = outcome.delivered ? null : outcome.reason;
-    this.#book.tell({ type: "ended", ...partsOf(message), reason });
-    return true;
+  async #end(message: MailboxMessage, outcome: Outcome): Promise<void> {
+    if (await this.#claim(message)) await this.#endClaimed(message, outcome);
   }
 
   /** Returns how many of `messages` had not ended before. @throws the first failure, at the end. */
@@ -261,15 +235,53 @@ export class MailboxDesk {
     let count = 0;
     for (let first = 0; first < messages.length; first += ENDS_AT_ONCE) {
       const batch = messages.slice(first, first + ENDS_AT_ONCE);
-      const results = await Promise.allSettled(
-        batch.map((message) => this.#end(message, outcome)),
+      const claims = await Promise.allSettled(batch.map((message) => this.#claim(message)));
+      const ending = batch.filter((_, index) => {
+        const claim = claims[index];
+        return claim?.status === "fulfilled" && claim.value;
+      });
+      const ends = await Promise.allSettled(
+        ending.map((message) => this.#endClaimed(message, outcome)),
       );
-      for (const result of results) {
-        if (result.status === "rejected") throw result.reason;
-        if (result.value) count++;
-      }
+      for (const each of [...claims, ...ends]) if (each.status === "rejected") throw each.reason;
+      count += ending.length;
     }
     return count;
+  }
+
+  /** Whether the message is the caller's to end: what has ended or is about to must not end twice. */
+  async #claim(message: MailboxMessage): Promise<boolean> {
+    if (!this.#delivery.startEnding(message)) return false;
+    if (this.#delivery.isLoaded(message)) return true;
+    let isWaiting = false;
+    try {
+      isWaiting = await this.#store.isWaiting(message);
+    } finally {
+      if (!isWaiting) this.#delivery.retained(message);
+    }
+    return isWaiting;
+  }
+
+  async #endClaimed(message: MailboxMessage, outcome: Outcome): Promise<void> {
+    const { commit, host, limits } = this.#options;
+    const at = host.now();
+    const times = { at, forgetAt: at + limits.maxAgeMs };
+    // Its order is that of the commits, since receipts are read by order.
+    const receipt = this.#isPaired(message.from) ? this.#store.nextOrder() : null;
+    const pair = this.#pairs.record(message.from, message.to);
+    try {
+      await commit.commit(this.#store.endOps(message, outcome, times, receipt, pair), {
+        freesSpace: true,
+      });
+    } catch (error) {
+      this.#delivery.retained(message);
+      throw error;
+    }
+    this.#capacity.give(message.to.toString(), message.size);
+    this.#delivery.ended(message);
+    if (receipt !== null) this.#receipts.announce(message.sender);
+    const reason = outcome.delivered ? null : outcome.reason;
+    this.#book.tell({ type: "ended", ...partsOf(message), reason });
   }
 
   /** Ends everything that waits for `recipient` now. Returns how many messages that were. */
@@ -286,8 +298,4 @@ export class MailboxDesk {
     }
     return count;
   }
-}
-
-function partsOf({ from, to, size }: MailboxMessage): Pick<MailboxMessage, "from" | "to" | "size"> {
-  return { from, to, size };
 }

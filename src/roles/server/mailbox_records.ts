@@ -172,3 +172,10 @@ export function isWholePair({ lastAccepted, at, highestId, messages, bytes }: Pa
 function higherOf(one: Uint8Array | undefined, other: Uint8Array): Uint8Array {
   return one !== undefined && compareBytes(one, other) >= 0 ? one : other;
 }
+
+/** What an operator is told of a message. */
+export function partsOf(
+  { from, to, size }: MailboxMessage,
+): Pick<MailboxMessage, "from" | "to" | "size"> {
+  return { from, to, size };
+}
