@@ -173,7 +173,7 @@ export class MailboxDesk {
 
   /**
    * A new link of `sender`: it no longer has to repeat what was refused on the last one, of which
-   * nothing more is taken. Returns what names it towards {@linkcode MailboxDesk.forward}.
+   * only the next number is still taken. Returns what names it towards {@linkcode MailboxDesk.forward}.
    */
   linkUp(sender: PeerId): number {
     return this.#pairs.linkUp(sender);
