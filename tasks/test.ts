@@ -37,6 +37,12 @@ const GROUPS: readonly TestGroup[] = [
     permissions: ["--allow-read", "--allow-env"],
   },
   {
+    name: "bad input, garbage and attacks",
+    owns: (file) => /^tests\/end_to_end\/(?:bad|garbage|[a-z]+_attacks)_/.test(file),
+    permissions: ["-A"],
+    besides: true,
+  },
+  {
     name: "whole programs",
     owns: (file) => file.startsWith("tests/end_to_end/"),
     permissions: ["-A"],

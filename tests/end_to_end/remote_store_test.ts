@@ -21,8 +21,7 @@ const KEEPERS: readonly Keeper[] = [
   },
   {
     name: "denokv",
-    ignore: !await new Deno.Command("denokv", { args: ["--help"], stdout: "null" }).output()
-      .then(({ success }) => success, () => false),
+    ignore: !await isInstalled("denokv"),
     start: (scene) => Denokv.start(scene),
   },
 ];
@@ -145,5 +144,14 @@ class Denokv implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.child.kill("SIGKILL");
     await this.child.status;
+  }
+}
+
+async function isInstalled(program: string): Promise<boolean> {
+  try {
+    const command = new Deno.Command(program, { args: ["--help"], stdout: "null" });
+    return (await command.output()).success;
+  } catch {
+    return false;
   }
 }

@@ -13,16 +13,15 @@ import { MailboxBook } from "./mailbox_book.ts";
 import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import { MailboxDelivery } from "./mailbox_delivery.ts";
 import { lookInto } from "./mailbox_check.ts";
+import { MailboxEnds } from "./mailbox_ends.ts";
 import { MailboxIntake } from "./mailbox_intake.ts";
 import { MailboxPairs } from "./mailbox_pairs.ts";
-import { type MailboxMessage, type Outcome, partsOf } from "./mailbox_records.ts";
+import { partsOf } from "./mailbox_records.ts";
 import { MailboxSweep } from "./mailbox_sweep.ts";
 import { ReceiptDesk, type SenderAttachment, type SenderSink } from "./receipt_desk.ts";
 
 export type { Attachment, RecipientSink, SenderAttachment, SenderSink };
 
-/** Ends are committed this many at a time. */
-const ENDS_AT_ONCE = 500;
 export interface MailboxDeskOptions {
   readonly folder: Pick<DataFolder, "path" | "kv" | "freeBytes" | "reserve">;
   readonly commit: GroupCommit;
@@ -49,6 +48,7 @@ export class MailboxDesk {
   readonly #intake: MailboxIntake;
   readonly #delivery: MailboxDelivery;
   readonly #receipts: ReceiptDesk;
+  readonly #ends: MailboxEnds;
   readonly #sweep: MailboxSweep;
   readonly #book: MailboxBook;
   #isSweeping = false;
@@ -67,8 +67,23 @@ export class MailboxDesk {
     this.#isPaired = isPaired;
     this.#store = store;
     this.#capacity = new Capacity(limits);
-    this.#delivery = new MailboxDelivery(store, (message, outcome) => this.#end(message, outcome));
+    this.#delivery = new MailboxDelivery(
+      store,
+      (message, outcome) => this.#ends.end(message, outcome),
+    );
     this.#receipts = new ReceiptDesk(store, commit);
+    this.#ends = new MailboxEnds({
+      store,
+      commit,
+      host,
+      delivery: this.#delivery,
+      pairs,
+      capacity: this.#capacity,
+      receipts: this.#receipts,
+      maxAgeMs: limits.maxAgeMs,
+      isPaired,
+      tell: (event) => this.#book.tell(event),
+    });
     this.#intake = new MailboxIntake({
       store,
       commit,
@@ -89,7 +104,7 @@ export class MailboxDesk {
       host,
       maxAgeMs: limits.maxAgeMs,
       isPaired,
-      end: (messages, outcome) => this.#endAll(messages, outcome),
+      end: (messages, outcome) => this.#ends.all(messages, outcome),
     });
     this.#book = new MailboxBook({
       kv: options.folder.kv,
@@ -99,7 +114,7 @@ export class MailboxDesk {
       capacity: this.#capacity,
       host,
       purge: (peer) =>
-        this.#endWaiting(peer, { delivered: false, reason: "purged by the operator" }),
+        this.#ends.waitingFor(peer, { delivered: false, reason: "purged by the operator" }),
     });
   }
 
@@ -158,7 +173,7 @@ export class MailboxDesk {
 
   /**
    * A new link of `sender`: it no longer has to repeat what was refused on the last one, of which
-   * nothing more is taken. Returns what names it towards {@linkcode MailboxDesk.forward}.
+   * only the next number is still taken. Returns what names it towards {@linkcode MailboxDesk.forward}.
    */
   linkUp(sender: PeerId): number {
     return this.#pairs.linkUp(sender);
@@ -187,7 +202,7 @@ export class MailboxDesk {
     const { commit } = this.#options;
     await commit.commit([this.#store.leavingOp(peer)], { freesSpace: true });
     await this.#pairs.settled(peer);
-    await this.#endWaiting(peer, { delivered: false, reason: "recipient was unpaired" });
+    await this.#ends.waitingFor(peer, { delivered: false, reason: "recipient was unpaired" });
     await this.#receipts.forget(peer);
     await this.#book.setQuota(peer, { messages: null, bytes: null });
     await commit.commit([this.#store.leftOp(peer)], { freesSpace: true });
@@ -223,79 +238,5 @@ export class MailboxDesk {
     await Promise.all([this.#delivery.close(), this.#receipts.close()]);
     await this.#options.commit.flush();
     await this.#store.close();
-  }
-
-  /** Makes the end of a message durable, then lets go of it. Does nothing the second time. */
-  async #end(message: MailboxMessage, outcome: Outcome): Promise<void> {
-    if (await this.#claim(message)) await this.#endClaimed(message, outcome);
-  }
-
-  /** Returns how many of `messages` had not ended before. @throws the first failure, at the end. */
-  async #endAll(messages: readonly MailboxMessage[], outcome: Outcome): Promise<number> {
-    let count = 0;
-    for (let first = 0; first < messages.length; first += ENDS_AT_ONCE) {
-      const batch = messages.slice(first, first + ENDS_AT_ONCE);
-      const claims = await Promise.allSettled(batch.map((message) => this.#claim(message)));
-      const ending = batch.filter((_, index) => {
-        const claim = claims[index];
-        return claim?.status === "fulfilled" && claim.value;
-      });
-      const ends = await Promise.allSettled(
-        ending.map((message) => this.#endClaimed(message, outcome)),
-      );
-      for (const each of [...claims, ...ends]) if (each.status === "rejected") throw each.reason;
-      count += ending.length;
-    }
-    return count;
-  }
-
-  /** Whether the message is the caller's to end: what has ended or is about to must not end twice. */
-  async #claim(message: MailboxMessage): Promise<boolean> {
-    if (!this.#delivery.startEnding(message)) return false;
-    if (this.#delivery.isLoaded(message)) return true;
-    let isWaiting = false;
-    try {
-      isWaiting = await this.#store.isWaiting(message);
-    } finally {
-      if (!isWaiting) this.#delivery.retained(message);
-    }
-    return isWaiting;
-  }
-
-  async #endClaimed(message: MailboxMessage, outcome: Outcome): Promise<void> {
-    const { commit, host, limits } = this.#options;
-    const at = host.now();
-    const times = { at, forgetAt: at + limits.maxAgeMs };
-    // Its order is that of the commits, since receipts are read by order.
-    const receipt = this.#isPaired(message.from) ? this.#store.nextOrder() : null;
-    const pair = this.#pairs.record(message.from, message.to);
-    try {
-      await commit.commit(this.#store.endOps(message, outcome, times, receipt, pair), {
-        freesSpace: true,
-      });
-    } catch (error) {
-      this.#delivery.retained(message);
-      throw error;
-    }
-    this.#capacity.give(message.to.toString(), message.size);
-    this.#delivery.ended(message);
-    if (receipt !== null) this.#receipts.announce(message.sender);
-    const reason = outcome.delivered ? null : outcome.reason;
-    this.#book.tell({ type: "ended", ...partsOf(message), reason });
-  }
-
-  /** Ends everything that waits for `recipient` now. Returns how many messages that were. */
-  async #endWaiting(recipient: PeerId, outcome: Outcome): Promise<number> {
-    const end = this.#store.nextOrder();
-    let count = 0;
-    for (const { from, to } of this.#delivery.lanes(recipient)) {
-      for (let after = -1; after < end;) {
-        const page = await this.#store.waiting(from, to, after, ENDS_AT_ONCE);
-        count += await this.#endAll(page.messages.filter(({ order }) => order < end), outcome);
-        if (page.isLast) break;
-        after = page.last;
-      }
-    }
-    return count;
   }
 }

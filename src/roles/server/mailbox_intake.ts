@@ -158,12 +158,11 @@ export class MailboxIntake {
       (capacity.overQuota(recipient, body.length) ?? capacity.overCount(recipient)) !== undefined;
     if (known === "no" && full) await dropExpired(pair.to);
     const diskFree = known !== "no" || await diskHasRoom(body.length);
-    // Its sender begins again on the new link, and what was refused on this one is forgotten.
-    if (link !== sender.link) {
-      const reason = waitingFor(pair.sequence.lastReserved + 1);
-      return { kind: "answered", ack: refused(request, reason, pair) };
+    // Its sender begins again on a newer link, where what was refused on this one is forgotten.
+    const next = pair.sequence.lastReserved + 1;
+    if (link !== sender.link && sequence !== next) {
+      return { kind: "answered", ack: refused(request, waitingFor(next), pair) };
     }
-
     const admission = admit(
       {
         senderPaired: isPaired(pair.from),

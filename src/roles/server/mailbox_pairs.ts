@@ -15,7 +15,7 @@ export interface Sender {
   readonly pairs: Map<string, Pair>;
   /** Bytes of bodies between the call and the answer. */
   bytes: number;
-  /** Counts its links: what came on an earlier one than the last is not taken any more. */
+  /** Counts its links: of what came on an earlier one than the last only the next is taken. */
   link: number;
 }
 

@@ -553,6 +553,29 @@ Deno.test("MailboxDesk keeps a message whose purge could not be stored", async (
   inner.close();
 });
 
+Deno.test("MailboxDesk takes of an earlier link what is next, and nothing that could pass it", async () => {
+  const folder = await memoryFolder();
+  const { desk, close } = await openDesk(folder, new TestHost(), {
+    limits: { maxTotalBytes: 100 },
+  });
+  const [first, second] = [desk.linkUp(alice), desk.linkUp(alice)];
+  const reasonOf = async (link: number, ...forward: Parameters<typeof request>) =>
+    (await desk.forward(alice, request(...forward), link)).rejectionReason;
+  strictEqual(await reasonOf(first, bob, 1), null);
+  strictEqual(await reasonOf(second, bob, 2, new Uint8Array(101)), "quota exceeded");
+  desk.linkUp(alice);
+  strictEqual(await reasonOf(second, bob, 3), "waiting for sequence 2");
+  const same = request(bob, 2);
+  const [older, newer] = await Promise.all([
+    desk.forward(alice, same, second),
+    desk.forward(alice, same),
+  ]);
+  deepStrictEqual([older.accepted, newer.accepted], [true, true]);
+  strictEqual(desk.totals().messages, 2);
+  await close();
+  folder.kv.close();
+});
+
 Deno.test("MailboxDesk counts a message that is offered again under a new number", async () => {
   const folder = await memoryFolder();
   const host = new TestHost();
