@@ -20,6 +20,7 @@ import {
   type Receipt,
   type WaitingPage,
   withMessage,
+  withoutMessage,
 } from "./mailbox_records.ts";
 
 const ROOT = "mailbox";
