@@ -215,8 +215,10 @@ badInputTest({
         });
       })
     );
+    const isFilling = Promise.withResolvers<void>();
     const send = async (node: Node, name: string) => {
       for (let n = 1; n <= COUNT; n++) {
+        if (n === COUNT / 10) await isFilling.promise;
         const text = `${name} ${n} `.padEnd(n % 3 === 0 ? 60_000 : 2_000, ".");
         await node.send(bobId, "", utf8(text));
       }
@@ -228,6 +230,7 @@ badInputTest({
       (queues) => (queues[`${bobId}`] ?? 0) > 10,
     );
     await disk.fillUp(12 * 1_048_576);
+    isFilling.resolve();
     await Promise.all([...sending, ...refusals]);
     await disk.fillUp();
     const accepted = (await server.queues())[`${bobId}`] ?? 0;
