@@ -17,6 +17,8 @@ const CLOSE_TIMEOUT = 2_000;
  * has no other stream and ends with it.
  */
 export class QuicSocket extends WaitingSocket {
+  /** Resolves once the connection has ended, whoever ended it. */
+  readonly ended: Promise<void>;
   readonly #connection: Deno.QuicConn;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #waiting: Uint8Array[] = [];
@@ -24,7 +26,7 @@ export class QuicSocket extends WaitingSocket {
   #isWriting = false;
   #isOpen = true;
   #closing: ReturnType<typeof setTimeout> | undefined;
-  #ended: CloseInfo = ABNORMAL;
+  #closeInfo: CloseInfo = ABNORMAL;
 
   constructor(connection: Deno.QuicConn, stream: Deno.QuicBidirectionalStream) {
     super();
@@ -33,7 +35,7 @@ export class QuicSocket extends WaitingSocket {
     // Its failures show where it is written to and in the end of the connection.
     this.#writer.closed.catch(() => {});
     this.#read(stream.readable.getReader());
-    connection.closed.then(() => this.#finish(), () => this.#finish());
+    this.ended = connection.closed.then(() => this.#finish(), () => this.#finish());
   }
 
   get bufferedBytes(): number {
@@ -57,7 +59,7 @@ export class QuicSocket extends WaitingSocket {
   close(_code?: number, reason = ""): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#ended = { code: 1000, reason: shortReason(reason) };
+    this.#closeInfo = { code: 1000, reason: shortReason(reason) };
     if (!this.#isWriting) this.#closeStream();
     // The remote ends the connection when it has read the end of the stream.
     this.#closing = setTimeout(() => this.#connection.close(), CLOSE_TIMEOUT);
@@ -104,7 +106,7 @@ export class QuicSocket extends WaitingSocket {
       for (let part = await reader.read(); part.value; part = await reader.read()) {
         frames.push(part.value);
       }
-      this.#ended = { code: 1000, reason: this.#ended.reason };
+      this.#closeInfo = { code: 1000, reason: this.#closeInfo.reason };
     } catch (error) {
       log.debug("A QUIC stream broke: {error}", { error });
     }
@@ -117,6 +119,6 @@ export class QuicSocket extends WaitingSocket {
   #finish(): void {
     clearTimeout(this.#closing);
     this.#isOpen = false;
-    this.end(this.#ended);
+    this.end(this.#closeInfo);
   }
 }
