@@ -20,6 +20,8 @@ export function serverOptions(settings: Settings): ServerOptions {
   const publicUrl = settings.value(OPTIONS.serverPublicUrl);
   const token = settings.value(OPTIONS.mgmtToken);
   const psk = settings.value(OPTIONS.psk);
+  const turnSecret = settings.value(OPTIONS.turnSecret);
+  const turnUser = settings.value(OPTIONS.turnUser);
   const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
   const tls = tlsFiles(settings, OPTIONS.serverTlsCert, OPTIONS.serverTlsKey);
   return {
@@ -44,6 +46,8 @@ export function serverOptions(settings: Settings): ServerOptions {
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],
+    ...(turnSecret !== undefined && { turnSecret }),
+    ...(turnUser !== undefined && { turnUser }),
     ...(tls && { tls }),
   };
 }

@@ -48,7 +48,7 @@ export class NodeWays {
   readonly #events: WayEvents;
   readonly #wires: WireSocket[] = [];
   readonly #ways = new Map<string, Way>();
-  readonly #relays: RelayServer[];
+  readonly #relays = new Map<string, RelayServer>();
   readonly #keepers = new Map<string, RelayKeeper>();
   #watch: ReturnType<typeof setInterval> | undefined;
   #addresses: string;
@@ -56,7 +56,7 @@ export class NodeWays {
   constructor(options: NodeWaysOptions, events: WayEvents) {
     this.#options = options;
     this.#events = events;
-    this.#relays = options.relays.slice(0, MAX_RELAYS);
+    for (const server of options.relays) this.addRelay(server);
     this.#addresses = this.#hostText();
     for (const family of [4, 6] as const) {
       if (hostAddresses(options.interfaces(), family).length === 0) continue;
@@ -86,6 +86,10 @@ export class NodeWays {
     return [...byAddress.values()].slice(0, MAX_CANDIDATES);
   }
 
+  get hasRelays(): boolean {
+    return this.#relays.size > 0;
+  }
+
   /** Why relays are not in use, by their URI; empty when all are. */
   get failures(): string[] {
     return [...this.#keepers.values()].flatMap(({ name, failure }) =>
@@ -93,19 +97,18 @@ export class NodeWays {
     );
   }
 
-  /** Uses a further relay. Beyond eight they are ignored. */
+  /** Uses a further relay, or one with other credentials from now on. Of more than eight, eight. */
   addRelay(server: RelayServer): void {
     const name = RelayKeeper.nameOf(server);
-    if (this.#relays.some((known) => RelayKeeper.nameOf(known) === name)) return;
-    if (this.#relays.length >= MAX_RELAYS) return;
-    this.#relays.push(server);
+    if (!this.#relays.has(name) && this.#relays.size >= MAX_RELAYS) return;
+    this.#relays.set(name, server);
     if (this.#watch !== undefined) this.#keep(server);
   }
 
   /** Gets allocations and watches the interfaces until {@linkcode rest}. */
   wake(): void {
     this.#watch ??= setInterval(() => this.#look(), WATCH_INTERVAL);
-    for (const server of this.#relays) this.#keep(server);
+    for (const server of this.#relays.values()) this.#keep(server);
   }
 
   /** Gives the allocations back. */
@@ -143,6 +146,7 @@ export class NodeWays {
     if (this.#keepers.has(name)) return;
     const keeper = new RelayKeeper({
       server,
+      credentials: () => (this.#relays.get(name) ?? server).credentials(),
       host: this.#options.host,
       wires: this.#wires,
       onStun: (bytes, source, way) => {

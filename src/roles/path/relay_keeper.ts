@@ -7,6 +7,7 @@ import type { UdpCandidate } from "../../protocol/ice/candidates.ts";
 import type { TurnUri } from "../../protocol/turn/turn_uri.ts";
 import { openTurnCarrier, type TurnCarrier } from "../turn_carrier.ts";
 import type { Way } from "./path_session.ts";
+import type { RelayCredentials } from "./relay_access.ts";
 import { RelayAllocation } from "./relay_allocation.ts";
 import { type DatagramHandler, netAddress, type WireSocket } from "./wire_socket.ts";
 
@@ -15,14 +16,15 @@ const log = getLogger(["cairn", "path"]);
 /** A TURN server that this node may use. */
 export interface RelayServer {
   readonly uri: TurnUri;
-  readonly username: string;
-  readonly password: string;
+  /** What lets this node in, asked each time that it is needed. */
+  readonly credentials: () => RelayCredentials;
   /** Over TLS: certificate authorities (PEM) in place of the system's. */
   readonly caCerts?: readonly string[];
 }
 
 export interface RelayKeeperOptions {
   readonly server: RelayServer;
+  readonly credentials: () => RelayCredentials;
   readonly host: Host;
   /** The node's own sockets, which a relay over UDP is reached through. */
   readonly wires: readonly WireSocket[];
@@ -100,7 +102,8 @@ export class RelayKeeper {
 
   /** Returns when the allocation has ended, with whether there was one. */
   async #allocate(): Promise<boolean> {
-    const { server: { uri, username, password }, host, onCandidates } = this.#options;
+    const { server: { uri }, credentials, host, onCandidates } = this.#options;
+    const { username, password } = credentials();
     const carrier = await this.#open();
     if (!this.#isOpen) {
       carrier.close();

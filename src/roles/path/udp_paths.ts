@@ -88,9 +88,13 @@ export class UdpPaths {
     return this.#ways.candidates;
   }
 
-  /** Why relays are not in use. */
-  get failures(): string[] {
-    return this.#ways.failures;
+  /** Why a search may have come to nothing, in words. */
+  describeFailure(): string {
+    const relays = this.#ways.failures;
+    const none = this.#ways.hasRelays ? "" : "; there is no relay to go through";
+    return relays.length === 0
+      ? `no datagram of the peer came back${none}`
+      : `no datagram of the peer came back, and no relay is of use (${relays.join("; ")})`;
   }
 
   /** Uses a further relay, such as one that a peer gave access to. */

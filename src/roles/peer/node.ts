@@ -14,13 +14,16 @@ import type { LinkConnection } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { Listeners } from "./listeners.ts";
+import { openNodePaths } from "./node_paths.ts";
 import { NodeStore } from "./node_store.ts";
 import type { NodeEvents, NodeOptions, PairedPeer, PeerSession, SentMessage } from "./node_api.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
 import { type PairingProof, pairWith } from "./pair_with.ts";
 import { ServerConversation } from "./server_conversation.ts";
-import { linkUrl, ServerLink } from "./server_link.ts";
+import { linkUrl } from "./dial_link.ts";
+import { ServerLink } from "./server_link.ts";
 import { until } from "./until.ts";
+import type { UdpPaths } from "../path/udp_paths.ts";
 import { SignalClient } from "../signal_client.ts";
 
 const log = getLogger(["cairn", "peer"]);
@@ -57,6 +60,7 @@ export class Node {
   #closed: Promise<void> | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
+  #paths: UdpPaths | undefined;
   #lastFailure: Error | undefined;
 
   private constructor(options: NodeOptions, store: NodeStore, host: Host) {
@@ -120,6 +124,7 @@ export class Node {
       this.#clients.push(client);
       client.start();
     }
+    if (this.#clients.length > 0) this.#paths = openNodePaths(this.#options, this.#host);
     for (const { peerId } of this.#store.book.list()) this.#keepLink(peerId);
     const clock = new ExpiryClock(this.#host.now(), this.#host.monotonic());
     this.#sweeper = setInterval(() => {
@@ -244,6 +249,7 @@ export class Node {
     clearInterval(this.#sweeper);
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
+    await this.#paths?.close();
     await Promise.all(this.#clients.map((client) => client.close()));
     const error = new CairnError("closed", "The node was closed; the message waits in its outbox");
     for (const fate of this.#sending.values()) fate.reject(error);
@@ -294,6 +300,7 @@ export class Node {
       clients: this.#clients,
       context: this.#linkContext(),
       serverUrl: this.#options.serverUrl,
+      paths: this.#paths,
       onLink: (connection) => this.#onLink(connection),
       onEnd: (connection, reason) => this.#onLinkEnd(connection, reason),
       onFailure: (error) => {

@@ -12,8 +12,10 @@ export interface NodeOptions {
   readonly signalServers?: readonly string[];
   /** Bearer token for the signaling servers. */
   readonly signalAuthToken?: string;
-  /** TURN servers; kept for the carriers that use them. */
+  /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
   readonly turnServers?: readonly string[];
+  /** The user of these servers; without one they are not used. */
+  readonly turnUser?: { readonly username: string; readonly password: string };
   /** Address of the server, tried beside what signaling finds. */
   readonly serverUrl?: string;
   /** Whether messages are to be delivered to this node; default true. */

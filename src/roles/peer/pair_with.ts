@@ -22,7 +22,7 @@ import { initiateLink, type LinkConnection, type LinkContext } from "../link_con
 import type { PeerBook } from "../peer_book.ts";
 import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
 import { initiateOnTopic } from "../topic_carrier.ts";
-import { dialLink } from "./server_link.ts";
+import { dialLink } from "./dial_link.ts";
 import type { SignalClient, TopicAccess } from "../signal_client.ts";
 
 /** How to prove that one may pair: a credential that both know, or being on the other's list. */

@@ -7,6 +7,7 @@ import type { PeerBook } from "../peer_book.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import { acceptOnTopic } from "../topic_carrier.ts";
 import type { FrameSocket } from "../web_socket.ts";
+import type { PathAnswers } from "./path_answers.ts";
 
 /** What a server needs to be found through signaling. */
 export interface MeetingPointsOptions {
@@ -18,6 +19,8 @@ export interface MeetingPointsOptions {
   readonly candidates: () => readonly Candidate[];
   /** A link attempt that came over the contact topic. */
   readonly onSocket: (socket: FrameSocket) => void;
+  /** Answers offers of datagrams; absent from a server without them. */
+  readonly pathAnswers?: PathAnswers;
 }
 
 /**
@@ -40,7 +43,7 @@ export class MeetingPoints {
 
   /** Follows a pairing that was added, replaced or removed. */
   renew(peerId: PeerId): void {
-    const { self, book, clients, host, candidates } = this.#options;
+    const { self, book, clients, host, candidates, pathAnswers } = this.#options;
     const text = peerId.toString();
     this.#meetings.get(text)?.close();
     this.#meetings.delete(text);
@@ -52,7 +55,9 @@ export class MeetingPoints {
       meeting: { remote: peerId, secrets: previousSecret ? [secret, previousSecret] : [secret] },
       clients,
       host,
-      onMessage: ({ kind, id }, secretIndex) => {
+      onMessage: (message, secretIndex) => {
+        const { kind, id } = message;
+        pathAnswers?.take(peerId, message, (answer) => meeting.send(answer));
         if (kind !== "offer") return;
         meeting.send({ id, kind: "answer", candidates: candidates() });
         if (secretIndex === 0 && previousSecret) {

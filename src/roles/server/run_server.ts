@@ -23,8 +23,10 @@ import { ensureManagementToken } from "./api/token_auth.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
 import { MeetingPoints } from "./meeting_points.ts";
 import { PairingDesk } from "./pairing_desk.ts";
+import { PathAnswers } from "./path_answers.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
+import { openServerPaths, relayAccess } from "./server_relays.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
 const log = getLogger(["cairn", "server"]);
@@ -157,6 +159,8 @@ async function assemble(
     ...address,
     tls: options.tls !== undefined,
   }));
+  const paths = clients.length === 0 ? undefined : openServerPaths(options, host);
+  if (paths) stack.defer(() => paths.close());
   const meetings = new MeetingPoints({
     self,
     book,
@@ -169,6 +173,14 @@ async function assemble(
         interfaces: Deno.networkInterfaces(),
       }),
     onSocket: (socket) => void links.accept(socket, "signaling"),
+    ...(paths && {
+      pathAnswers: new PathAnswers({
+        paths,
+        host,
+        relays: () => relayAccess(options, host),
+        onSocket: (socket, peer) => void links.accept(socket, peer.toString()),
+      }),
+    }),
   });
   book.onChange = (peerId) => meetings.renew(peerId);
   stack.defer(() => meetings.close());

@@ -43,8 +43,12 @@ export interface ServerOptions {
   readonly signalServers?: readonly string[];
   /** Bearer token for them. */
   readonly signalAuthToken?: string;
-  /** TURN servers; kept for the carriers that use them. */
+  /** TURN servers, as `turn:` and `turns:` URIs, for peers that cannot be reached directly. */
   readonly turnServers?: readonly string[];
+  /** The secret of these servers, by which credentials are made for this node and its peers. */
+  readonly turnSecret?: string;
+  /** The user of these servers, for this node alone; where there is no secret. */
+  readonly turnUser?: { readonly username: string; readonly password: string };
   /** PEM files for links and management. */
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
   /** Clocks and randomness; default the system's. */

@@ -61,5 +61,6 @@ Deno.test("UdpPaths keeps four searches of one peer, the newest", async () => {
 });
 
 function server(port: number, transport: "udp" | "tcp"): RelayServer {
-  return { uri: { host: "127.0.0.1", port, transport }, username: "user", password: "pass" };
+  const credentials = () => ({ username: "user", password: "pass" });
+  return { uri: { host: "127.0.0.1", port, transport }, credentials };
 }

@@ -1,0 +1,33 @@
+import type { Host } from "../../base/host.ts";
+import type { RelayAccess } from "../../protocol/rendezvous/sealed_message.ts";
+import { relayServers, timeLimitedCredentials } from "../path/relay_access.ts";
+import { UdpPaths } from "../path/udp_paths.ts";
+import type { ServerOptions } from "./server_options.ts";
+
+type RelayOptions = Pick<ServerOptions, "turnServers" | "turnSecret" | "turnUser">;
+
+/** Relays that one sealed message names at most. */
+const MAX_RELAYS = 4;
+
+/** Ways of datagrams to this server, through its relays where it may enter them. */
+export function openServerPaths(options: RelayOptions, host: Host): UdpPaths {
+  const { turnServers = [], turnSecret, turnUser } = options;
+  const credentials = turnSecret === undefined
+    ? turnUser && (() => turnUser)
+    : () => timeLimitedCredentials(turnSecret, host);
+  return new UdpPaths({
+    host,
+    relays: credentials ? relayServers(turnServers, credentials) : [],
+    interfaces: () => Deno.networkInterfaces(),
+  });
+}
+
+/** What lets a paired peer in at the relays for a while: nothing without their secret. */
+export function relayAccess(
+  { turnServers = [], turnSecret }: RelayOptions,
+  host: Host,
+): RelayAccess[] {
+  if (turnSecret === undefined) return [];
+  const credentials = timeLimitedCredentials(turnSecret, host);
+  return turnServers.slice(0, MAX_RELAYS).map((uri) => ({ uri, ...credentials }));
+}
