@@ -10,6 +10,7 @@ export type { Host } from "./base/host.ts";
 export { PeerId } from "./protocol/crypto/peer_id.ts";
 export { MAX_DATA_LENGTH, Node } from "./roles/peer/node.ts";
 export type {
+  NetworkInfo,
   NodeEvents,
   NodeOptions,
   PairedPeer,

@@ -86,8 +86,9 @@ export class NodeWays {
     return [...byAddress.values()].slice(0, MAX_CANDIDATES);
   }
 
-  get hasRelays(): boolean {
-    return this.#relays.size > 0;
+  /** What is known of relays, those of peers included. */
+  get relays(): RelayServer[] {
+    return [...this.#relays.values()];
   }
 
   /** Why relays are not in use, by their URI; empty when all are. */

@@ -209,7 +209,7 @@ export class RelayKeeper {
 }
 
 /** The way to a TURN server over a socket that is not its alone. */
-function sharedCarrier(wire: WireSocket, server: AddressPort): TurnCarrier {
+export function sharedCarrier(wire: WireSocket, server: AddressPort): TurnCarrier {
   const to = netAddress(server);
   const ended = Promise.withResolvers<void>();
   let end: () => void = () => {};

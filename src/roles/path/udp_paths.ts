@@ -7,6 +7,7 @@ import { requestedFragment } from "../../protocol/ice/connectivity_check.ts";
 import type { PathParameters } from "../../protocol/rendezvous/sealed_message.ts";
 import type { StunMessage } from "../../protocol/stun/message.ts";
 import type { FrameSocket } from "../web_socket.ts";
+import { type NatReport, probeNat } from "./nat_probe.ts";
 import { NodeWays, type NodeWaysOptions } from "./node_ways.ts";
 import { PathSession, type Way } from "./path_session.ts";
 import { makeQuicCertificate, type QuicCertificate } from "./quic_certificate.ts";
@@ -88,10 +89,16 @@ export class UdpPaths {
     return this.#ways.candidates;
   }
 
+  /** What the NAT in front of this machine is like; takes some seconds. */
+  probeNat(): Promise<NatReport> {
+    const { host, interfaces } = this.#options;
+    return probeNat({ relays: this.#ways.relays, host, interfaces: interfaces() });
+  }
+
   /** Why a search may have come to nothing, in words. */
   describeFailure(): string {
     const relays = this.#ways.failures;
-    const none = this.#ways.hasRelays ? "" : "; there is no relay to go through";
+    const none = this.#ways.relays.length > 0 ? "" : "; there is no relay to go through";
     return relays.length === 0
       ? `no datagram of the peer came back${none}`
       : `no datagram of the peer came back, and no relay is of use (${relays.join("; ")})`;

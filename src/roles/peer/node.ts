@@ -16,7 +16,14 @@ import { Dispatcher } from "./dispatcher.ts";
 import { Listeners } from "./listeners.ts";
 import { openNodePaths } from "./node_paths.ts";
 import { NodeStore } from "./node_store.ts";
-import type { NodeEvents, NodeOptions, PairedPeer, PeerSession, SentMessage } from "./node_api.ts";
+import type {
+  NetworkInfo,
+  NodeEvents,
+  NodeOptions,
+  PairedPeer,
+  PeerSession,
+  SentMessage,
+} from "./node_api.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
 import { type PairingProof, pairWith } from "./pair_with.ts";
 import { ServerConversation } from "./server_conversation.ts";
@@ -183,6 +190,14 @@ export class Node {
       pairedAt,
       connected: this.#links.get(peerId.toString())?.link !== undefined,
     }));
+  }
+
+  /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
+  async networkInfo(): Promise<NetworkInfo> {
+    this.#requireOpen();
+    const { kind, publicAddress } = await this.#paths?.probeNat() ?? { kind: "unknown" };
+    const links = [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []);
+    return { natKind: kind, ...(publicAddress !== undefined && { publicAddress }), links };
   }
 
   /**

@@ -58,6 +58,22 @@ export interface PairedPeer {
   readonly connected: boolean;
 }
 
+/** How a machine is connected, as {@linkcode Node.networkInfo} finds it. */
+export interface NetworkInfo {
+  /** What the NAT does; `unknown` without a TURN server over UDP that can be asked. */
+  readonly natKind:
+    | "open"
+    | "full_cone"
+    | "restricted_cone"
+    | "port_restricted_cone"
+    | "symmetric"
+    | "unknown";
+  /** `ip:port` of this node's datagrams as others see them. */
+  readonly publicAddress?: string;
+  /** What carries each link to a server: a URL, or `direct` or `relayed` and an address. */
+  readonly links: readonly { readonly peerId: string; readonly via: string }[];
+}
+
 /** Events of a {@linkcode Node} and what their handlers get. */
 export interface NodeEvents {
   /** A message came; it is acknowledged when every handler has resolved. */

@@ -3,6 +3,7 @@ import { equalBytes } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import type { SealedMessage } from "../../protocol/rendezvous/sealed_message.ts";
 import { relayOf } from "../path/relay_access.ts";
+import type { PathSession } from "../path/path_session.ts";
 import type { OutgoingPath, UdpPaths } from "../path/udp_paths.ts";
 import type { FrameSocket } from "../web_socket.ts";
 
@@ -14,7 +15,7 @@ export interface PathSearchOptions {
   /** Sends a sealed message to the peer. */
   readonly send: (message: Omit<SealedMessage, "time">) => void;
   /** A carrier to the peer, or to whoever has its certificate: a link on it says who it is. */
-  readonly onSocket: (socket: FrameSocket) => void;
+  readonly onSocket: (socket: FrameSocket, path: PathSession) => void;
   readonly onSteady: (isSteady: boolean) => void;
   /** Nothing was found, or what was found is gone. */
   readonly onEnd: () => void;

@@ -8,6 +8,7 @@ import { FALLBACK_DELAY } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { SignalClient } from "../signal_client.ts";
+import type { PathSession } from "../path/path_session.ts";
 import type { UdpPaths } from "../path/udp_paths.ts";
 import type { FrameSocket } from "../web_socket.ts";
 import { dialLink } from "./dial_link.ts";
@@ -52,6 +53,7 @@ export class ServerLink {
   readonly #closing = new AbortController();
   readonly #done: Promise<void>;
   #link: LinkConnection | undefined;
+  #via: () => string | undefined = () => undefined;
   #wake: () => void = () => {};
 
   constructor(options: ServerLinkOptions) {
@@ -61,6 +63,11 @@ export class ServerLink {
 
   get link(): LinkConnection | undefined {
     return this.#link;
+  }
+
+  /** What carries the link: a URL, or a path of datagrams in words. */
+  get via(): string | undefined {
+    return this.#link && this.#via();
   }
 
   /** Cuts a pause between two attempts short. */
@@ -114,7 +121,7 @@ export class ServerLink {
       let search: PathSearch | undefined;
       const attempts: WayTried[] = [];
       const tryWay = (
-        way: string,
+        way: () => string | undefined,
         open: (options: DialOptions) => Promise<LinkConnection>,
         url: string | undefined,
         failed: () => void,
@@ -123,6 +130,7 @@ export class ServerLink {
         const nominate = () => !settled && (nominated = settled = true);
         open({ signal: dialing.signal, nominate }).then((link) => {
           finish();
+          this.#via = way;
           // The search that brought the link lives as long as that.
           if (url !== undefined) void search?.close();
           void book.seen(remote, context.host.now(), url, secretUsed);
@@ -130,23 +138,23 @@ export class ServerLink {
         }, (error) => {
           if (nominated) settled = false;
           lastError = error instanceof Error ? error : new Error(String(error));
-          attempts.push({ way, reason: lastError.message });
+          attempts.push({ way: url ?? "datagrams", reason: lastError.message });
           failed();
         });
       };
       const dial = (url: string) => {
         if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
         dialed.add(url);
-        tryWay(url, (options) => dialLink(url, remote, context, options), url, () => {
+        tryWay(() => url, (options) => dialLink(url, remote, context, options), url, () => {
           dialed.delete(url);
           giveUpIfHopeless();
         });
       };
-      const linkOn = (socket: FrameSocket) => {
+      const linkOn = (socket: FrameSocket, path: PathSession) => {
         if (settled) return socket.destroy();
         const open = (options: DialOptions) =>
           initiateLink(socket, context, { ...options, expectedPeer: remote });
-        tryWay("datagrams", open, undefined, () => {});
+        tryWay(() => path.description, open, undefined, () => {});
       };
       // Without signaling nothing can bring another address.
       const giveUpIfHopeless = () => {
