@@ -127,11 +127,6 @@ export class NatWorld implements AsyncDisposable {
   }
 }
 
-/** The command that runs `command` in a namespace. */
-export function inNamespace(namespace: string, command: readonly string[]): string[] {
-  return ["ip", "netns", "exec", namespace, ...command];
-}
-
 function rules(options: {
   readonly nat: NatKind;
   readonly firewall: Firewall;
@@ -152,19 +147,19 @@ function rules(options: {
   return `table ip cairn {
     chain out { type nat hook postrouting priority 100; oifname ${outside} ${masquerade}; }
     chain in { type nat hook prerouting priority -100; ${inbound}; }
+    chain self { type filter hook input priority 0; iifname ${outside} ct state new drop; }
     chain fw { type filter hook forward priority 0; ${verdicts[firewall]};
       iifname ${outside} ct state new ${nat === "full_cone" ? "accept" : "drop"}; }
   }`;
 }
 
 async function changeAddress(namespace: string, device: string, from: string, index: number) {
-  await run("ip", "-n", namespace, "addr", "add", `${MIDDLE}.${120 + index}/24`, "dev", device);
   await run("ip", "-n", namespace, "addr", "del", `${from}/24`, "dev", device);
-  await run("ip", "-n", namespace, "addr", "show", "dev", device);
+  await run("ip", "-n", namespace, "addr", "add", `${MIDDLE}.${120 + index}/24`, "dev", device);
 }
 
 function inside(namespace: string, ...command: string[]): Promise<void> {
-  return run(...inNamespace(namespace, command));
+  return run("ip", "netns", "exec", namespace, ...command);
 }
 
 async function run(command: string, ...args: string[]): Promise<void> {

@@ -21,6 +21,14 @@ export interface PathSearchOptions {
   readonly onEnd: () => void;
 }
 
+/** Uses the relays that a paired server gave access to. */
+export function useRelays(paths: UdpPaths, relays: SealedMessage["relays"] = []): void {
+  for (const relay of relays) {
+    const server = relayOf(relay);
+    if (server) paths.addRelay(server);
+  }
+}
+
 /** Looks for a way of datagrams to one peer, with sealed messages as the only means to talk. */
 export class PathSearch {
   readonly #options: PathSearchOptions;
@@ -48,10 +56,7 @@ export class PathSearch {
     if (kind !== "candidate" || !path) return;
     if (!equalBytes(path.session, this.#outgoing.parameters.session)) return;
     log.debug("The peer has {count} addresses for datagrams", { count: candidates.length });
-    for (const relay of relays ?? []) {
-      const server = relayOf(relay);
-      if (server) this.#options.paths.addRelay(server);
-    }
+    useRelays(this.#options.paths, relays);
     this.#outgoing.learn(path, candidates);
   }
 

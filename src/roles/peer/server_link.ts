@@ -12,7 +12,7 @@ import type { PathSession } from "../path/path_session.ts";
 import type { UdpPaths } from "../path/udp_paths.ts";
 import type { FrameSocket } from "../web_socket.ts";
 import { dialLink } from "./dial_link.ts";
-import { PathSearch } from "./path_search.ts";
+import { PathSearch, useRelays } from "./path_search.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -169,6 +169,7 @@ export class ServerLink {
           search?.take(message);
           if (message.kind !== "answer" || !rendezvous?.hasOffered(message.id)) return;
           secretUsed ||= secretIndex === 0;
+          if (paths) useRelays(paths, message.relays);
           for (const candidate of message.candidates) {
             if (isDialable(candidate)) dial(candidate.value);
           }

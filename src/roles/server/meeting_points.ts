@@ -59,7 +59,13 @@ export class MeetingPoints {
         const { kind, id } = message;
         pathAnswers?.take(peerId, message, (answer) => meeting.send(answer));
         if (kind !== "offer") return;
-        meeting.send({ id, kind: "answer", candidates: candidates() });
+        const relays = pathAnswers?.relays() ?? [];
+        meeting.send({
+          id,
+          kind: "answer",
+          candidates: candidates(),
+          ...(relays.length > 0 && { relays }),
+        });
         if (secretIndex === 0 && previousSecret) {
           void book.seen(peerId, host.now(), undefined, true);
         }

@@ -28,6 +28,11 @@ export class PathAnswers {
     this.#options = options;
   }
 
+  /** What lets a paired peer in at this server's relays for a while. */
+  relays(): readonly RelayAccess[] {
+    return this.#options.relays();
+  }
+
   /** Takes a sealed message of `peer` and says what there is to say with `send`. */
   take(
     peer: PeerId,
