@@ -85,9 +85,10 @@ async function main({ folder, signal, server, psk, large, turn, turnUser }: Orde
     });
     await (await alice.send(bob.peerId, "text", utf8(text))).accepted;
     await within(again.promise, text);
+    const ms = Math.round(performance.now() - asked);
     stop();
     const info = await bob.networkInfo();
-    say({ event: "round", ms: Math.round(performance.now() - asked), via: info.links[0]?.via });
+    say({ event: "round", ms, via: info.links[0]?.via });
   }
   await alice.close();
   await bob.close();

@@ -1,4 +1,5 @@
 import { systemHost } from "../../../src/base/host.ts";
+import type { CandidateText } from "../../../src/protocol/ice/candidates.ts";
 import type { PathSession } from "../../../src/roles/path/path_session.ts";
 import type { RelayServer } from "../../../src/roles/path/relay_keeper.ts";
 import { type OutgoingPath, UdpPaths } from "../../../src/roles/path/udp_paths.ts";
@@ -11,6 +12,8 @@ export interface PathSide {
   readonly relays?: readonly RelayServer[];
   /** The addresses that it believes to have; default the machine's. */
   readonly address?: string;
+  /** Tells the other side nothing but relayed addresses. */
+  readonly relayedOnly?: boolean;
 }
 
 /** What came of a search, at one end. */
@@ -27,7 +30,10 @@ export class PathPair implements AsyncDisposable {
   readonly steadiness: boolean[] = [];
   #outgoing: OutgoingPath | undefined;
 
+  readonly #isRelayedOnly: boolean;
+
   constructor(near: PathSide = {}, far: PathSide = {}) {
+    this.#isRelayedOnly = near.relayedOnly ?? false;
     this.near = open(near);
     this.far = open(far);
   }
@@ -36,7 +42,8 @@ export class PathPair implements AsyncDisposable {
   async connect(): Promise<{ near: Carried; far: Carried }> {
     const [near, far] = [Promise.withResolvers<Carried>(), Promise.withResolvers<Carried>()];
     const outgoing = this.near.offer({
-      onCandidates: (candidates) => this.far.learn("near", outgoing.parameters, candidates),
+      onCandidates: (candidates) =>
+        this.far.learn("near", outgoing.parameters, this.#told(candidates)),
       onSteady: (isSteady) => this.steadiness.push(isSteady),
       onSocket: (socket, path) => {
         // The stream comes to exist for the other side with its first bytes.
@@ -46,16 +53,25 @@ export class PathPair implements AsyncDisposable {
       onEnd: () => near.reject(new Error("The search came to nothing")),
     });
     this.#outgoing = outgoing;
-    const answer = await this.far.answer("near", outgoing.parameters, this.near.candidates, {
-      onCandidates: (candidates) => answer && outgoing.learn(answer, candidates),
-      onSocket: (socket, path) => far.resolve({ socket, path }),
-    });
+    const answer = await this.far.answer(
+      "near",
+      outgoing.parameters,
+      this.#told(this.near.candidates),
+      {
+        onCandidates: (candidates) => answer && outgoing.learn(answer, this.#told(candidates)),
+        onSocket: (socket, path) => far.resolve({ socket, path }),
+      },
+    );
     if (!answer) throw new Error("The offer was not answered");
-    outgoing.learn(answer, this.far.candidates);
+    outgoing.learn(answer, this.#told(this.far.candidates));
     const both = Promise.all([near.promise, far.promise]);
     const deadline = AbortSignal.timeout(MINUTE);
     const [here, there] = await within(deadline, both, () => "a carrier at both ends");
     return { near: here, far: there };
+  }
+
+  #told(candidates: readonly CandidateText[]): readonly CandidateText[] {
+    return this.#isRelayedOnly ? candidates.filter(({ type }) => type === "relay") : candidates;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
