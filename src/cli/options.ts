@@ -15,6 +15,7 @@ const PEER: readonly CommandName[] = [
   "peer list",
   "peer send",
   "peer listen",
+  "peer doctor",
 ];
 const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
 const ALL: readonly CommandName[] = ["signal", "relay", ...RELAY_VERBS, ...SERVER_VERBS, ...PEER];

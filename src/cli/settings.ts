@@ -21,7 +21,8 @@ export type CommandName =
   | "peer unpair"
   | "peer list"
   | "peer send"
-  | "peer listen";
+  | "peer listen"
+  | "peer doctor";
 
 /** One row of the table of options. */
 export interface OptionRow<T> {
