@@ -12,6 +12,7 @@ import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
+import { ConnectionStates } from "./connection_state.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { Listeners } from "./listeners.ts";
 import { openNodePaths } from "./node_paths.ts";
@@ -309,6 +310,9 @@ export class Node {
   #keepLink(server: PeerId): void {
     const text = server.toString();
     if (this.#links.has(text)) return this.#links.get(text)?.hurry();
+    const states = new ConnectionStates((state, reason) => {
+      this.#listeners.emit("state", { peerId: server, state, reason });
+    });
     const link = new ServerLink({
       remote: server,
       book: this.#store.book,
@@ -316,10 +320,21 @@ export class Node {
       context: this.#linkContext(),
       serverUrl: this.#options.serverUrl,
       paths: this.#paths,
-      onLink: (connection) => this.#onLink(connection),
-      onEnd: (connection, reason) => this.#onLinkEnd(connection, reason),
+      onLink: (connection) => {
+        this.#onLink(connection);
+        states.linkUp();
+      },
+      onEnd: (connection, reason) => {
+        states.linkDown(reason);
+        this.#onLinkEnd(connection);
+      },
+      onSteady: (isSteady) => states.steady(isSteady),
+      onSearch: () => states.searching(),
       onFailure: (error) => {
         this.#lastFailure = error;
+        const isFinal = error instanceof CairnError && error.code === "not-paired";
+        if (isFinal) states.failed(error.message);
+        else states.searchFailed(error.message);
       },
     });
     this.#links.set(text, link);
@@ -344,14 +359,12 @@ export class Node {
       },
     });
     this.#conversations.set(link, conversation);
-    this.#listeners.emit("state", { peerId, state: "connected", reason: "" });
   }
 
-  #onLinkEnd(link: LinkConnection, reason: string): void {
+  #onLinkEnd(link: LinkConnection): void {
     const peerId = link.remote;
     const conversation = this.#conversations.get(link);
     void conversation?.close().finally(() => this.#conversations.delete(link));
-    this.#listeners.emit("state", { peerId, state: "disconnected", reason });
     this.#listeners.emit("peerLost", { peerId });
   }
 

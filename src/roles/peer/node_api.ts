@@ -78,8 +78,23 @@ export interface NetworkInfo {
 export interface NodeEvents {
   /** A message came; it is acknowledged when every handler has resolved. */
   message: ReceivedMessage;
-  /** A link to a paired server came up, or went down with a reason. */
-  state: { peerId: PeerId; state: "connected" | "disconnected"; reason: string };
+  /**
+   * How the link to a paired server is doing: `unstable` while its way does not answer,
+   * `disconnected`, `reconnecting`, `suspended` between two searches, `reconnected` and at once
+   * `connected`; `failed` when the server will not have this peer any more.
+   */
+  state: {
+    peerId: PeerId;
+    state:
+      | "connected"
+      | "unstable"
+      | "disconnected"
+      | "reconnecting"
+      | "suspended"
+      | "reconnected"
+      | "failed";
+    reason: string;
+  };
   /** A server was reached and holds this peer's keys. */
   peerFound: { peerId: PeerId };
   /** The link to a server ended. */

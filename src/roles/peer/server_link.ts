@@ -40,6 +40,8 @@ export interface ServerLinkOptions {
   /** The link that {@linkcode onLink} was told of has ended. */
   readonly onEnd: (link: LinkConnection, reason: string) => void;
   readonly onFailure: (error: Error) => void;
+  /** A search for a link begins. */
+  readonly onSearch?: () => void;
 }
 
 interface DialOptions {
@@ -87,6 +89,7 @@ export class ServerLink {
     const { signal } = this.#closing;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
+        this.#options.onSearch?.();
         const link = await this.#find();
         const since = this.#options.context.host.monotonic();
         const reason = await this.#hold(link);
