@@ -20,7 +20,14 @@ Deno.test("cairn peer doctor finds the signaling server, its token and its clock
   const folder = await Deno.makeTempDir();
   try {
     await using signal = await startedSignal({ authTokens: ["right"] });
-    const args = ["peer", "doctor", "--data-dir", folder, "--signal", `ws://127.0.0.1:${signal.port}`];
+    const args = [
+      "peer",
+      "doctor",
+      "--data-dir",
+      folder,
+      "--signal",
+      `ws://127.0.0.1:${signal.port}`,
+    ];
     const refused = await runCairn(args, { env: { CAIRN_SIGNAL_AUTH_TOKEN: "wrong" } });
     match(refused.stdout, /^problem: .*refused the token/m);
     const { stdout } = await runCairn(args, { env: { CAIRN_SIGNAL_AUTH_TOKEN: "right" } });

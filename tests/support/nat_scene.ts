@@ -70,6 +70,33 @@ export class NatScene implements AsyncDisposable {
     return relay;
   }
 
+  /** The same with coturn, which keeps its log to itself: it is there when it answers. */
+  startCoturn(host: 11 | 12 = 11): void {
+    const ip = this.world.service(host);
+    this.#stack.use(
+      new Program(
+        this.world.middle,
+        "turnserver",
+        [
+          ...["-n", "--listening-ip", ip, "--relay-ip", ip, "--listening-port", "3478"],
+          ...["--use-auth-secret", "--static-auth-secret", SECRET, "--realm", "cairn"],
+          ...["--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout", "--simple-log"],
+          ...[
+            "--min-port",
+            "50000",
+            "--max-port",
+            "50999",
+            "--pidfile",
+            `${this.folder}/coturn.pid`,
+          ],
+          ...["--userdb", `${this.folder}/coturn.db`],
+        ],
+        {},
+        this.deadline,
+      ),
+    );
+  }
+
   /** Bytes that the relay has brought to or from peers. */
   async relayedBytes(host: 11 | 12 = 11): Promise<number> {
     const url = `http://127.0.0.1:${9_400 + host}/metrics`;
@@ -145,7 +172,9 @@ export class NatScene implements AsyncDisposable {
     args: readonly string[],
     env: Readonly<Record<string, string>>,
   ): Program {
-    return this.#stack.use(new Program(namespace, args, env, this.deadline));
+    return this.#stack.use(
+      new Program(namespace, Deno.execPath(), [...RUN, ...args], env, this.deadline),
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -163,13 +192,14 @@ export class Program implements AsyncDisposable {
 
   constructor(
     namespace: string,
+    command: string,
     args: readonly string[],
     env: Readonly<Record<string, string>>,
     deadline: AbortSignal,
   ) {
     this.#deadline = deadline;
     this.#child = new Deno.Command("ip", {
-      args: ["netns", "exec", namespace, Deno.execPath(), ...RUN, ...args],
+      args: ["netns", "exec", namespace, command, ...args],
       env: { NO_COLOR: "1", RUST_LOG: "debug", ...env },
       stdin: "piped",
       stdout: "piped",
@@ -177,7 +207,8 @@ export class Program implements AsyncDisposable {
     }).spawn();
     this.#input = this.#child.stdin.getWriter();
     this.#input.closed.catch(() => {});
-    const tail = () => `a line of ${args[1]}\n${this.log.all.slice(-25).join("\n")}`;
+    const tail = () =>
+      `a line of ${command} ${args.slice(0, 6).join(" ")}\n${this.log.all.slice(-25).join("\n")}`;
     this.output = new PrintedLines(this.#child.stdout, deadline, tail);
     this.log = new PrintedLines(this.#child.stderr, deadline, tail);
   }

@@ -7,7 +7,7 @@
 export type NatKind = "none" | "full_cone" | "port_restricted_cone" | "symmetric";
 
 /** What else a network's firewall does. */
-export type Firewall = "none" | "no udp" | "only 443";
+export type Firewall = "none" | "no udp" | "only 443" | "every fifth datagram lost";
 
 const MIDDLE = "5.5.5";
 
@@ -141,6 +141,7 @@ function rules(options: {
   const verdicts: Readonly<Record<Firewall, string>> = {
     "none": "",
     "no udp": "meta l4proto udp drop",
+    "every fifth datagram lost": "meta l4proto udp numgen random mod 5 == 0 drop",
     "only 443": "ct state established,related accept; tcp dport != 443 drop; " +
       "meta l4proto udp drop",
   };
