@@ -38,6 +38,7 @@ for (let sent = 0; sent < total; sent += FRAME) {
   while (near.socket.bufferedBytes > AHEAD) await new Promise((resolve) => setTimeout(resolve, 0));
 }
 const seconds = (await done.promise - started) / 1000;
+// deno-lint-ignore no-console
 console.log(
   `${way}: ${near.path.description}, carrier after ${Math.round(connected - connecting)} ms, ` +
     `${(received / 1e6 / seconds).toFixed(1)} MB/s`,

@@ -49,24 +49,6 @@ const CASES: readonly Case[] = [
   },
 ];
 
-async function hasCoturn(): Promise<boolean> {
-  const which = new Deno.Command("which", { args: ["turnserver"], stdout: "null" });
-  return (await which.output().catch(() => undefined))?.success ?? false;
-}
-
-Deno.test({
-  name: `Any network: through coturn where there is no direct way${SKIPPED}`,
-  ignore: natWorldObstacle !== undefined || !await hasCoturn(),
-  async fn() {
-    await using scene = await NatScene.open();
-    scene.startCoturn();
-    const id = await scene.startServer("symmetric");
-    const program = await scene.startPeers(id, "symmetric");
-    match((await scene.report(program)).via, /^relayed/);
-    await program.write("end");
-  },
-});
-
 for (const { server, peers, firewall = "none", via, natKind } of CASES) {
   const wall = firewall === "none" ? "" : ` (${firewall})`;
   Deno.test({

@@ -70,33 +70,6 @@ export class NatScene implements AsyncDisposable {
     return relay;
   }
 
-  /** The same with coturn, which keeps its log to itself: it is there when it answers. */
-  startCoturn(host: 11 | 12 = 11): void {
-    const ip = this.world.service(host);
-    this.#stack.use(
-      new Program(
-        this.world.middle,
-        "turnserver",
-        [
-          ...["-n", "--listening-ip", ip, "--relay-ip", ip, "--listening-port", "3478"],
-          ...["--use-auth-secret", "--static-auth-secret", SECRET, "--realm", "cairn"],
-          ...["--no-tls", "--no-dtls", "--no-cli", "--log-file", "stdout", "--simple-log"],
-          ...[
-            "--min-port",
-            "50000",
-            "--max-port",
-            "50999",
-            "--pidfile",
-            `${this.folder}/coturn.pid`,
-          ],
-          ...["--userdb", `${this.folder}/coturn.db`],
-        ],
-        {},
-        this.deadline,
-      ),
-    );
-  }
-
   /** Bytes that the relay has brought to or from peers. */
   async relayedBytes(host: 11 | 12 = 11): Promise<number> {
     const url = `http://127.0.0.1:${9_400 + host}/metrics`;
