@@ -25,10 +25,12 @@ import { Management } from "./management.ts";
 import { MeetingPoints } from "./meeting_points.ts";
 import { OperatorDesk } from "./operator_desk.ts";
 import { PairingDesk } from "./pairing_desk.ts";
+import { PathAnswers } from "./path_answers.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PeerNames } from "./peer_names.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
 import { openServerStore } from "./server_store.ts";
+import { openServerPaths, relayAccess } from "./server_relays.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
 const log = getLogger(["cairn", "server"]);
@@ -180,6 +182,8 @@ async function assemble(
       listeners,
       interfaces: Deno.networkInterfaces(),
     });
+  const paths = clients.length === 0 ? undefined : openServerPaths(options, host);
+  if (paths) stack.defer(() => paths.close());
   const meetings = new MeetingPoints({
     self,
     book,
@@ -187,6 +191,14 @@ async function assemble(
     host,
     candidates,
     onSocket: (socket, source) => void links.accept(socket, source),
+    ...(paths && {
+      pathAnswers: new PathAnswers({
+        paths,
+        host,
+        relays: () => relayAccess(options, host),
+        onSocket: (socket, peer) => void links.accept(socket, peer.toString()),
+      }),
+    }),
   });
   book.onChange = (peerId) => {
     meetings.renew(peerId);
