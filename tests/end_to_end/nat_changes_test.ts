@@ -2,14 +2,13 @@
 
 import { match, notEqual, ok } from "node:assert/strict";
 import { NatScene, type Program } from "../support/nat_scene.ts";
-import { natWorldObstacle } from "../support/nat_world.ts";
+import { everyNatObstacle, natWorldObstacle } from "../support/nat_world.ts";
 
-const skipped = natWorldObstacle === undefined ? "" : `: SKIPPED, ${natWorldObstacle}`;
-const ignore = natWorldObstacle !== undefined;
+const note = (obstacle?: string) => obstacle === undefined ? "" : `: SKIPPED, ${obstacle}`;
 
 Deno.test({
-  name: `A changed network: peers get another public address and go on${skipped}`,
-  ignore,
+  name: `A changed network: peers get another public address and go on${note(natWorldObstacle)}`,
+  ignore: natWorldObstacle !== undefined,
   async fn() {
     await using scene = await NatScene.open();
     await scene.startRelay();
@@ -24,8 +23,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `A relay that dies: its peers take another one${skipped}`,
-  ignore,
+  name: `A relay that dies: its peers take another one${note(everyNatObstacle)}`,
+  ignore: everyNatObstacle !== undefined,
   async fn() {
     await using scene = await NatScene.open();
     const first = await scene.startRelay(11);
@@ -44,8 +43,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `A signaling server that dies does not touch links that are up${skipped}`,
-  ignore,
+  name: `A signaling server that dies does not touch links that are up${note(everyNatObstacle)}`,
+  ignore: everyNatObstacle !== undefined,
   async fn() {
     await using scene = await NatScene.open();
     await scene.startRelay();
