@@ -67,6 +67,7 @@ export const STORES: readonly StoreKind[] = [
       const port = freePort();
       const running = await startProcess("nats-server", [
         ...["-a", "127.0.0.1", "-p", String(port), "--jetstream", "--store_dir", folder],
+        ...["--log", `${folder}/log`],
       ], port);
       return await withClients(running, await many(count, () => natsClients(port)));
     },

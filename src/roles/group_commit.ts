@@ -1,5 +1,5 @@
 import { CairnError } from "../base/errors.ts";
-import { mapDiskFull } from "./disk_space.ts";
+import { isDiskFull, mapDiskFull } from "./disk_space.ts";
 import { excessOf, weigh, type Weight } from "./kv_weight.ts";
 import type { RecordChange } from "./live_record.ts";
 
@@ -100,7 +100,7 @@ export class GroupCommit {
     while (this.#queue.length > 0) {
       const group = this.#takeGroup();
       try {
-        await this.#write(group.flatMap((caller) => caller.operations));
+        await this.#writeGroup(group);
         for (const caller of group) caller.resolve();
       } catch (error) {
         if (group.length === 1 && group[0] !== undefined) await this.#retryAlone(group[0], error);
@@ -108,6 +108,19 @@ export class GroupCommit {
       }
     }
     this.#running = undefined;
+  }
+
+  /** On a full disk what frees space goes together: each for itself would need more of it. */
+  async #writeGroup(group: readonly Waiting[]): Promise<void> {
+    const operations = group.flatMap((caller) => caller.operations);
+    try {
+      await this.#write(operations);
+    } catch (error) {
+      const helps = group.length > 1 && isDiskFull(error) &&
+        group.every(({ options }) => options.freesSpace);
+      if (!helps || !await this.#reserve?.release()) throw error;
+      await this.#write(operations);
+    }
   }
 
   #takeGroup(): Waiting[] {

@@ -128,10 +128,11 @@ export class KvBlobs {
   async abandon(value: StoredBody): Promise<void> {
     if (value instanceof Uint8Array) return;
     try {
-      await this.#commit.commit(
-        [...this.deleteOps(value), { type: "delete", key: this.#stagedKey(value) }],
-        { freesSpace: true },
-      );
+      // Without the reserve, which is for what ends messages.
+      await this.#commit.commit([
+        ...this.deleteOps(value),
+        { type: "delete", key: this.#stagedKey(value) },
+      ]);
     } catch {
       // Its staging record is still there for the next start.
     }

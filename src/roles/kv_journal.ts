@@ -2,12 +2,15 @@ import { getLogger } from "@logtape/logtape";
 import { isDiskFull } from "./disk_space.ts";
 import { type PlainOperation, writeAtOnce, type Writer } from "./group_commit.ts";
 import { groupOf, nameOf, nameOfAll } from "./kv_key_name.ts";
-import { KV_LIMITS, weigh } from "./kv_weight.ts";
+import { type Change, inRecords, inSteps, type Journaled, type Pending } from "./journal_steps.ts";
+import { weigh } from "./kv_weight.ts";
 
 const log = getLogger(["cairn", "journal"]);
 
 /** Changes collect this long before they go to their places, so that those of one record meet. */
 const COLLECT_MS = 100;
+/** The same after the disk was full: whatever room was made is for what frees more. */
+const COLLECT_ON_FULL_DISK_MS = 5_000;
 /** Beyond so many changed records they go at once; beyond so much more, writers wait for it. */
 const MANY_RECORDS = 4_096;
 const MAX_RECORDS = 16_384;
@@ -16,25 +19,6 @@ const MAX_BYTES = 16 * 1_048_576;
 const STEP_RECORDS = 24;
 /** A step when there are many, which costs less for each. */
 const LONG_STEP_RECORDS = 192;
-const STEP_BYTES = 262_144;
-/** Room beside the changes in one record of the journal. */
-const RECORD_BYTES = KV_LIMITS.valueBytes - 2_048;
-
-type Change = Exclude<PlainOperation, { type: "check" }>;
-/** As it is journaled: a key alone means that its record goes. */
-type Journaled = readonly [key: Deno.KvKey, value?: unknown];
-
-interface Pending {
-  readonly key: Deno.KvKey;
-  readonly name: string;
-  /** `undefined` for a record that goes. */
-  value: unknown;
-  bytes: number;
-  /** The journal record of the last change. */
-  number: number;
-  /** The store has no record of this key. */
-  isFresh: boolean;
-}
 
 /**
  * A write-ahead journal inside Deno KV, which charges for every record that a commit touches: the
@@ -56,6 +40,7 @@ export class KvJournal implements Writer {
   #round: Promise<void> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isClosed = false;
+  #wasFull = false;
 
   private constructor(
     kv: Deno.Kv,
@@ -103,7 +88,12 @@ export class KvJournal implements Writer {
     const records = inRecords(changes).map((value, index): PlainOperation => (
       { type: "set", key: [...this.#prefix, number + index], value }
     ));
-    await writeAtOnce(this.#kv, [...direct, ...records]);
+    try {
+      await writeAtOnce(this.#kv, [...direct, ...records]);
+    } catch (error) {
+      if (isDiskFull(error)) this.#holdBack();
+      throw error;
+    }
     this.#next += records.length;
     for (const change of changes) {
       const value = change.type === "set" ? change.value : undefined;
@@ -163,6 +153,7 @@ export class KvJournal implements Writer {
 
   /** Resolves when everything that is durable now lies in its place. */
   async settle(): Promise<void> {
+    this.#wasFull = false;
     await this.#round?.catch(() => {});
     await this.#startRound();
   }
@@ -204,13 +195,22 @@ export class KvJournal implements Writer {
 
   #schedule(): void {
     if (this.#isClosed || this.#round !== undefined || this.#next === this.#first) return;
-    if (this.#records >= MANY_RECORDS) this.#applyInBackground();
-    else this.#timer ??= setTimeout(() => this.#applyInBackground(), COLLECT_MS);
+    if (this.#records >= MANY_RECORDS && !this.#wasFull) return this.#applyInBackground();
+    const delay = this.#wasFull ? COLLECT_ON_FULL_DISK_MS : COLLECT_MS;
+    this.#timer ??= setTimeout(() => this.#applyInBackground(), delay);
+  }
+
+  #holdBack(): void {
+    this.#wasFull = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#schedule();
   }
 
   #applyInBackground(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#wasFull = false;
     this.#startRound().then(() => this.#schedule(), (error) => {
       // The next change tries again; until then everything is safe where it is.
       if (this.#isClosed) return;
@@ -231,7 +231,10 @@ export class KvJournal implements Writer {
     const pending = [...this.#pending.values()].flatMap((group) => [...group.values()])
       .sort((a, b) => a.name < b.name ? -1 : 1);
     const stepRecords = pending.length < MANY_RECORDS ? STEP_RECORDS : LONG_STEP_RECORDS;
-    for (const step of inSteps(pending, stepRecords)) await this.#apply(step);
+    for (const step of inSteps(pending, stepRecords)) {
+      if (this.#wasFull) return;
+      await this.#apply(step);
+    }
     // In order, so that a crash leaves the last ones, which say all that those before them said.
     while (this.#first < end) {
       const until = Math.min(end, this.#first + LONG_STEP_RECORDS);
@@ -262,34 +265,4 @@ export class KvJournal implements Writer {
   #isPending(pending: Pending): boolean {
     return this.#pending.get(groupOf(pending.key))?.get(nameOf(pending.key.at(-1))) === pending;
   }
-}
-
-function inRecords(changes: readonly Change[]): Journaled[][] {
-  const records: Journaled[][] = [];
-  let bytes = Infinity;
-  for (const change of changes) {
-    const weight = weigh([change]).bytes + 32;
-    if (bytes + weight > RECORD_BYTES) {
-      records.push([]);
-      bytes = 0;
-    }
-    bytes += weight;
-    records.at(-1)?.push(change.type === "set" ? [change.key, change.value] : [change.key]);
-  }
-  return records;
-}
-
-function* inSteps(pending: readonly Pending[], records: number): Generator<Pending[]> {
-  let step: Pending[] = [];
-  let bytes = 0;
-  for (const entry of pending) {
-    if (step.length === records || (step.length > 0 && bytes + entry.bytes > STEP_BYTES)) {
-      yield step;
-      step = [];
-      bytes = 0;
-    }
-    step.push(entry);
-    bytes += entry.bytes;
-  }
-  if (step.length > 0) yield step;
 }

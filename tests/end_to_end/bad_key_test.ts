@@ -12,12 +12,16 @@ badInputTest({
     match(refused, /^The key was refused; try again in \d+ s; check that both sides were given/);
     equal((await alice.run("list")).stdout, "");
 
-    const tooEarly = sentenceOf(await alice.pairBy(SECRETS.psk));
-    const [, seconds] = tooEarly.match(/^Too many pairing attempts; try again in (\d+) s$/) ?? [];
-    ok(seconds !== undefined && Number(seconds) <= 10, tooEarly);
-    // What the server has announced is all that a user has to wait for.
-    await new Promise((resolve) => setTimeout(resolve, Number(seconds) * 1000));
-    await alice.pair();
+    const second = await alice.pairBy(SECRETS.psk);
+    // Where starting a program takes as long as the wait, it is over by now.
+    if (second.code !== 0) {
+      const tooEarly = sentenceOf(second);
+      const [, seconds] = tooEarly.match(/^Too many pairing attempts; try again in (\d+) s$/) ?? [];
+      ok(seconds !== undefined && Number(seconds) <= 10, tooEarly);
+      // What the server has announced is all that a user has to wait for.
+      await new Promise((resolve) => setTimeout(resolve, Number(seconds) * 1000));
+      await alice.pair();
+    }
     match((await alice.run("list")).stdout, new RegExp(`^${server.id}  paired .* by psk$`));
 
     const warnings = server.process.log.all.map(recordOf)

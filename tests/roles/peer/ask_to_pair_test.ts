@@ -1,3 +1,4 @@
+import { untilHolds } from "../../support/rested.ts";
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { CairnError } from "../../../src/base/errors.ts";
 import type { PairingEvent } from "../../../src/roles/server/pairing_control.ts";
@@ -38,7 +39,8 @@ askTest("shows both sides one code and waits for the operator", async (scene, al
   await scene.during(asked.pairing);
   deepEqual(alice.secrets().ours, alice.secrets().theirs);
   equal(alice.book.get(scene.server.peerId)?.mechanism, "approved");
-  equal(scene.server.book.get(alice.peerId)?.unacknowledged, false);
+  const isAcknowledged = () => scene.server.book.get(alice.peerId)?.unacknowledged === false;
+  await untilHolds(isAcknowledged, () => "the secret is acknowledged");
   deepEqual(operator.requests(), []);
   deepEqual(events.map(({ kind }) => kind), ["requested", "approved", "paired"]);
 });
