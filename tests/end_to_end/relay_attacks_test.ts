@@ -105,10 +105,10 @@ Deno.test("without file descriptors left the relay refuses, and recovers", { ign
   await relay.until("connections", (count) => count === 0);
   await relay.stands();
   await (await relay.client()).allocate();
-  // Who waited in the system's queue is reset when the relay listens again.
+  // Who waited in the system's queue is reset when the relay listens again, or refused just before.
   for (let isServed = false; !isServed;) {
-    const stream = await relay.client({ transport: "tcp" });
-    isServed = await stream.allocate().then(() => true, () => false);
+    const served = relay.client({ transport: "tcp" }).then((stream) => stream.allocate());
+    isServed = await served.then(() => true, () => false);
   }
 });
 
