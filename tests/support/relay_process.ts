@@ -6,6 +6,8 @@
 
 import { startedRelay } from "./started_relay.ts";
 
+// Deno ends when it has no file descriptor left to begin to listen for signals.
+Deno.addSignalListener("SIGUSR2", () => {});
 const [limits = "{}", rates = "", certPath = "", keyPath = ""] = Deno.args;
 const relay = await startedRelay({
   limits: JSON.parse(limits),
