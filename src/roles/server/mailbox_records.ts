@@ -157,6 +157,12 @@ export function withMessage(state: PairState | undefined, message: MailboxMessag
   };
 }
 
+/** A pair after one of its messages ended. */
+export function withoutMessage(state: PairState, { size }: MailboxMessage): PairState {
+  const { messages, bytes } = state;
+  return { ...state, messages: Math.max(0, messages - 1), bytes: Math.max(0, bytes - size) };
+}
+
 /** A flipped bit may leave a record that can be read and lacks a field. */
 export function isWholePair({ lastAccepted, at, highestId, messages, bytes }: PairState): boolean {
   return highestId instanceof Uint8Array &&
