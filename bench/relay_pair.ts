@@ -22,7 +22,7 @@ import {
 import { LinkKeys } from "../src/roles/link_keys.ts";
 import { nativePrimitives } from "../src/roles/native_primitives.ts";
 import { RelayedLinks, type RelayedSocket } from "../src/roles/peer/relayed_link.ts";
-import { dialLink } from "../src/roles/peer/server_link.ts";
+import { dialLink } from "../src/roles/peer/dial_link.ts";
 import type { FrameSocket } from "../src/roles/web_socket.ts";
 import { acceptWebSockets } from "../src/roles/web_socket_server.ts";
 import { reportLine } from "./measured_times.ts";

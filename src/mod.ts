@@ -11,6 +11,7 @@ export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
 export { MAX_DATA_LENGTH, Node } from "./roles/peer/node.ts";
 export type {
+  NetworkInfo,
   NodeEvents,
   NodeOptions,
   PairedPeer,

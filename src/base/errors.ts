@@ -59,3 +59,22 @@ export class CairnError extends Error {
     this.code = code;
   }
 }
+
+/** One way to a peer that did not work, and why. */
+export interface WayTried {
+  /** A URL, or `datagrams`. */
+  readonly way: string;
+  readonly reason: string;
+}
+
+/** No way to a peer worked. The message is that of the last failure; `tried` has them all. */
+export class TransportExhausted extends CairnError {
+  /** At most 32, the latest. */
+  readonly tried: readonly WayTried[];
+
+  constructor(last: Error, tried: readonly WayTried[]) {
+    const code = last instanceof CairnError ? last.code : "unreachable";
+    super(code, last.message, { cause: last });
+    this.tried = tried.slice(-32);
+  }
+}

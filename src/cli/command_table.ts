@@ -151,6 +151,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import("./peer.ts")).peerSafetyNumber(settings, peer),
   },
   {
+    name: "peer doctor",
+    summary: "try everything that this peer needs, and say what is wrong",
+    run: async (settings) => (await import("./peer_doctor.ts")).peerDoctor(settings),
+  },
+  {
     name: "up",
     summary: "run signal and server in one process, for a small home",
     run: async (settings) => (await import("./up.ts")).runUp(settings),

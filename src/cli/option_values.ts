@@ -5,6 +5,7 @@ import { LOG_FILTER_EXPECTED, type LogDirective, parseLogFilter } from "../base/
 import { PeerId } from "../protocol/crypto/peer_id.ts";
 import { parseStoreLocation } from "../roles/store_location.ts";
 import { judgePsk, MIN_PSK_LENGTH } from "../protocol/pairing/psk.ts";
+import { parseStaticUser, type StaticUser } from "../protocol/turn/credentials.ts";
 import { parseTurnUri } from "../protocol/turn/turn_uri.ts";
 
 /** Reads one kind of value from the text of a flag, a variable or a default. */
@@ -187,6 +188,12 @@ export const webSocketUrls: ValueKind<readonly string[]> = {
 };
 
 /** As they were written. */
+export const turnUser: ValueKind<StaticUser> = {
+  placeholder: "<user:pass>",
+  expected: "user:password",
+  parse: parseStaticUser,
+};
+
 export const turnUrls: ValueKind<readonly string[]> = {
   placeholder: "<urls>",
   expected: "turn: or turns: addresses separated by commas, as in turn:relay.example.com:3478",

@@ -31,6 +31,7 @@ const PEER: readonly CommandName[] = [
   "peer listen",
   "peer chat",
   "peer safety-number",
+  "peer doctor",
 ];
 const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
 const ALL: readonly CommandName[] = [
@@ -181,6 +182,15 @@ export const OPTIONS = {
     sentence: "TURN relays, separated by commas",
     kind: value.turnUrls,
     commands: [...SERVER, ...PEER],
+  },
+  turnUser: {
+    flag: "--turn-user",
+    env: "CAIRN_TURN_USER",
+    otherwise: "relays are used with what a server hands out",
+    sentence: "User and password of the TURN relays",
+    kind: value.turnUser,
+    secret: true,
+    commands: PEER,
   },
   serverListenAddr: {
     flag: "--listen-addr",

@@ -65,6 +65,7 @@ function beginLife(): ProcessLife {
 function createNode(settings: Settings, receive: boolean): Promise<Node> {
   const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
   const turnServers = settings.value(OPTIONS.turnServers);
+  const turnUser = settings.value(OPTIONS.turnUser);
   const serverUrl = settings.value(OPTIONS.serverUrl);
   return Node.create({
     storagePath: peerDataDir(settings),
@@ -73,6 +74,7 @@ function createNode(settings: Settings, receive: boolean): Promise<Node> {
     contactsOnly: settings.value(OPTIONS.contactsOnly),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     ...(turnServers !== undefined && { turnServers }),
+    ...(turnUser !== undefined && { turnUser }),
     ...(serverUrl !== undefined && { serverUrl }),
   });
 }

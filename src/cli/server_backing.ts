@@ -26,8 +26,9 @@ export const SERVER_BACKING_OPTIONS = {
   turnSecret: {
     flag: "--turn-secret",
     env: "CAIRN_TURN_SECRET",
-    otherwise: "none",
-    sentence: "Secret that the TURN relays share, in place of a name and a password",
+    otherwise: "paired peers get no credentials",
+    sentence:
+      "Secret that the TURN relays share, to make credentials for this server and its paired peers",
     kind: value.text,
     secret: true,
     commands: SERVER,

@@ -31,7 +31,8 @@ export type CommandName =
   | "peer send"
   | "peer listen"
   | "peer chat"
-  | "peer safety-number";
+  | "peer safety-number"
+  | "peer doctor";
 
 /** One row of the table of options. */
 export interface OptionRow<T> {

@@ -1,9 +1,15 @@
-import { readFileSync } from "node:fs";
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import type { X509Certificate } from "node:crypto";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import type { AddressInfo, Server as NetServer, Socket } from "node:net";
+import {
+  type AddressInfo,
+  createServer as createNetServer,
+  type Server as NetServer,
+  type Socket,
+} from "node:net";
 import { CairnError } from "../base/errors.ts";
+import { AcceptWatch } from "./accept_watch.ts";
+import { pem, readCertificate } from "./certified_pair.ts";
 
 /** A host name or IP address (IPv6 without brackets) and a port. */
 export interface ListenAddress {
@@ -22,6 +28,8 @@ export interface ListenOptions extends ListenAddress {
   readonly handshakeTimeout?: number;
   /** Called with the server before the first connection can arrive. */
   readonly prepare?: (server: Server) => void;
+  /** See {@linkcode AcceptOptions}. */
+  readonly checkInterval?: number;
 }
 
 /** A listening HTTP server. */
@@ -50,6 +58,7 @@ const TIMEOUTS = {
 };
 const CLOSE_GRACE = 500;
 const BACKLOG = 4_096;
+const CHECK_INTERVAL = 30_000;
 
 /**
  * Starts an HTTP server, over TLS if `tls` is given.
@@ -58,7 +67,7 @@ const BACKLOG = 4_096;
  * address cannot be listened on.
  */
 export async function listen(options: ListenOptions): Promise<HttpListener> {
-  const { host, port, tls, prepare } = options;
+  const { tls, prepare } = options;
   const onRequest = options.onRequest ?? answerNotFound;
   const { handshakeTimeout = TIMEOUTS.handshakeTimeout } = options;
   const timeouts = { ...TIMEOUTS, handshakeTimeout, headersTimeout: handshakeTimeout };
@@ -67,20 +76,28 @@ export async function listen(options: ListenOptions): Promise<HttpListener> {
   const tlsServer: TlsServer | undefined = pair &&
     createTlsServer({ ...timeouts, ...pem(pair) }, onRequest);
   const server = tlsServer ?? createServer(timeouts, onRequest);
-  const connections = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    connections.add(socket);
-    socket.on("error", () => {});
-    socket.on("close", () => connections.delete(socket));
-  });
   // Without this listener the offender would be answered; silence is enough for what is not HTTP.
   server.on("clientError", (_error, socket) => socket.destroy());
   prepare?.(server);
-  const bound = await bind(server, options);
+  const connections = new Set<Socket>();
+  const acceptor = await acceptConnections({
+    ...options,
+    allowHalfOpen: tlsServer === undefined,
+    noDelay: true,
+    onConnection(socket) {
+      connections.add(socket);
+      socket.on("error", () => {});
+      socket.on("close", () => connections.delete(socket));
+      server.emit("connection", socket);
+    },
+  });
   let closing: Promise<void> | undefined;
+  // It does not listen itself; believing that it does, it keeps connections alive and time limits.
+  Object.defineProperty(server, "listening", { get: () => closing === undefined });
+  server.emit("listening");
   return {
     server,
-    address: bound ?? { host, port },
+    address: acceptor.address,
     get certificate() {
       return pair?.certificate;
     },
@@ -90,19 +107,66 @@ export async function listen(options: ListenOptions): Promise<HttpListener> {
       tlsServer.setSecureContext(pem(next));
       pair = next;
     },
-    close: () => closing ??= closeServer(server, connections),
+    close() {
+      acceptor.close();
+      return closing ??= closeServer(server, connections);
+    },
   };
 }
 
+export interface AcceptOptions extends ListenAddress {
+  /** As in {@linkcode ListenOptions}. */
+  readonly option?: string;
+  readonly allowHalfOpen?: boolean;
+  readonly noDelay?: boolean;
+  /**
+   * Milliseconds of silence after which it is tried whether connections are still accepted; when
+   * they are not, the address is listened on anew. Default 30,000.
+   */
+  readonly checkInterval?: number;
+  readonly onConnection: (socket: Socket) => void;
+}
+
+/** What accepts TCP connections. */
+export interface Acceptor {
+  /** The port is the real one when 0 was asked for. */
+  readonly address: ListenAddress;
+  /** Stops listening; connections stay. */
+  close(): void;
+}
+
 /**
- * Lets a server of any protocol listen; the address is the real one when port 0 was asked for.
+ * Accepts connections for a server of any protocol, which knows nothing of listening and so stays
+ * as it is, with all that are open, when the address has to be listened on anew.
  *
  * @throws {CairnError} as {@linkcode listen} does.
  */
-export function bind(
-  server: NetServer,
-  options: Pick<ListenOptions, "host" | "port" | "option">,
-): Promise<ListenAddress | undefined> {
+export async function acceptConnections(options: AcceptOptions): Promise<Acceptor> {
+  const { host, port, checkInterval = CHECK_INTERVAL, onConnection } = options;
+  const { allowHalfOpen = false, noDelay = false } = options;
+  let server: NetServer | undefined;
+  const start = async (address: ListenAddress) => {
+    server?.close();
+    server = createNetServer(
+      { allowHalfOpen, noDelay },
+      (socket) => watch.accepted(socket, onConnection),
+    );
+    return await bind(server, { ...options, ...address }) ?? address;
+  };
+  const watch = new AcceptWatch({ interval: checkInterval, listenAgain: start });
+  const address = await start({ host, port });
+  watch.start(address);
+  return {
+    address,
+    close() {
+      watch.close();
+      server?.close();
+    },
+  };
+}
+
+/** Where `server` listens then. */
+function bind(server: NetServer, options: AcceptOptions): Promise<ListenAddress | undefined> {
   const { host, port } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, options));
@@ -119,17 +183,18 @@ export function bind(
   });
 }
 
-function closeServer(server: Server, connections: ReadonlySet<Socket>): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => {
-      for (const socket of [...connections]) socket.resetAndDestroy();
-    }, CLOSE_GRACE);
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-    server.closeIdleConnections();
-  });
+/** Ends what an HTTP server has open, and then the server. */
+async function closeServer(server: Server, connections: ReadonlySet<Socket>): Promise<void> {
+  const ended = [...connections].map((socket) =>
+    new Promise<void>((resolve) => socket.once("close", () => resolve()))
+  );
+  const timer = setTimeout(() => {
+    for (const socket of [...connections]) socket.resetAndDestroy();
+  }, CLOSE_GRACE);
+  server.closeIdleConnections();
+  await Promise.all(ended);
+  clearTimeout(timer);
+  await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
 /** Why an address cannot be listened on, as one sentence. */
@@ -162,63 +227,6 @@ export function listenError(
           `machine with ${option}`,
         cause,
       );
-  }
-}
-
-/** A certificate chain and its private key, both PEM. */
-export interface CertifiedPair {
-  readonly cert: string;
-  readonly key: string;
-  readonly certificate: X509Certificate;
-}
-
-/** What `setSecureContext` takes of it. */
-export function pem({ cert, key }: CertifiedPair): { cert: string; key: string } {
-  return { cert, key };
-}
-
-/** @throws {CairnError} `certificate-unreadable`. */
-export function readCertificate(tls: { certPath: string; keyPath: string }): CertifiedPair {
-  const cert = readPem(tls.certPath, "certificate");
-  const key = readPem(tls.keyPath, "private key");
-  const certificate = parsePem(tls.certPath, "a PEM certificate", () => new X509Certificate(cert));
-  const privateKey = parsePem(
-    tls.keyPath,
-    "a PEM private key without a password",
-    () => createPrivateKey(key),
-  );
-  if (!certificate.checkPrivateKey(privateKey)) {
-    throw new CairnError(
-      "certificate-unreadable",
-      `The private key ${tls.keyPath} does not belong to the certificate ${tls.certPath}: give ` +
-        "the pair that was issued together",
-    );
-  }
-  return { cert, key, certificate };
-}
-
-function readPem(path: string, content: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? ` (${cause.code})` : "";
-    throw new CairnError(
-      "certificate-unreadable",
-      `Cannot read the ${content} file ${path}${code}: check the path and its permissions`,
-      { cause },
-    );
-  }
-}
-
-function parsePem<Parsed>(path: string, content: string, parse: () => Parsed): Parsed {
-  try {
-    return parse();
-  } catch (cause) {
-    throw new CairnError(
-      "certificate-unreadable",
-      `The file ${path} does not hold ${content}: give another file`,
-      { cause },
-    );
   }
 }
 

@@ -2,7 +2,6 @@ import { toHex } from "../base/bytes.ts";
 import type { Host } from "../base/host.ts";
 import type { PeerId } from "../protocol/crypto/peer_id.ts";
 import {
-  type Candidate,
   openSealedMessage,
   type SealedMessage,
   sealMessage,
@@ -52,7 +51,7 @@ export class SealedRendezvous {
   }
 
   /** Sends one sealed message on the current topic of each secret, through every server. */
-  send(message: Pick<SealedMessage, "id" | "kind"> & { candidates: readonly Candidate[] }): void {
+  send(message: Omit<SealedMessage, "time">): void {
     const { clients } = this.options;
     const connected = clients.filter((client) => client.connected);
     this.#sendThrough(connected.length > 0 ? connected : clients, message);
@@ -87,7 +86,7 @@ export class SealedRendezvous {
 
   #sendThrough(
     clients: readonly TopicAccess[],
-    message: Pick<SealedMessage, "id" | "kind"> & { candidates: readonly Candidate[] },
+    message: Omit<SealedMessage, "time">,
   ): void {
     const { self, meeting, host } = this.options;
     const time = Math.floor(host.now() / 1000);

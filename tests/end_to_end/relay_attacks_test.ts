@@ -107,8 +107,8 @@ Deno.test("without file descriptors left the relay refuses, and recovers", { ign
   await (await relay.client()).allocate();
   // Who waited in the system's queue is reset when the relay listens again, or refused just before.
   for (let isServed = false; !isServed;) {
-    isServed = await relay.client({ transport: "tcp" })
-      .then((stream) => stream.allocate()).then(() => true, () => false);
+    const served = relay.client({ transport: "tcp" }).then((stream) => stream.allocate());
+    isServed = await served.then(() => true, () => false);
   }
 });
 

@@ -1,4 +1,4 @@
-/* Why roles/relay/accept_watch.ts is there: the day this fails, it can go. */
+/* Why roles/accept_watch.ts is there: the day this fails, it can go. */
 
 import assert from "node:assert/strict";
 

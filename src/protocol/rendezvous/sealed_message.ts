@@ -1,23 +1,43 @@
 import { concatBytes, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { type CborMap, type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
 import type { PeerId } from "../crypto/peer_id.ts";
 import { hkdfSha256, xchacha20Poly1305 } from "../crypto/primitives.ts";
 
 const NONCE_LENGTH = 24;
 const TAG_LENGTH = 16;
 const PAD_STEP = 256;
-const MAX_CANDIDATES = 16;
+const MAX_CANDIDATES = 32;
+const MAX_RELAYS = 4;
 const MAX_SEALED_LENGTH = 16_384;
+const MAX_CERTIFICATE_LENGTH = 2_048;
 /** Seconds by which a message may be older or newer than the reader's clock. */
 const FRESHNESS = 300;
 
 /** One address at which a peer may be reached. */
 export interface Candidate {
-  /** `ws` for a WebSocket URL. */
+  /** `ws` for a WebSocket URL; `host`, `srflx` and `relay` for an `ip:port` of UDP. */
   readonly type: string;
   /** At most 1,024 bytes. */
   readonly value: string;
+}
+
+/** How the sender's datagrams can be told from those of others. */
+export interface PathParameters {
+  /** 16 bytes; the offerer's choice, which everything that belongs to the same search repeats. */
+  readonly session: Uint8Array;
+  /** 16 random bytes, the sender's own: it signs its connectivity checks with them. */
+  readonly password: Uint8Array;
+  /** X.509 in DER, of the sender's QUIC server if it has one; at most 2,048 bytes. */
+  readonly certificate?: Uint8Array;
+}
+
+/** A TURN server, and what lets a client in there for a while. */
+export interface RelayAccess {
+  /** RFC 7065. */
+  readonly uri: string;
+  readonly username: string;
+  readonly password: string;
 }
 
 /** What paired peers tell one another through a signaling server that must not read it. */
@@ -28,6 +48,10 @@ export interface SealedMessage {
   readonly time: number;
   readonly kind: "offer" | "answer" | "candidate" | "bye";
   readonly candidates: readonly Candidate[];
+  /** Absent from a sender that does not use datagrams. */
+  readonly path?: PathParameters;
+  /** Relays that the reader may use; at most four. */
+  readonly relays?: readonly RelayAccess[];
 }
 
 /** Seals `message` from `sender` for one topic; `nonce` is 24 random bytes. */
@@ -41,6 +65,8 @@ export function sealMessage(
       [1, message.time],
       [2, message.kind],
       [3, message.candidates.map(({ type, value }) => [type, value])],
+      ...encodePath(message.path),
+      ...(message.relays ? [relayField(message.relays)] : []),
     ]),
   );
   const padded = new Uint8Array(Math.ceil((content.length + 1) / PAD_STEP) * PAD_STEP);
@@ -99,7 +125,45 @@ function decodeContent(bytes: Uint8Array): SealedMessage {
     }
     return { type, value };
   });
-  return { id: map.bytes(0, 16).slice(), time: map.uint(1), kind, candidates };
+  const path = decodePath(map);
+  const relays = decodeRelays(map);
+  return {
+    id: map.bytes(0, 16).slice(),
+    time: map.uint(1),
+    kind,
+    candidates,
+    ...(path && { path }),
+    ...(relays && { relays }),
+  };
+}
+
+function encodePath(path: PathParameters | undefined): [number, CborValue][] {
+  if (!path) return [];
+  const fields: [number, CborValue][] = [[4, path.session], [5, path.password]];
+  if (path.certificate) fields.push([6, path.certificate]);
+  return fields;
+}
+
+function relayField(relays: readonly RelayAccess[]): [number, CborValue] {
+  return [7, relays.map(({ uri, username, password }) => [uri, username, password])];
+}
+
+function decodePath(map: CborMap): PathParameters | undefined {
+  if (!map.has(4)) return undefined;
+  return {
+    session: map.bytes(4, 16).slice(),
+    password: map.bytes(5, 16).slice(),
+    ...(map.has(6) && { certificate: map.bytesUpTo(6, MAX_CERTIFICATE_LENGTH).slice() }),
+  };
+}
+
+function decodeRelays(map: CborMap): RelayAccess[] | undefined {
+  if (!map.has(7)) return undefined;
+  return map.rows(7, 3, MAX_RELAYS).map((row) => ({
+    uri: row.text(0, 512),
+    username: row.text(1, 508),
+    password: row.text(2, 512),
+  }));
 }
 
 /** Remembers (id, kind) pairs so that a replayed sealed message is dropped; bounded, oldest out. */

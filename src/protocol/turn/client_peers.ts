@@ -70,6 +70,16 @@ export class ClientPeers {
     return channel.number;
   }
 
+  /** Lets what concerns an address run out; its channels and its permission are not renewed. */
+  forget(address: IpAddress): void {
+    this.#permissions.delete(formatIp(address));
+    for (const { peer, number } of [...this.#channels.values()]) {
+      if (!equalBytes(peer.address, address)) continue;
+      this.#channels.delete(number);
+      this.#channelsByPeer.delete(formatAddressPort(peer));
+    }
+  }
+
   /** Whose channel this is. */
   peerOf(number: number): AddressPort | undefined {
     return this.#channels.get(number)?.peer;

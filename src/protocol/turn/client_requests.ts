@@ -4,6 +4,7 @@ import type { AddressPort, IpAddress } from "../../base/address.ts";
 import type { AddressFamily } from "../../base/endpoint.ts";
 import {
   AttributeType,
+  decodeErrorCode,
   decodeLifetime,
   decodeXorAddress,
   encodeAddressFamily,
@@ -19,6 +20,7 @@ import {
   Method,
   type StunMessage,
 } from "../stun/message.ts";
+import type { TurnRefusal } from "./client_effects.ts";
 
 /** A request without what authentication adds. */
 export interface ClientRequest {
@@ -94,4 +96,13 @@ export function xorAddress(message: StunMessage, type: number): AddressPort | un
 export function grantedLifetime(message: StunMessage): number | undefined {
   const value = message.get(AttributeType.Lifetime);
   return value && decodeLifetime(value);
+}
+
+/** What is wrong with a response that cannot be read. */
+export const MALFORMED: TurnRefusal = { code: "malformed", reason: "" };
+
+/** What an error response says; `undefined` for any other message. */
+export function refusalOf(message: StunMessage): TurnRefusal | undefined {
+  if (message.messageClass !== MessageClass.Error) return undefined;
+  return decodeErrorCode(message.get(AttributeType.ErrorCode) ?? new Uint8Array()) ?? MALFORMED;
 }

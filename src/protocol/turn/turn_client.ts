@@ -1,13 +1,12 @@
 /**
- * A TURN client (RFC 8656) without sockets: one allocation over one 5-tuple. Bytes from the server
- * go in, effects come out; times are monotonic milliseconds. Datagrams to and from peers go past
- * the effects, in the caller's buffers.
+ * A TURN client (RFC 8656) without sockets: one allocation over one 5-tuple. Bytes go in, effects
+ * come out; times are monotonic milliseconds. Datagrams of peers stay in the caller's buffers.
  */
 
 import type { AddressPort, IpAddress } from "../../base/address.ts";
 import { readU16 } from "../../base/bytes.ts";
 import type { AddressFamily } from "../../base/endpoint.ts";
-import { AttributeType, decodeErrorCode } from "../stun/attributes.ts";
+import { AttributeType } from "../stun/attributes.ts";
 import {
   CHANNEL_HEADER_LENGTH,
   channelDataLength,
@@ -28,7 +27,9 @@ import {
   allocateRequest,
   BINDING,
   grantedLifetime,
+  MALFORMED,
   refreshRequest,
+  refusalOf,
   sendIndication,
   xorAddress,
 } from "./client_requests.ts";
@@ -50,8 +51,6 @@ export interface TurnClientSettings {
   readonly random: (length: number) => Uint8Array;
 }
 
-const MALFORMED: TurnRefusal = { code: "malformed", reason: "" };
-
 export class TurnClient {
   /** What {@linkcode receive} found: the peer, and where in the buffer its datagram lies. */
   peer: AddressPort | undefined;
@@ -67,17 +66,18 @@ export class TurnClient {
 
   constructor(settings: TurnClientSettings) {
     this.#settings = settings;
-    this.#authentication = new ClientAuthentication(settings.username, settings.password);
+    const { username, password, transport, random } = settings;
+    this.#authentication = new ClientAuthentication(username, password);
     this.#transactions = new ClientTransactions({
       authentication: this.#authentication,
-      isStream: settings.transport === "stream",
-      random: settings.random,
+      isStream: transport === "stream",
+      random,
       send: (bytes) => this.#effects.push({ kind: "send", bytes }),
     });
     this.#peers = new ClientPeers((...request) => this.#transactions.start(...request));
   }
 
-  /** As the server said it when it asked for credentials. */
+  /** As the server said it. */
   get realm(): string | undefined {
     return this.#authentication.realm;
   }
@@ -97,7 +97,6 @@ export class TurnClient {
 
   /**
    * Lets datagrams from `address` in, and renews that as long as the allocation lives.
-   *
    * @throws {TypeError} without an allocation. @throws {RangeError} beyond 256 addresses.
    */
   permit(address: IpAddress, now: number): void {
@@ -108,12 +107,23 @@ export class TurnClient {
   /**
    * Binds a channel to `peer`, which permits its address too, and renews both as long as the
    * allocation lives. Returns the channel's number, for {@linkcode wrap} once it is bound.
-   *
    * @throws {TypeError} without an allocation. @throws {RangeError} beyond 256 peers.
    */
   bindChannel(peer: AddressPort, now: number): number {
     this.#requireAllocation();
     return this.#peers.bindChannel(peer, now);
+  }
+
+  /** Renews the allocation before its time, which also shows whether it is still there. */
+  refresh(now: number): void {
+    this.#requireAllocation();
+    this.#refreshAt = Infinity;
+    this.#transactions.start(refreshRequest(), { kind: "refresh" }, now);
+  }
+
+  /** Lets the permission and the channels of an address run out. */
+  forget(address: IpAddress): void {
+    this.#peers.forget(address);
   }
 
   /**
@@ -158,21 +168,14 @@ export class TurnClient {
 
   /** When {@linkcode advance} has something to do; `Infinity` for never. */
   nextDeadline(): number {
-    return Math.min(
-      this.#transactions.nextDeadline(),
-      this.#refreshAt,
-      this.#peers.nextRenewal,
-    );
+    return Math.min(this.#refreshAt, this.#peers.nextRenewal, this.#transactions.nextDeadline());
   }
 
   advance(now: number): void {
     for (const { purpose } of this.#transactions.advance(now)) {
       this.#refuse(purpose, { code: "timeout", reason: "" });
     }
-    if (this.#refreshAt <= now) {
-      this.#refreshAt = Infinity;
-      this.#transactions.start(refreshRequest(), { kind: "refresh" }, now);
-    }
+    if (this.#refreshAt <= now) this.refresh(now);
     this.#peers.advance(now);
   }
 
@@ -208,9 +211,7 @@ export class TurnClient {
     const transaction = this.#transactions.find(message);
     if (transaction === undefined) return;
     const { purpose, isSigned } = transaction;
-    const error = message.messageClass === MessageClass.Error
-      ? decodeErrorCode(message.get(AttributeType.ErrorCode) ?? new Uint8Array()) ?? MALFORMED
-      : undefined;
+    const error = refusalOf(message);
     const isChallenge = error?.code === 401 || error?.code === 438;
     // A server that cannot tell who asked has no key to sign such answers with.
     const mayBeUnsigned = !isSigned || isChallenge || error?.code === 400;
@@ -240,8 +241,7 @@ export class TurnClient {
       case "binding": {
         const address = xorAddress(message, AttributeType.XorMappedAddress);
         if (address === undefined) return this.#refuse(purpose, MALFORMED);
-        this.#effects.push({ kind: "mapped", address });
-        return;
+        return void this.#effects.push({ kind: "mapped", address });
       }
       case "allocation":
         return this.#allocated(message, now);

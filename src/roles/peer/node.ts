@@ -12,12 +12,15 @@ import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
+import { ConnectionStates } from "./connection_state.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { HubClient } from "./hub_client.ts";
 import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
+import { openNodePaths } from "./node_paths.ts";
 import { NodeStore } from "./node_store.ts";
 import type {
+  NetworkInfo,
   NodeEvents,
   NodeOptions,
   PairedPeer,
@@ -31,8 +34,10 @@ import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
 import { takeRepeatedSecret } from "./repeated_secret.ts";
 import { ServerConversation } from "./server_conversation.ts";
-import { linkUrl, ServerLink } from "./server_link.ts";
+import { linkUrl } from "./dial_link.ts";
+import { ServerLink } from "./server_link.ts";
 import { until } from "./until.ts";
+import type { UdpPaths } from "../path/udp_paths.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -70,6 +75,7 @@ export class Node {
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #hub: HubClient;
+  #paths: UdpPaths | undefined;
   #lastFailure: Error | undefined;
 
   private constructor(options: NodeOptions, store: NodeStore, host: Host) {
@@ -145,6 +151,7 @@ export class Node {
     );
     const pairings = this.#store.book.list();
     this.#signaling.add(pairings.flatMap((pairing) => pairing.signalServers));
+    this.#openPaths();
     for (const { peerId } of pairings) this.#keepLink(peerId);
     const clock = new ExpiryClock(this.#host.now(), this.#host.monotonic());
     this.#sweeper = setInterval(() => {
@@ -303,6 +310,14 @@ export class Node {
     await this.#store.contacts.remove(PeerId.from(peer));
   }
 
+  /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
+  async networkInfo(): Promise<NetworkInfo> {
+    this.#requireOpen();
+    const { kind, publicAddress } = await this.#paths?.probeNat() ?? { kind: "unknown" };
+    const links = [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []);
+    return { natKind: kind, ...(publicAddress !== undefined && { publicAddress }), links };
+  }
+
   /**
    * Waits for a server through which `peerId` can be written to.
    *
@@ -370,6 +385,7 @@ export class Node {
     await this.#hub.close();
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
+    await this.#paths?.close();
     await this.#signaling.close();
     const error = new CairnError("closed", "The node was closed; the message waits in its outbox");
     for (const fate of this.#sending.values()) fate.reject(error);
@@ -415,19 +431,41 @@ export class Node {
     };
   }
 
+  /** Paths are found by signaling, which a pairing may be the first to bring. */
+  #openPaths(): void {
+    if (this.#signaling.clients.length === 0) return;
+    this.#paths ??= openNodePaths(this.#options, this.#host);
+  }
+
   #keepLink(server: PeerId): void {
     const text = server.toString();
     if (this.#links.has(text)) return this.#links.get(text)?.hurry();
+    this.#openPaths();
+    const states = new ConnectionStates((state, reason) => {
+      this.#listeners.emit("state", { peerId: server, state, reason });
+    });
     const link = new ServerLink({
       remote: server,
       book: this.#store.book,
       clients: this.#signaling.clients,
       context: this.#linkContext(),
       serverUrl: this.#options.serverUrl,
-      onLink: (connection) => this.#onLink(connection),
-      onEnd: (connection, reason) => this.#onLinkEnd(connection, reason),
+      paths: this.#paths,
+      onLink: (connection) => {
+        this.#onLink(connection);
+        states.linkUp();
+      },
+      onEnd: (connection, reason) => {
+        states.linkDown(reason);
+        this.#onLinkEnd(connection);
+      },
+      onSteady: (isSteady) => states.steady(isSteady),
+      onSearch: () => states.searching(),
       onFailure: (error) => {
         this.#lastFailure = error;
+        const isFinal = error instanceof CairnError && error.code === "not-paired";
+        if (isFinal) states.failed(error.message);
+        else states.searchFailed(error.message);
       },
     });
     this.#links.set(text, link);
@@ -461,15 +499,13 @@ export class Node {
       },
     });
     this.#conversations.set(link, conversation);
-    this.#listeners.emit("state", { peerId, state: "connected", reason: "" });
   }
 
-  #onLinkEnd(link: LinkConnection, reason: string): void {
+  #onLinkEnd(link: LinkConnection): void {
     const peerId = link.remote;
     const conversation = this.#conversations.get(link);
     this.#hub.serverDown(link, this.#store.book.has(peerId));
     void conversation?.close().finally(() => this.#conversations.delete(link));
-    this.#listeners.emit("state", { peerId, state: "disconnected", reason });
     this.#listeners.emit("peerLost", { peerId });
   }
 

@@ -12,8 +12,10 @@ export interface NodeOptions {
   readonly signalServers?: readonly string[];
   /** Bearer token for the signaling servers. */
   readonly signalAuthToken?: string;
-  /** TURN servers; kept for the carriers that use them. */
+  /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
   readonly turnServers?: readonly string[];
+  /** The user of these servers; without one they are not used. */
+  readonly turnUser?: { readonly username: string; readonly password: string };
   /** Address of the server, tried beside what signaling finds. */
   readonly serverUrl?: string;
   /** Whether messages are to be delivered to this node; default true. */
@@ -73,12 +75,43 @@ export interface RosterMember {
 /** How messages to a peer leave now. */
 export type Path = "direct" | "relayed" | "mailbox";
 
+/** How a machine is connected, as {@linkcode Node.networkInfo} finds it. */
+export interface NetworkInfo {
+  /** What the NAT does; `unknown` without a TURN server over UDP that can be asked. */
+  readonly natKind:
+    | "open"
+    | "full_cone"
+    | "restricted_cone"
+    | "port_restricted_cone"
+    | "symmetric"
+    | "unknown";
+  /** `ip:port` of this node's datagrams as others see them. */
+  readonly publicAddress?: string;
+  /** What carries each link to a server: a URL, or `direct` or `relayed` and an address. */
+  readonly links: readonly { readonly peerId: string; readonly via: string }[];
+}
+
 /** Events of a {@linkcode Node} and what their handlers get. */
 export interface NodeEvents {
   /** A message came; it is acknowledged when every handler has resolved. */
   message: ReceivedMessage;
-  /** A link to a paired server came up, or went down with a reason. */
-  state: { peerId: PeerId; state: "connected" | "disconnected"; reason: string };
+  /**
+   * How the link to a paired server is doing: `unstable` while its way does not answer,
+   * `disconnected`, `reconnecting`, `suspended` between two searches, `reconnected` and at once
+   * `connected`; `failed` when the server will not have this peer any more.
+   */
+  state: {
+    peerId: PeerId;
+    state:
+      | "connected"
+      | "unstable"
+      | "disconnected"
+      | "reconnecting"
+      | "suspended"
+      | "reconnected"
+      | "failed";
+    reason: string;
+  };
   /** A server was reached and holds this peer's keys. */
   peerFound: { peerId: PeerId };
   /** The link to a server ended. */

@@ -8,11 +8,11 @@ import { pinCredentialId } from "../../protocol/pairing/pin.ts";
 import { contactTopic, invitationTopic, pinTopic } from "../../protocol/rendezvous/topics.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
+import { linkUrl } from "./dial_link.ts";
 import { type PairingClient, type PairingWays, reachAcceptor } from "./pairing_reach.ts";
 import { type PairingAim, PairingDelayed, PairingInterrupted } from "./pairing_aim.ts";
 import { talk } from "./pairing_talk.ts";
 import { ChallengeBudget, findByPin } from "./pin_search.ts";
-import { linkUrl } from "./server_link.ts";
 
 /** Seconds that a joiner waits by itself when a PIN or link is held up by somebody's guesses. */
 const LONGEST_WAIT = 20;

@@ -4,7 +4,7 @@ import { initiateLink, type LinkConnection, type LinkContext } from "../link_con
 import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
 import type { SignalClient, TopicAccess } from "../signal_client.ts";
 import { callOnTopic, initiateOnTopic } from "../topic_carrier.ts";
-import { dialLink } from "./server_link.ts";
+import { dialLink } from "./dial_link.ts";
 
 /** How long an address is tried before signaling is as well. */
 const HEAD_START = 500;

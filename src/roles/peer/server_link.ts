@@ -1,24 +1,28 @@
 import { getLogger } from "@logtape/logtape";
 import { backoffDelay } from "../../base/backoff.ts";
-import { CairnError, ProtocolError } from "../../base/errors.ts";
+import { CairnError, TransportExhausted, type WayTried } from "../../base/errors.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
 import { FALLBACK_DELAY } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
-import { connectWebSocket } from "../web_socket.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { SignalClient } from "../signal_client.ts";
+import type { PathSession } from "../path/path_session.ts";
+import type { UdpPaths } from "../path/udp_paths.ts";
+import type { FrameSocket } from "../web_socket.ts";
+import { dialLink } from "./dial_link.ts";
+import { PathSearch, useRelays } from "./path_search.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
-const DIAL_TIMEOUT = 10_000;
 /** One attempt: known addresses at once, and those that the peer answers with by signaling. */
 const ATTEMPT_TIMEOUT = 15_000;
 /** A link that lived this long was a good one: the next search begins without a pause. */
 const STEADY = 10_000;
 const MAX_DIALS = 16;
-const LINK_PROTOCOL = "cairn.link.v1";
+/** Milliseconds that a WebSocket, which needs no relay and no hole in a NAT, is ahead. */
+const HEAD_START = 300;
 
 /** What keeping a link to one paired server needs. */
 export interface ServerLinkOptions {
@@ -28,10 +32,21 @@ export interface ServerLinkOptions {
   readonly context: LinkContext;
   /** An address given by the user, tried beside all others. */
   readonly serverUrl: string | undefined;
+  /** Ways of datagrams; absent from a node without signaling. */
+  readonly paths?: UdpPaths | undefined;
+  /** Whether the way that carries the link answers. */
+  readonly onSteady?: (isSteady: boolean) => void;
   readonly onLink: (link: LinkConnection) => void;
   /** The link that {@linkcode onLink} was told of has ended. */
   readonly onEnd: (link: LinkConnection, reason: string) => void;
   readonly onFailure: (error: Error) => void;
+  /** A search for a link begins. */
+  readonly onSearch?: () => void;
+}
+
+interface DialOptions {
+  readonly signal: AbortSignal;
+  readonly nominate: () => boolean;
 }
 
 /** Finds a paired server and keeps one link to it, again and again, until closed. */
@@ -40,6 +55,7 @@ export class ServerLink {
   readonly #closing = new AbortController();
   readonly #done: Promise<void>;
   #link: LinkConnection | undefined;
+  #via: () => string | undefined = () => undefined;
   #wake: () => void = () => {};
 
   constructor(options: ServerLinkOptions) {
@@ -49,6 +65,11 @@ export class ServerLink {
 
   get link(): LinkConnection | undefined {
     return this.#link;
+  }
+
+  /** What carries the link: a URL, or a path of datagrams in words. */
+  get via(): string | undefined {
+    return this.#link && this.#via();
   }
 
   /** Cuts a pause between two attempts short. */
@@ -68,6 +89,7 @@ export class ServerLink {
     const { signal } = this.#closing;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
+        this.#options.onSearch?.();
         const link = await this.#find();
         const since = this.#options.context.host.monotonic();
         const reason = await this.#hold(link);
@@ -88,7 +110,7 @@ export class ServerLink {
   }
 
   async #find(): Promise<LinkConnection> {
-    const { remote, book, clients, serverUrl, context } = this.#options;
+    const { remote, book, clients, serverUrl, context, paths } = this.#options;
     const pairing = book.get(remote);
     if (!pairing) throw new CairnError("not-paired", `Not paired with ${remote}`);
     const attempt = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(ATTEMPT_TIMEOUT)]);
@@ -99,22 +121,43 @@ export class ServerLink {
       let lastError: Error | undefined;
       let settled = false;
       let secretUsed = false;
-      const dial = (url: string) => {
-        if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
-        dialed.add(url);
+      let search: PathSearch | undefined;
+      const attempts: WayTried[] = [];
+      const tryWay = (
+        way: () => string | undefined,
+        open: (options: DialOptions) => Promise<LinkConnection>,
+        url: string | undefined,
+        failed: () => void,
+      ) => {
         let nominated = false;
         const nominate = () => !settled && (nominated = settled = true);
-        const { context } = this.#options;
-        dialLink(url, remote, context, { signal: dialing.signal, nominate }).then((link) => {
+        open({ signal: dialing.signal, nominate }).then((link) => {
           finish();
+          this.#via = way;
+          // The search that brought the link lives as long as that.
+          if (url !== undefined) void search?.close();
           void book.seen(remote, context.host.now(), url, secretUsed);
           resolve(link);
         }, (error) => {
           if (nominated) settled = false;
           lastError = error instanceof Error ? error : new Error(String(error));
+          attempts.push({ way: url ?? "datagrams", reason: lastError.message });
+          failed();
+        });
+      };
+      const dial = (url: string) => {
+        if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
+        dialed.add(url);
+        tryWay(() => url, (options) => dialLink(url, remote, context, options), url, () => {
           dialed.delete(url);
           giveUpIfHopeless();
         });
+      };
+      const linkOn = (socket: FrameSocket, path: PathSession) => {
+        if (settled) return socket.destroy();
+        const open = (options: DialOptions) =>
+          initiateLink(socket, context, { ...options, expectedPeer: remote });
+        tryWay(() => path.description, open, undefined, () => {});
       };
       // Without signaling nothing can bring another address.
       const giveUpIfHopeless = () => {
@@ -126,17 +169,37 @@ export class ServerLink {
         clients,
         host: context.host,
         onMessage: (message, secretIndex) => {
+          search?.take(message);
           if (message.kind !== "answer" || !rendezvous?.hasOffered(message.id)) return;
           secretUsed ||= secretIndex === 0;
+          if (paths) useRelays(paths, message.relays);
           for (const candidate of message.candidates) {
             if (isDialable(candidate)) dial(candidate.value);
           }
         },
       });
-      const timer = setInterval(() => rendezvous?.offer(), FALLBACK_DELAY);
+      const timer = setInterval(() => {
+        rendezvous?.offer();
+        search?.offer();
+      }, FALLBACK_DELAY);
+      const searchLater = setTimeout(() => {
+        if (!rendezvous || !paths || settled) return;
+        search = new PathSearch({
+          paths,
+          host: context.host,
+          send: (message) => rendezvous.send(message),
+          onSocket: linkOn,
+          onSteady: (isSteady) => this.#options.onSteady?.(isSteady),
+          onEnd: () => {
+            attempts.push({ way: "datagrams", reason: paths.describeFailure() });
+          },
+        });
+        search.offer();
+      }, HEAD_START);
       const finish = () => {
         settled = true;
         clearInterval(timer);
+        clearTimeout(searchLater);
         rendezvous?.close();
         attempt.removeEventListener("abort", giveUp);
         dialing.abort();
@@ -144,7 +207,9 @@ export class ServerLink {
       const giveUp = () => {
         if (settled) return;
         finish();
-        reject(lastError ?? this.#unreachable());
+        void search?.close();
+        const error = lastError ?? this.#unreachable();
+        reject(attempts.length > 1 ? new TransportExhausted(error, attempts) : error);
       };
       attempt.addEventListener("abort", giveUp);
       if (attempt.aborted) return giveUp();
@@ -208,42 +273,6 @@ export class ServerLink {
       };
     });
   }
-}
-
-/** Dials a WebSocket URL and runs the handshake with the peer that must answer there, if known. */
-export async function dialLink(
-  url: string,
-  expectedPeer: PeerId | undefined,
-  context: LinkContext,
-  options: { signal: AbortSignal; nominate?: () => boolean },
-): Promise<LinkConnection> {
-  const deadline = AbortSignal.any([options.signal, AbortSignal.timeout(DIAL_TIMEOUT)]);
-  const socket = await connectWebSocket(linkUrl(url), {
-    protocols: [LINK_PROTOCOL],
-    signal: deadline,
-  });
-  try {
-    return await initiateLink(socket, context, { ...options, expectedPeer, signal: deadline });
-  } catch (error) {
-    if (error instanceof ProtocolError && error.code === "wrong-peer") {
-      throw new CairnError(
-        "refused",
-        `Another peer than ${expectedPeer} answers at ${url}; check the address and the Peer ID`,
-        { cause: error },
-      );
-    }
-    throw error;
-  }
-}
-
-/** `ws://host:port` means the link path of that host. @throws {CairnError} `invalid-option`. */
-export function linkUrl(text: string): string {
-  const url = URL.parse(text);
-  if (!url || (url.protocol !== "ws:" && url.protocol !== "wss:")) {
-    throw new CairnError("invalid-option", `Not a WebSocket URL (ws:// or wss://): ${text}`);
-  }
-  if (url.pathname === "/") url.pathname = "/link";
-  return url.href;
 }
 
 function isDialable({ type, value }: Candidate): boolean {

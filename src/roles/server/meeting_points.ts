@@ -7,6 +7,7 @@ import type { PeerBook } from "../peer_book.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import { acceptOnTopic, type TopicListener } from "../topic_carrier.ts";
 import type { FrameSocket } from "../web_socket.ts";
+import type { PathAnswers } from "./path_answers.ts";
 
 /** What a server needs to be found through signaling. */
 export interface MeetingPointsOptions {
@@ -18,6 +19,8 @@ export interface MeetingPointsOptions {
   readonly candidates: () => readonly Candidate[];
   /** A link attempt that came over a topic; `source` names the topic, for limits. */
   readonly onSocket: (socket: FrameSocket, source: string) => void;
+  /** Answers offers of datagrams; absent from a server without them. */
+  readonly pathAnswers?: PathAnswers;
 }
 
 /** A topic on which peers that hold a PIN or link ask for a link. */
@@ -49,7 +52,7 @@ export class MeetingPoints {
 
   /** Follows a pairing that was added, replaced or removed. */
   renew(peerId: PeerId): void {
-    const { self, book, clients, host, candidates } = this.#options;
+    const { self, book, clients, host, candidates, pathAnswers } = this.#options;
     const text = peerId.toString();
     this.#meetings.get(text)?.close();
     this.#meetings.delete(text);
@@ -61,9 +64,17 @@ export class MeetingPoints {
       meeting: { remote: peerId, secrets: [secret, ...previousSecrets] },
       clients,
       host,
-      onMessage: ({ kind, id }, secretIndex) => {
+      onMessage: (message, secretIndex) => {
+        const { kind, id } = message;
+        pathAnswers?.take(peerId, message, (answer) => meeting.send(answer));
         if (kind !== "offer") return;
-        meeting.send({ id, kind: "answer", candidates: candidates() });
+        const relays = pathAnswers?.relays() ?? [];
+        meeting.send({
+          id,
+          kind: "answer",
+          candidates: candidates(),
+          ...(relays.length > 0 && { relays }),
+        });
         if (secretIndex === 0 && (previousSecrets.length > 0 || pairing.unacknowledged)) {
           void book.seen(peerId, host.now(), undefined, true);
         }

@@ -3,44 +3,42 @@ import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
-import { MAX_ENVELOPE_LENGTH, MAX_FRAME_LENGTH } from "../../protocol/link/link.ts";
+import { MAX_ENVELOPE_LENGTH } from "../../protocol/link/link.ts";
 import { GOOD_PSK_LENGTH, judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
 import { CertificateWatch } from "../certificate_watch.ts";
 import type { DataFolder } from "../data_folder.ts";
 import { GroupCommit } from "../group_commit.ts";
-import { type HttpListener, listen, parseListenAddress } from "../http.ts";
+import type { HttpListener } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { PeerBook } from "../peer_book.ts";
-import { addressKey, plainAddress } from "../signal/client_address.ts";
 import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
-import { acceptWebSockets } from "../web_socket_server.ts";
 import { invitationHints, linkCandidates } from "./addresses.ts";
 import { ApprovalBook } from "./approval_book.ts";
 import { openHub } from "./hub.ts";
+import { acceptLinks, listenForLinks } from "./link_listener.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
 import { Management } from "./management.ts";
 import { MeetingPoints } from "./meeting_points.ts";
 import { OperatorDesk } from "./operator_desk.ts";
 import { PairingDesk } from "./pairing_desk.ts";
+import { PathAnswers } from "./path_answers.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PeerNames } from "./peer_names.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
 import { openServerStore } from "./server_store.ts";
+import { openServerPaths, relayAccess } from "./server_relays.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
 
 const log = getLogger(["cairn", "server"]);
 
-const LINK_PATH = "/link";
-const LINK_PROTOCOL = "cairn.link.v1";
 const HEARTBEAT = 60_000;
 const SWEEP_INTERVAL = 60_000;
 const DAY = 86_400_000;
 /** Room in an envelope for what surrounds a body. */
 const ENVELOPE_OVERHEAD = 1_024;
-const MAX_BUFFERED = 8 * 1_048_576;
 
 /**
  * Starts the always-on server.
@@ -180,6 +178,8 @@ async function assemble(
       listeners,
       interfaces: Deno.networkInterfaces(),
     });
+  const paths = clients.length === 0 ? undefined : openServerPaths(options, host);
+  if (paths) stack.defer(() => paths.close());
   const meetings = new MeetingPoints({
     self,
     book,
@@ -187,6 +187,14 @@ async function assemble(
     host,
     candidates,
     onSocket: (socket, source) => void links.accept(socket, source),
+    ...(paths && {
+      pathAnswers: new PathAnswers({
+        paths,
+        host,
+        relays: () => relayAccess(options, host),
+        onSocket: (socket, peer) => void links.accept(socket, peer.toString()),
+      }),
+    }),
   });
   book.onChange = (peerId) => {
     meetings.renew(peerId);
@@ -236,34 +244,6 @@ function watchCertificate(
     tls,
     host,
     role: "server",
-  });
-}
-
-async function listenForLinks(options: ServerOptions, links: PeerLinks): Promise<HttpListener> {
-  const { host, port } = parseListenAddress(options.listenAddr ?? "0.0.0.0:9091");
-  return await listen({
-    host,
-    port,
-    option: "--listen-addr (CAIRN_SERVER_LISTEN_ADDR)",
-    ...(options.tls && { tls: options.tls }),
-    prepare: (server) => acceptLinks(server, links),
-  });
-}
-
-function acceptLinks(server: HttpListener["server"], links: PeerLinks): void {
-  acceptWebSockets({
-    server,
-    limits: { maxFrameBytes: MAX_FRAME_LENGTH, maxBufferedBytes: MAX_BUFFERED },
-    handler: (request, accept, refuse) => {
-      if (request.url?.split("?")[0] !== LINK_PATH) return refuse(404);
-      const offered = request.headers["sec-websocket-protocol"]?.split(/\s*,\s*/) ?? [];
-      // An IPv6 client has a whole /64 to come from.
-      const source = addressKey(plainAddress(request.socket.remoteAddress ?? "") ?? "unknown");
-      accept(
-        (socket) => void links.accept(socket, source),
-        offered.includes(LINK_PROTOCOL) ? LINK_PROTOCOL : undefined,
-      );
-    },
   });
 }
 

@@ -53,9 +53,12 @@ export interface ServerOptions {
   readonly signalServers?: readonly string[];
   /** Bearer token for them. */
   readonly signalAuthToken?: string;
-  /** TURN servers; kept for the carriers that use them. */
+  /** TURN servers, as `turn:` and `turns:` URIs, for peers that cannot be reached directly. */
   readonly turnServers?: readonly string[];
-  /** What the TURN servers ask for: a name and a password, or the secret that they share. */
+  /**
+   * What the TURN servers ask for: a name and a password, for this node alone, or the secret that
+   * they share, by which credentials are made for this node and its peers.
+   */
   readonly turnCredentials?:
     | { readonly username: string; readonly password: string }
     | { readonly secret: string };

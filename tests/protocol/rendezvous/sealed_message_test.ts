@@ -37,6 +37,33 @@ Deno.test("A sealed message opens for the peer it is for, on its topic", () => {
   deepEqual(open(sealed()), OFFER);
 });
 
+Deno.test("A sealed message carries what a path of datagrams needs", () => {
+  const message: SealedMessage = {
+    ...OFFER,
+    kind: "answer",
+    candidates: [{ type: "srflx", value: "198.51.100.1:4000" }],
+    path: {
+      session: new Uint8Array(16).fill(1),
+      password: new Uint8Array(16).fill(2),
+      certificate: new Uint8Array(300).fill(3),
+    },
+    relays: [{ uri: "turn:relay.example:3478", username: "1800000000:x", password: "p" }],
+  };
+  deepEqual(open(sealed(message)), message);
+});
+
+Deno.test("A sealed message with a certificate or credentials out of bounds is dropped", () => {
+  const path = { session: new Uint8Array(16), password: new Uint8Array(16) };
+  equal(
+    open(sealed({ ...OFFER, path: { ...path, certificate: new Uint8Array(2_049) } })),
+    undefined,
+  );
+  equal(open(sealed({ ...OFFER, path: { ...path, password: new Uint8Array(15) } })), undefined);
+  const relay = { uri: "turn:relay.example", username: "u", password: "p" };
+  equal(open(sealed({ ...OFFER, relays: [{ ...relay, password: "p".repeat(513) }] })), undefined);
+  equal(open(sealed({ ...OFFER, relays: Array(5).fill(relay) })), undefined);
+});
+
 Deno.test("A sealed message opens under no other secret, sender or topic", () => {
   equal(open(sealed(), { secret: new Uint8Array(32).fill(8) }), undefined);
   equal(open(sealed(), { sender: BOB }), undefined);

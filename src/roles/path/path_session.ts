@@ -1,0 +1,198 @@
+import { getLogger } from "@logtape/logtape";
+import { type AddressPort, formatAddressPort } from "../../base/address.ts";
+import type { Host } from "../../base/host.ts";
+import type { LocalBase } from "../../protocol/ice/candidate_pair.ts";
+import { type CandidateText, parseCandidate } from "../../protocol/ice/candidates.ts";
+import { type CheckRole, sessionCredentials } from "../../protocol/ice/connectivity_check.ts";
+import { IceAgent, type IceEffect } from "../../protocol/ice/ice_agent.ts";
+import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
+import { QuicShim } from "./quic_shim.ts";
+import { HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
+
+const log = getLogger(["cairn", "path"]);
+
+/** A way out of this node, as sessions use it. */
+export interface Way {
+  readonly base: LocalBase;
+  /** Sends the datagram at `offset`; the bytes around it may be written. */
+  send(to: AddressPort, buffer: Uint8Array, offset: number, length: number): Promise<void>;
+  /** Hands over what comes from there, from now on. Returns what ends it. */
+  route(
+    source: AddressPort,
+    handler: (buffer: Uint8Array, offset: number, length: number) => Promise<void> | void,
+  ): () => void;
+  /** Says that much will go to this address. */
+  prefer(to: AddressPort): void;
+  /** Finds out whether the way is still there. */
+  recheck(): void;
+}
+
+export interface PathSessionOptions {
+  readonly role: CheckRole;
+  /** 16 bytes. */
+  readonly session: Uint8Array;
+  readonly host: Host;
+  /** The port of loopback on which this node's QUIC endpoint is. */
+  readonly quicPort: number;
+  /** The first pair was found. */
+  readonly onOpen: () => void;
+  /** Whether the pair in use answers. */
+  readonly onSteady: (isSteady: boolean) => void;
+  /** No pair was found, or all fell silent; said once. */
+  readonly onLost: () => void;
+}
+
+/** The ways between this node and one peer: checks on all of them, QUIC packets on the best. */
+export class PathSession {
+  readonly session: Uint8Array;
+  /** 16 bytes, this side's. */
+  readonly password: Uint8Array;
+  readonly fragment: string;
+  readonly #options: PathSessionOptions;
+  readonly #agent: IceAgent;
+  readonly #shim: QuicShim;
+  readonly #ways = new Map<string, Way>();
+  readonly #routes = new Map<string, () => void>();
+  #selected: { readonly way: Way; readonly to: AddressPort } | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #hasOpened = false;
+  #isOpen = true;
+
+  constructor(options: PathSessionOptions) {
+    const { role, session, host, quicPort } = options;
+    this.#options = options;
+    this.session = session;
+    this.password = host.random(16);
+    const local = sessionCredentials(session, role, this.password);
+    this.fragment = local.fragment;
+    const random = (length: number) => host.random(length);
+    this.#agent = new IceAgent({ role, local, random }, host.monotonic());
+    this.#shim = new QuicShim(quicPort, (buffer, offset, length) => {
+      return this.#selected?.way.send(this.#selected.to, buffer, offset, length);
+    });
+    this.#settle();
+  }
+
+  /** The port of loopback that stands for the peer. */
+  get shimPort(): number {
+    return this.#shim.port;
+  }
+
+  /** The pair in use, in words. */
+  get description(): string | undefined {
+    const pair = this.#agent.selected;
+    return pair && `${pair.isRelayed ? "relayed" : "direct"} ${formatAddressPort(pair.remote)}`;
+  }
+
+  get isRelayed(): boolean {
+    return this.#agent.selected?.isRelayed ?? false;
+  }
+
+  addWay(way: Way): void {
+    this.#ways.set(way.base.id, way);
+    this.#agent.addBase(way.base);
+    this.#settle();
+  }
+
+  removeWay(id: string): void {
+    this.#ways.delete(id);
+    for (const [key, end] of this.#routes) {
+      if (!key.startsWith(`${id} `)) continue;
+      end();
+      this.#routes.delete(key);
+    }
+    if (this.#selected?.way.base.id === id) this.#selected = undefined;
+    this.#agent.removeBase(id, this.#options.host.monotonic());
+    this.#settle();
+  }
+
+  /** Takes what the peer said in a sealed message; addresses add up. */
+  learn(password: Uint8Array, candidates: readonly CandidateText[]): void {
+    const { role, session } = this.#options;
+    const other = role === "controlling" ? "controlled" : "controlling";
+    this.#agent.setRemoteCredentials(sessionCredentials(session, other, password));
+    for (const text of candidates) {
+      const candidate = parseCandidate(text);
+      if (candidate) this.#agent.addRemote(candidate);
+    }
+    this.#settle();
+  }
+
+  /** Takes a STUN message that may be the peer's. */
+  receive(message: StunMessage, way: Way, source: AddressPort): void {
+    if (!this.#isOpen) return;
+    const now = this.#options.host.monotonic();
+    if (this.#agent.receive(message, way.base.id, source, now)) this.#route(way, source);
+    this.#settle();
+  }
+
+  /** The network has changed. */
+  recheck(): void {
+    this.#agent.recheck(this.#options.host.monotonic());
+    this.#settle();
+  }
+
+  async close(): Promise<void> {
+    this.#isOpen = false;
+    clearTimeout(this.#timer);
+    for (const end of this.#routes.values()) end();
+    this.#routes.clear();
+    await this.#shim.close();
+  }
+
+  /** From an address that has proved to be the peer's, its packets are let through. */
+  #route(way: Way, source: AddressPort): void {
+    const key = `${way.base.id} ${formatAddressPort(source)}`;
+    if (this.#routes.has(key)) return;
+    const from = { address: source.address.slice(), port: source.port };
+    const end = way.route(from, (buffer, offset, length) => {
+      if (!looksLikeStun(buffer, offset, length)) {
+        return this.#shim.deliver(buffer.subarray(offset, offset + length));
+      }
+      const message = decodeStunMessage(buffer.subarray(offset, offset + length));
+      if (message) this.receive(message, way, from);
+    });
+    this.#routes.set(key, end);
+  }
+
+  #settle(): void {
+    if (!this.#isOpen) return;
+    for (const effect of this.#agent.takeEffects()) this.#perform(effect);
+    clearTimeout(this.#timer);
+    const wait = this.#agent.nextDeadline() - this.#options.host.monotonic();
+    if (!this.#isOpen || wait === Infinity) return;
+    this.#timer = setTimeout(() => {
+      this.#agent.advance(this.#options.host.monotonic());
+      this.#settle();
+    }, Math.max(0, wait));
+  }
+
+  #perform(effect: IceEffect): void {
+    switch (effect.kind) {
+      case "send": {
+        const { base, to, bytes } = effect;
+        const buffer = new Uint8Array(HEADROOM + bytes.length + TAILROOM);
+        buffer.set(bytes, HEADROOM);
+        void this.#ways.get(base.id)?.send(to, buffer, HEADROOM, bytes.length);
+        return;
+      }
+      case "selected": {
+        const { base, remote } = effect.pair;
+        const way = this.#ways.get(base.id);
+        if (!way) return;
+        const isFirst = !this.#hasOpened;
+        this.#hasOpened = true;
+        this.#selected = { way, to: remote };
+        way.prefer(remote);
+        log.debug("A path is {path}", { path: this.description });
+        if (isFirst) this.#options.onOpen();
+        return;
+      }
+      case "steady":
+        if (!effect.isSteady) this.#selected?.way.recheck();
+        return this.#options.onSteady(effect.isSteady);
+      case "lost":
+        return this.#options.onLost();
+    }
+  }
+}

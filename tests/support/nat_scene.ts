@@ -1,0 +1,214 @@
+import { equal } from "node:assert/strict";
+import { systemHost } from "../../src/base/host.ts";
+import { timeLimitedCredentials } from "../../src/roles/path/relay_access.ts";
+import { within } from "./deadline.ts";
+import { type Firewall, type NatKind, type NatNetwork, NatWorld } from "./nat_world.ts";
+import { PrintedLines } from "./processes.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const PSK = "correct horse battery staple";
+const SECRET = "secret-of-the-relay";
+const RUN = ["run", "--quiet", "-A", "--unstable-kv", "--unstable-net"];
+
+/** What the peers of a network reported. */
+export interface PeersReport {
+  readonly messages: number;
+  readonly expected: number;
+  readonly repeated: number;
+  readonly firstMessageMs: number;
+  readonly natKind: string;
+  readonly via: string;
+}
+
+/** A signaling server and a relay in the middle; a server and two peers in networks around it. */
+export class NatScene implements AsyncDisposable {
+  readonly world: NatWorld;
+  readonly deadline: AbortSignal;
+  readonly folder: string;
+  readonly #stack = new AsyncDisposableStack();
+  signal: Program | undefined;
+  server: NatNetwork | undefined;
+  peers: NatNetwork | undefined;
+
+  private constructor(world: NatWorld, folder: string, seconds: number) {
+    this.world = world;
+    this.folder = folder;
+    this.deadline = AbortSignal.timeout(seconds * 1000);
+    this.#stack.use(world);
+    this.#stack.defer(() => Deno.remove(folder, { recursive: true }));
+  }
+
+  static async open(seconds = 120): Promise<NatScene> {
+    const folder = await Deno.makeTempDir({ prefix: "cairn-nat-" });
+    const scene = new NatScene(await NatWorld.open(), folder, seconds);
+    await scene.startSignal();
+    return scene;
+  }
+
+  /** Where the signaling server is; it listens where the narrowest firewall lets out. */
+  get signalUrl(): string {
+    return `ws://${this.world.service(10)}:443`;
+  }
+
+  async startSignal(): Promise<Program> {
+    const signal = this.signal = this.cairn(this.world.middle, [
+      ...["signal", "--listen-addr", `${this.world.service(10)}:443`],
+    ]);
+    await signal.logged(/listens/i);
+    return signal;
+  }
+
+  /** Starts a relay on UDP 3478 and TCP 443. */
+  async startRelay(host: 11 | 12 = 11): Promise<Program> {
+    const ip = this.world.service(host);
+    const relay = this.cairn(this.world.middle, [
+      ...["relay", "--listen-addr", `${ip}:3478`, "--tcp-addr", `${ip}:443`],
+      ...["--relay-ip", ip, "--rest-secret", SECRET, "--realm", "cairn"],
+      ...["--metrics-addr", `127.0.0.1:${9_400 + host}`, "--api-addr", `127.0.0.1:${8_000 + host}`],
+    ]);
+    await relay.logged(/listens/i);
+    return relay;
+  }
+
+  /** Bytes that the relay has brought to or from peers. */
+  async relayedBytes(host: 11 | 12 = 11): Promise<number> {
+    const url = `http://127.0.0.1:${9_400 + host}/metrics`;
+    const { stdout } = await new Deno.Command("ip", {
+      args: [
+        ...["netns", "exec", this.world.middle, Deno.execPath(), "eval", "--quiet"],
+        `console.log(await (await fetch("${url}")).text())`,
+      ],
+    }).output();
+    const text = new TextDecoder().decode(stdout);
+    const lines = [...text.matchAll(/^cairn_relay_relayed_bytes_total\S* (\d+)$/gm)];
+    return lines.reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
+  /** Starts the always-on server in a network of its own; returns its Peer ID. */
+  async startServer(nat: NatKind, firewall?: Firewall, relays = [11]): Promise<string> {
+    const network = this.server = await this.world.addNetwork(nat, firewall);
+    const turn = relays.flatMap((host) => {
+      const ip = this.world.service(host === 12 ? 12 : 11);
+      return [`turn:${ip}:3478`, `turn:${ip}:443?transport=tcp`];
+    });
+    const server = this.cairn(network.namespace, [
+      ...["server", "--data-dir", `${this.folder}/server`, "--signal", this.signalUrl],
+      ...(turn.length > 0 ? ["--turn", turn.join(",")] : []),
+    ], { CAIRN_PSK: PSK, CAIRN_TURN_SECRET: SECRET });
+    const line = await server.logged(/accepts links/);
+    const id = /Qm[1-9A-HJ-NP-Za-km-z]{44}/.exec(line)?.[0];
+    if (!id) throw new Error(`No Peer ID in ${line}`);
+    return id;
+  }
+
+  /** Starts two peers in a network of their own, which pair and exchange messages. */
+  async startPeers(
+    serverId: string,
+    nat: NatKind,
+    firewall?: Firewall,
+    large = 100_000,
+  ): Promise<Program> {
+    const network = this.peers = await this.world.addNetwork(nat, firewall);
+    const orders = {
+      folder: this.folder,
+      signal: this.signalUrl,
+      server: serverId,
+      psk: PSK,
+      large,
+      turn: [`turn:${this.world.service(11)}:3478`],
+      turnUser: timeLimitedCredentials(SECRET, systemHost),
+    };
+    return this.start(network.namespace, [
+      ...[new URL("tests/support/nat_peers.ts", ROOT).href, JSON.stringify(orders)],
+    ], {});
+  }
+
+  /** What the peers report once all is done: nothing lost, nothing twice. */
+  async report(peers: Program): Promise<PeersReport> {
+    const [, line = ""] = await peers.output.first(2);
+    const report: PeersReport = JSON.parse(line);
+    equal(report.messages, report.expected, "messages that came");
+    equal(report.repeated, 0, "messages that came twice");
+    return report;
+  }
+
+  cairn(
+    namespace: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Program {
+    return this.start(namespace, [new URL("main.ts", ROOT).href, ...args], env);
+  }
+
+  start(
+    namespace: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+  ): Program {
+    return this.#stack.use(
+      new Program(namespace, Deno.execPath(), [...RUN, ...args], env, this.deadline),
+    );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+/** A program that runs in a namespace. */
+export class Program implements AsyncDisposable {
+  readonly output: PrintedLines;
+  readonly log: PrintedLines;
+  readonly #child: Deno.ChildProcess;
+  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #deadline: AbortSignal;
+
+  constructor(
+    namespace: string,
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>>,
+    deadline: AbortSignal,
+  ) {
+    this.#deadline = deadline;
+    this.#child = new Deno.Command("ip", {
+      args: ["netns", "exec", namespace, command, ...args],
+      env: { NO_COLOR: "1", RUST_LOG: "debug", ...env },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#input = this.#child.stdin.getWriter();
+    this.#input.closed.catch(() => {});
+    const tail = () =>
+      `a line of ${command} ${args.slice(0, 6).join(" ")}\n${this.log.all.slice(-25).join("\n")}`;
+    this.output = new PrintedLines(this.#child.stdout, deadline, tail);
+    this.log = new PrintedLines(this.#child.stderr, deadline, tail);
+  }
+
+  /** Waits for a line of the log. */
+  async logged(pattern: RegExp): Promise<string> {
+    for await (const line of this.log) if (pattern.test(line)) return line;
+    throw new Error(`It ended without ${pattern}: ${this.log.all.join("\n")}`);
+  }
+
+  async write(line: string): Promise<void> {
+    await this.#input.write(new TextEncoder().encode(`${line}\n`));
+  }
+
+  /** SIGKILL: it says goodbye to nobody. */
+  async kill(): Promise<void> {
+    try {
+      this.#child.kill("SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
+    await within(this.#deadline, this.#child.status, () => "the end of a program");
+    await this.#input.close().catch(() => {});
+    await Promise.all([this.output.ended, this.log.ended]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+}
