@@ -200,19 +200,21 @@ export class PairingConversation {
     if (approvals.isApproved(peerId)) return await this.giveSecret();
     const now = host.monotonic();
     const before = asking.get(peerId, now);
-    if (before && before.link !== this.#link) before.link.close("replaced");
+    if (before?.at && before.at.link !== this.#link) before.at.link.close("replaced");
     strangers.beginWaiting(this.#link);
     const evicted = asking.add({
       peerId,
       sas,
-      link: this.#link,
-      source: this.#origin,
       askedAt: now,
       requestedAt: host.now(),
-      pair: () => this.giveSecret(),
-      turnDown: () => this.#reject({ reason: "UserRejected" }),
+      at: {
+        link: this.#link,
+        source: this.#origin,
+        pair: () => this.giveSecret(),
+        turnDown: () => this.#reject({ reason: "UserRejected" }),
+      },
     });
-    evicted?.link.close("not-paired");
+    evicted?.at?.link.close("not-paired");
     log.info("{peer} asks to be paired", { peer: peerId.toString() });
     emit({ kind: "requested", peerId, sas });
   }

@@ -9,7 +9,7 @@ import { PairingOffers } from "../../protocol/pairing/offers.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
 import type { ApprovalBook } from "./approval_book.ts";
-import { AskingPeers } from "./asking_peers.ts";
+import type { AskingPeers } from "./asking_peers.ts";
 import type { PairingEvent } from "./pairing_control.ts";
 import { PairingConversation } from "./pairing_conversation.ts";
 import type { PairingGround } from "./pairing_ground.ts";
@@ -26,6 +26,7 @@ export interface PairingDeskOptions {
   readonly self: PeerId;
   readonly book: PeerBook;
   readonly approvals: ApprovalBook;
+  readonly asking: AskingPeers;
   readonly host: Host;
   readonly psk: string | undefined;
 }
@@ -33,7 +34,7 @@ export interface PairingDeskOptions {
 /** Pairs strangers, whose links may carry nothing else. */
 export class PairingDesk {
   readonly offers = new PairingOffers();
-  readonly asking = new AskingPeers();
+  readonly asking: AskingPeers;
   readonly approvals: ApprovalBook;
   readonly #ground: PairingGround;
   readonly #strangers = new StrangerLinks();
@@ -41,10 +42,10 @@ export class PairingDesk {
 
   constructor(options: PairingDeskOptions) {
     this.approvals = options.approvals;
+    this.asking = options.asking;
     this.#ground = {
       ...options,
       offers: this.offers,
-      asking: this.asking,
       strangers: this.#strangers,
       keyLimit: new AttemptLimit(),
       requestLimit: new RateLimit(REQUESTS),

@@ -17,6 +17,7 @@ import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
 import { invitationHints, linkCandidates } from "./addresses.ts";
 import { ApprovalBook } from "./approval_book.ts";
+import { AskingPeers } from "./asking_peers.ts";
 import { openHub } from "./hub.ts";
 import { acceptLinks, listenForLinks } from "./link_listener.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
@@ -101,7 +102,11 @@ async function assemble(
     configured: options.approvedPeers,
     psk: options.psk,
   });
-  const pairing = new PairingDesk({ self, book, approvals, host, psk: options.psk });
+  const asking = await AskingPeers.open(kv, commit, {
+    host,
+    isSettled: (peer) => book.has(peer) || approvals.isApproved(peer),
+  });
+  const pairing = new PairingDesk({ self, book, approvals, asking, host, psk: options.psk });
   const names = await PeerNames.open(kv, commit);
   const hub = openHub(options, {
     peers: () => book.list().map(({ peerId }) => peerId),
