@@ -66,6 +66,7 @@ Deno.test("A remote store keeps its id on another machine, and gets another one 
       folder: `${folder}/${name}`,
       kind: "server",
       host: systemHost,
+      migrations: new Map(),
     });
   try {
     const first = await open("one");
