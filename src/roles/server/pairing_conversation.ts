@@ -244,13 +244,15 @@ export class PairingConversation {
   }
 
   #fail(mechanism: "psk" | "pin" | "link", offer: Offer | undefined): void {
-    const { keyLimit, offers, host, emit } = this.#ground;
+    const { keyLimit, offers, host, newsLimit, emit } = this.#ground;
     const now = host.monotonic();
     if (offer) offers.failed(offer, now);
     else keyLimit.failed(this.#source, now);
-    const credential = { psk: "key", pin: "PIN", link: "link" }[mechanism];
-    log.warn("A pairing was refused: the peer does not know the {credential}", { credential });
-    emit({ kind: "attempt-failed", mechanism });
+    if (newsLimit.take("all", now)) {
+      const credential = { psk: "key", pin: "PIN", link: "link" }[mechanism];
+      log.warn("A pairing was refused: the peer does not know the {credential}", { credential });
+      emit({ kind: "attempt-failed", mechanism });
+    }
     const wait = offer ? offers.delay(offer, now) : keyLimit.delay(this.#source, now);
     this.#reject({ reason: "AuthenticationFailed", retryAfter: Math.ceil(wait / 1000) });
   }

@@ -19,6 +19,8 @@ import { StrangerLinks } from "./stranger_links.ts";
 const REQUESTS = { burst: 20, perSecond: 2 };
 /** Tries at a SAS by everybody together: of a million, an attacker has to hit one. */
 const ASKS = { burst: 60, perSecond: 0.1 };
+/** Of all strangers together: they must fill no log, nor push out of the events what matters. */
+const FAILURES_TOLD = { burst: 30, perSecond: 0.2 };
 const MAX_MESSAGES = 16;
 
 /** Settings of a {@linkcode PairingDesk}. */
@@ -50,6 +52,7 @@ export class PairingDesk {
       keyLimit: new AttemptLimit(),
       requestLimit: new RateLimit(REQUESTS),
       askLimit: new RateLimit(ASKS),
+      newsLimit: new RateLimit(FAILURES_TOLD),
       emit: (event) => this.emit(event),
     };
   }
