@@ -18,7 +18,8 @@ import { GroupCommit } from "../src/roles/group_commit.ts";
 import { MailboxDesk } from "../src/roles/server/mailbox_desk.ts";
 import { cpuSeconds, residentBytes } from "./support/process_usage.ts";
 import { linkTo } from "./support/store_clients.ts";
-import { freePort, pairAll, startCairn } from "./support/store_servers.ts";
+import { freePort } from "../tests/support/free_port.ts";
+import { pairAll, startCairn } from "./support/store_servers.ts";
 
 const PEERS = Number(Deno.args[0] ?? 100);
 const MESSAGES = Number(Deno.args[1] ?? 10_000);

@@ -206,7 +206,7 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/more than (\d+) s ahead, or seen/, "protocol/rendezvous/sealed_message", "FRESHNESS"],
   [/signed prekeys that live for (\d+) days/, "roles/peer/prekeys", "SIGNED_LIFETIME"],
   [/At most ([\d,]+) may be missing/, "protocol/session/double_ratchet", "MAX_SKIP"],
-  [/and ([\d,]+) skipped keys are kept/, "protocol/session/double_ratchet", "MAX_SKIPPED_KEYS"],
+  [/and ([\d,]+) skipped keys are kept/, "protocol/session/ratchet_state", "MAX_SKIPPED_KEYS"],
   [
     /channel \(text, at most (\d+) bytes\)/,
     "protocol/session/message_body",

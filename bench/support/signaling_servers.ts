@@ -2,12 +2,13 @@
 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { freePort } from "../../tests/support/free_port.ts";
+import { startProcess } from "./started_process.ts";
 import { cairn, type Dialect, mqtt, nats, peerJs, yWebrtc } from "./signaling_dialects.ts";
 
 /** The npm packages that are measured beside cairn. */
 const PACKAGES = ["peer@1.0.2", "y-webrtc@10.3.0"];
 const START_WITHIN_MS = 20_000;
-const END_WITHIN_MS = 3_000;
 const TOKEN = "a-token-of-the-load-generator";
 
 export interface TlsFiles {
@@ -59,37 +60,25 @@ export async function startServer(
   const port = freePort();
   const logPath = join(options.folder, `${kind.name}-${port}.log`);
   const [program = "", ...args] = await kind.command({ ...options, port });
-  // A shell in between, since the log of a server is a file; it is replaced by the server.
-  const child = new Deno.Command("taskset", {
-    args: ["-c", "0", "sh", "-c", 'exec "$@" >"$0" 2>&1', logPath, program, ...args],
+  const started = await startProcess({
+    // A shell in between, since the log of a server is a file; it is replaced by the server.
+    command: ["taskset", "-c", "0", "sh", "-c", 'exec "$@" >"$0" 2>&1', logPath, program, ...args],
     env: { NO_COLOR: "1", ...kind.environment?.({ ...options, port }) },
-    stdin: "null",
-    stdout: "null",
     stderr: "null",
-  }).spawn();
-  let hasEnded = false;
-  const ended = child.status.then(() => hasEnded = true);
+    port,
+    startWithin: START_WITHIN_MS,
+    explain: async () => `${kind.name} does not start:\n${await Deno.readTextFile(logPath)}`,
+  });
   const server: RunningServer = {
     kind,
-    pid: child.pid,
+    pid: started.pid,
     port,
     async stop() {
       running.delete(server);
-      if (!hasEnded) child.kill("SIGTERM");
-      const timer = setTimeout(() => hasEnded || child.kill("SIGKILL"), END_WITHIN_MS);
-      await ended;
-      clearTimeout(timer);
+      await started.stop();
     },
   };
   running.add(server);
-  const deadline = performance.now() + START_WITHIN_MS;
-  while (!await accepts(port)) {
-    if (hasEnded || performance.now() > deadline) {
-      await server.stop();
-      throw new Error(`${kind.name} does not start:\n${await Deno.readTextFile(logPath)}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
   return server;
 }
 
@@ -249,19 +238,5 @@ async function firstLine(command: string, ...args: string[]): Promise<string | u
     return new TextDecoder().decode(stdout).split("\n")[0];
   } catch {
     return undefined;
-  }
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
-
-async function accepts(port: number): Promise<boolean> {
-  try {
-    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -8,6 +8,8 @@ import { openDataFolder } from "../../src/roles/data_folder.ts";
 import { GroupCommit } from "../../src/roles/group_commit.ts";
 import { loadIdentity } from "../../src/roles/identity_store.ts";
 import { PeerBook } from "../../src/roles/peer_book.ts";
+import { freePort } from "../../tests/support/free_port.ts";
+import { type StartedProcess, startProcess } from "./started_process.ts";
 import { cairnClients, natsClients, redisClients, type StoreClient } from "./store_clients.ts";
 
 const START_WITHIN_MS = 60_000;
@@ -53,7 +55,7 @@ export const STORES: readonly StoreKind[] = [
     durability: `${FSYNCED} (appendfsync always)`,
     async start(folder, count) {
       const port = freePort();
-      const running = await startProcess("redis-server", [
+      const running = await start("redis-server", [
         ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
         ...["--appendonly", "yes", "--appendfsync", "always", "--save", ""],
       ], port);
@@ -65,7 +67,7 @@ export const STORES: readonly StoreKind[] = [
     durability: "in the page cache: version 2.9 cannot sync each message (sync_interval is 2.10's)",
     async start(folder, count) {
       const port = freePort();
-      const running = await startProcess("nats-server", [
+      const running = await start("nats-server", [
         ...["-a", "127.0.0.1", "-p", String(port), "--jetstream", "--store_dir", folder],
         ...["--log", `${folder}/log`],
       ], port);
@@ -75,9 +77,9 @@ export const STORES: readonly StoreKind[] = [
 ];
 
 /** Starts `cairn server` on a data folder; resolves when it accepts links. */
-export function startCairn(folder: string, port: number): Promise<Process> {
+export function startCairn(folder: string, port: number): Promise<StartedProcess> {
   const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
-  return startProcess(
+  return start(
     Deno.execPath(),
     [
       ...["run", "-A", main, "server", "--data-dir", folder],
@@ -108,42 +110,25 @@ export async function pairAll(path: string, peers: readonly PeerId[]): Promise<P
   return identity.peerId;
 }
 
-interface Process {
-  readonly pid: number;
-  stop(): Promise<void>;
-}
-
-async function startProcess(
+function start(
   program: string,
   args: readonly string[],
   port: number,
   env: Record<string, string> = {},
-): Promise<Process> {
-  const child = new Deno.Command(program, {
-    args: [...args],
+): Promise<StartedProcess> {
+  return startProcess({
+    command: [program, ...args],
     env,
-    stdin: "null",
-    stdout: "null",
     stderr: "inherit",
-  }).spawn();
-  let hasEnded = false;
-  const ended = child.status.then(() => hasEnded = true);
-  const stop = async () => {
-    if (!hasEnded) child.kill("SIGTERM");
-    await ended;
-  };
-  const deadline = performance.now() + START_WITHIN_MS;
-  while (!await accepts(port)) {
-    if (hasEnded || performance.now() > deadline) {
-      await stop();
-      throw new Error(`${program} does not start${hasEnded ? ": it has ended" : ""}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  return { pid: child.pid, stop };
+    port,
+    startWithin: START_WITHIN_MS,
+    explain: (hasEnded) => {
+      return Promise.resolve(`${program} does not start${hasEnded ? ": it has ended" : ""}`);
+    },
+  });
 }
 
-function withClients(process: Process, clients: readonly StoreClient[]): RunningStore {
+function withClients(process: StartedProcess, clients: readonly StoreClient[]): RunningStore {
   return {
     pid: process.pid,
     clients,
@@ -156,18 +141,4 @@ function withClients(process: Process, clients: readonly StoreClient[]): Running
 
 function many<T>(count: number, make: () => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: count }, make));
-}
-
-async function accepts(port: number): Promise<boolean> {
-  try {
-    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

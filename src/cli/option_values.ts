@@ -157,7 +157,7 @@ export const webUrl: ValueKind<string> = {
   parse(text) {
     const url = URL.parse(text);
     const right = url !== null && /^https?:$/.test(url.protocol) && url.pathname === "/" &&
-      url.search === "" && url.hash === "" && url.username === "";
+      `${url.search}${url.hash}${url.username}${url.password}` === "";
     return right ? url.origin : undefined;
   },
 };

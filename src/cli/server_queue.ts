@@ -16,7 +16,7 @@ export async function serverQueue(settings: Settings, peer: string | undefined):
     for (const queue of answer.queues) {
       const { peer_id: peerId, pending_messages: messages, total_bytes: bytes } = queue;
       const age = ageOf(queue.oldest_message_age_secs);
-      await printLine(`${peerId}  ${messages} messages  ${bytes} bytes  oldest ${age}`);
+      await printLine(`${peerId}  ${counted(messages)}  ${bytes} bytes  oldest ${age}`);
     }
     return 0;
   }
@@ -36,8 +36,13 @@ export async function serverPurge(settings: Settings, peer: string): Promise<num
   const path = `/queue/${parsePeerArgument(peer)}/purge`;
   const answer = await new ManagementClient(settings).ask(path, Purged, { method: "POST" });
   if (settings.value(OPTIONS.serverJson)) return await printJson(answer);
-  await printLine(`${answer.purged} messages dropped; their senders are told`);
+  const end = answer.purged === 0 ? "" : "; their senders are told";
+  await printLine(`${counted(answer.purged)} dropped${end}`);
   return 0;
+}
+
+function counted(messages: number): string {
+  return `${messages} ${messages === 1 ? "message" : "messages"}`;
 }
 
 async function printJson(answer: unknown): Promise<number> {

@@ -158,9 +158,14 @@ export class Settings {
   }
 }
 
+/** What of a URL may hold a secret (user and password, query, fragment) is not shown. */
+function withoutSecrets(text: string): string {
+  return text.replace(/:\/\/.*@/s, "://…@").replace(/(:\/\/[^?#]*[?#]).*/s, "$1…");
+}
+
 function parse<T>(row: OptionRow<T>, text: string, source: string): T {
   const value = row.kind.parse(text);
   if (value !== undefined) return value;
-  const shown = row.secret ? "its value is not right" : `"${text}" is not right`;
+  const shown = row.secret ? "its value is not right" : `"${withoutSecrets(text)}" is not right`;
   throw new CairnError("invalid-option", `${source}: ${shown}; expected ${row.kind.expected}`);
 }

@@ -3,14 +3,27 @@ import { fromHex, toHex, utf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
 import { type DataFolder, type DataFolderKind, makeFolder, takeLock } from "./data_folder.ts";
+import { copyRemoteStore } from "./remote_copy.ts";
 import { StoreLease } from "./store_lease.ts";
+import { copyPath, migrateStore, type Migrations } from "./store_migration.ts";
 import { firstRecord, FORMAT_VERSION, META_KEY, requireUsable } from "./store_record.ts";
 import type { StoreRecord } from "./store_record.ts";
 
 const log = getLogger(["cairn", "data-folder"]);
 
 const MARKER_FILE = "remote_store.json";
+const COPY_FILE = "remote_store.kv";
 const REACHED_WITHIN = 15_000;
+
+export interface RemoteStoreOptions {
+  readonly url: string;
+  /** Holds what belongs to this machine, and the copy that a migration makes. */
+  readonly folder: string;
+  readonly kind: DataFolderKind;
+  readonly host: Host;
+  /** As in `openDataFolder`. */
+  readonly migrations: Migrations;
+}
 
 /** What a folder remembers of the store that it used last. */
 interface Marker {
@@ -29,7 +42,7 @@ interface Marker {
  * token, and as `openDataFolder` does.
  */
 export async function openRemoteStore(
-  options: { url: string; folder: string; kind: DataFolderKind; host: Host },
+  options: RemoteStoreOptions,
 ): Promise<DataFolder> {
   const { url, folder, host } = options;
   await makeFolder(folder);
@@ -57,6 +70,8 @@ export async function openRemoteStore(
     }
     return new RemoteStore(folder, fenced, lock, lease, record, restored, remember);
   } catch (error) {
+    // Only a store that answers is refused with a reason; another one would be waited for.
+    if (error instanceof CairnError) await lease?.release().catch(() => {});
     lease?.abandon();
     kv?.close();
     lock.close();
@@ -140,21 +155,26 @@ async function reach(url: string): Promise<Deno.Kv> {
 async function adopt(
   kv: Deno.Kv,
   marker: Marker | undefined,
-  { url, folder, kind, host }: { url: string; folder: string; kind: DataFolderKind; host: Host },
+  { url, folder, kind, host, migrations }: RemoteStoreOptions,
 ): Promise<{ record: StoreRecord; restored: boolean }> {
   const found = (await kv.get<StoreRecord>(META_KEY)).value;
   if (found === null) return { record: firstRecord(kind, host, null), restored: false };
   requireUsable(found, { kind, path: folder, store: url });
-  if (found.version < FORMAT_VERSION) {
-    throw new CairnError(
-      "data-folder-unusable",
-      `The store ${url} has the older format ${found.version}, which is migrated in files only`,
-    );
+  const { version } = found;
+  if (version < FORMAT_VERSION) {
+    await migrateStore(kv, {
+      name: `The store ${url}`,
+      from: version,
+      to: FORMAT_VERSION,
+      migrations,
+      copy: () => copyRemoteStore(kv, copyPath(`${folder}/${COPY_FILE}`, version)),
+    });
   }
   const isKnown = marker?.folderId === toHex(found.folderId);
   const restored = isKnown && found.generation < marker.generation;
   const record = {
     ...found,
+    version: FORMAT_VERSION,
     storeId: restored ? host.random(16) : found.storeId,
     generation: Math.max(found.generation, isKnown ? marker.generation : 0) + 1,
   };

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
@@ -25,17 +26,19 @@ export function copyPath(storeFile: string, format: number): string {
 /**
  * Brings an open store to `to`, after it was copied. The caller then records the new format.
  *
- * @throws {CairnError} `disk-full` without room for the copy, `data-folder-unusable` when no way
- * leads from `from` to `to`.
+ * @throws {CairnError} what `copy` throws; `data-folder-unusable` when no way leads from `from` to
+ * `to`.
  */
 export async function migrateStore(
   kv: Deno.Kv,
-  { storeFile, folder, from, to, migrations }: {
-    storeFile: string;
-    folder: string;
+  { name, from, to, migrations, copy }: {
+    /** The store in messages, at the start of a sentence. */
+    name: string;
     from: number;
     to: number;
     migrations: Migrations;
+    /** Copies the store unless that was done before; returns where the copy lies. */
+    copy: () => Promise<string>;
   },
 ): Promise<void> {
   const steps: Migration[] = [];
@@ -44,23 +47,28 @@ export async function migrateStore(
     if (step === undefined) {
       throw new CairnError(
         "data-folder-unusable",
-        `The data folder ${folder} cannot be used: its format ${from} is older than this version ` +
-          "of cairn can read; start an earlier one on it first",
+        `${name} cannot be used: its format ${from} is older than this version of ` +
+          "cairn can read; start an earlier one on it first",
       );
     }
     steps.push(step);
   }
-  const copy = copyPath(storeFile, from);
-  if (!await exists(copy)) await copyStore(storeFile, folder, copy);
   log.info("The store goes from format {from} to {to}; a copy of before is {copy}", {
     from,
     to,
-    copy,
+    copy: await copy(),
   });
   for (const step of steps) await step(kv);
 }
 
-async function copyStore(storeFile: string, folder: string, copy: string): Promise<void> {
+/**
+ * Copies a store in a file to `copy`, in the same folder, unless that is there already.
+ *
+ * @throws {CairnError} `disk-full` without room for it.
+ */
+export async function copyStore(storeFile: string, copy: string): Promise<string> {
+  if (await exists(copy)) return copy;
+  const folder = dirname(copy);
   const needed = Math.ceil((await Deno.stat(storeFile)).size * ROOM_FACTOR);
   const free = await freeBytes(folder);
   if (free < needed) {
@@ -84,9 +92,10 @@ async function copyStore(storeFile: string, folder: string, copy: string): Promi
     await file.sync();
   }
   await Deno.rename(unfinished, copy);
+  return copy;
 }
 
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   try {
     await Deno.stat(path);
     return true;

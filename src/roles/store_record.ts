@@ -1,7 +1,7 @@
 import { fromHex, toHex } from "../base/bytes.ts";
 import { CairnError, ProtocolError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
-import { migrateStore, type Migrations } from "./store_migration.ts";
+import { copyPath, copyStore, migrateStore, type Migrations } from "./store_migration.ts";
 import { diskFull, freeBytes, isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
 
 /** Which program keeps its data in a folder. */
@@ -107,11 +107,11 @@ export async function adoptStore(
   }
   if (found.version < FORMAT_VERSION) {
     await migrateStore(kv, {
-      storeFile: file,
-      folder: path,
+      name: `The data folder ${path}`,
       from: found.version,
       to: FORMAT_VERSION,
       migrations,
+      copy: () => copyStore(file, copyPath(file, found.version)),
     });
   }
   const otherFile = found.file !== null && identity !== null && found.file !== identity;

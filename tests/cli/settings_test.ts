@@ -112,6 +112,10 @@ Deno.test("Settings never shows a secret that is not right", () => {
     ["server", OPTIONS.mgmtToken, "hunter2 with spaces"],
     ["signal", OPTIONS.signalAuthTokens, "hunter2 with spaces"],
     ["peer send", OPTIONS.signalToken, "hunter2 with spaces"],
+    ["server", OPTIONS.kvUrl, "https://user:hunter2@kv.example.com"],
+    ["server", OPTIONS.kvUrl, "https://kv.example.com/?token=hunter2"],
+    ["server pair", OPTIONS.mgmtUrl, "https://:hunter2@cairn.example.com"],
+    ["server", OPTIONS.signalServers, "wss://one.example,http://user:hunter2@two.example"],
   ];
   for (const [command, row, secret] of secrets) {
     for (const given of [{ flags: { [row.flag]: secret } }, { env: { [row.env ?? ""]: secret } }]) {

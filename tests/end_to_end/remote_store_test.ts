@@ -1,11 +1,11 @@
 /** A server whose store another machine keeps, and which no two may use at a time. */
 
 import { deepEqual, equal, match } from "node:assert/strict";
+import { Denokv } from "../support/denokv.ts";
 import { KvConnectServer } from "../support/kv_connect.ts";
 import {
   type BadInputScene,
   badInputTest,
-  eventually,
   LOOPBACK,
   sentenceOf,
   serverArgs,
@@ -21,8 +21,8 @@ const KEEPERS: readonly Keeper[] = [
   },
   {
     name: "denokv",
-    ignore: !await isInstalled("denokv"),
-    start: (scene) => Denokv.start(scene),
+    ignore: !await Denokv.isInstalled(),
+    start: async (scene) => scene.use(await Denokv.start(scene.folder)),
   },
 ];
 
@@ -116,42 +116,4 @@ interface Keeper {
   readonly start: (
     scene: BadInputScene,
   ) => Promise<{ readonly url: string; readonly token: string }>;
-}
-
-/** `denokv serve`, with a file in the scene's folder. */
-class Denokv implements AsyncDisposable {
-  readonly token = "token-of-denokv";
-
-  private constructor(readonly url: string, private readonly child: Deno.ChildProcess) {}
-
-  static async start(scene: BadInputScene): Promise<Denokv> {
-    const port = freePort();
-    const child = new Deno.Command("denokv", {
-      args: [
-        ...["--sqlite-path", `${scene.folder}/denokv.sqlite`, "serve"],
-        ...["--addr", `${LOOPBACK}:${port}`, "--access-token", "token-of-denokv"],
-      ],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-    const url = `http://${LOOPBACK}:${port}`;
-    const server = scene.use(new Denokv(url, child));
-    const answers = () => fetch(url).then((response) => response.body?.cancel(), () => "nobody");
-    await eventually(scene.deadline, answers, (answer) => answer !== "nobody");
-    return server;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill("SIGKILL");
-    await this.child.status;
-  }
-}
-
-async function isInstalled(program: string): Promise<boolean> {
-  try {
-    const command = new Deno.Command(program, { args: ["--help"], stdout: "null" });
-    return (await command.output()).success;
-  } catch {
-    return false;
-  }
 }

@@ -5,10 +5,12 @@ import { fromUtf8 } from "../../src/base/bytes.ts";
 import { type Host, systemHost } from "../../src/base/host.ts";
 import { createServer, Node } from "../../src/mod.ts";
 import { openDataFolder } from "../../src/roles/data_folder.ts";
+import { openRemoteStore } from "../../src/roles/remote_store.ts";
 import { SERVER_MIGRATIONS } from "../../src/roles/server/mailbox_migration.ts";
-import { FORMAT_VERSION } from "../../src/roles/store_record.ts";
+import { FORMAT_VERSION, type StoreRecord } from "../../src/roles/store_record.ts";
 import { within } from "../support/deadline.ts";
-import { dumpStore, loadStores } from "../support/store_dump.ts";
+import { KvConnectServer } from "../support/kv_connect.ts";
+import { dumpRecords, dumpStore, loadRecords, loadStores } from "../support/store_dump.ts";
 
 const VECTORS = new URL("../vectors/", import.meta.url);
 const TEXTS = [
@@ -98,6 +100,51 @@ Deno.test("The copy of a store that was migrated is the store of before", async 
   });
 });
 
+Deno.test("A store that a KV Connect server keeps is copied and migrated as one in a file is", async () => {
+  await using server = new KvConnectServer();
+  const folder = await Deno.makeTempDir({ prefix: "cairn-format-" });
+  Deno.env.set("DENO_KV_ACCESS_TOKEN", server.token);
+  const remote = { url: server.url, kind: "server", host: systemHost } as const;
+  try {
+    using kv = await Deno.openKv(server.url);
+    const only = (store: string) => Promise.resolve(store === "server" ? kv : undefined);
+    await loadRecords(await dumpOf(1), only);
+    const before = await dumpRecords("server", kv);
+    await rejects(openRemoteStore({ ...remote, folder, migrations: new Map() }), {
+      code: "data-folder-unusable",
+      message: /^The store http.* its format 1 is older than this version of cairn can read/,
+    });
+    // What was done before a crash is no hindrance.
+    await Deno.writeTextFile(`${folder}/remote_store.kv.format-1.gathered`, "half a copy");
+
+    const store = await openRemoteStore({ ...remote, folder, migrations: SERVER_MIGRATIONS });
+    equal(store.restored, false);
+    await store.close();
+    deepEqual(mailboxOf(await dumpRecords("server", kv)), await migrated(async () => {}));
+    equal((await kv.get<StoreRecord>(["cairn", "meta"])).value?.version, FORMAT_VERSION);
+    const files = (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name);
+    deepEqual(files.toSorted(), ["lock", "remote_store.json", "remote_store.kv.format-1"]);
+
+    const copy = `${folder}/remote_store.kv.format-1`;
+    equal((await Deno.stat(copy)).mode! & 0o777, 0o600);
+    await Deno.mkdir(`${folder}/copy`);
+    await Deno.rename(copy, `${folder}/copy/cairn.kv`);
+    const withoutOwn = (dump: string) =>
+      dump.split("\n").filter((line) => !line.includes('"cairn"'));
+    deepEqual(withoutOwn(await dumpStore("server", `${folder}/copy`)), withoutOwn(before));
+    const reopened = await openDataFolder({
+      path: `${folder}/copy`,
+      kind: "server",
+      migrations: SERVER_MIGRATIONS,
+    });
+    equal(reopened.restored, true, "what was sent after the copy is missing in it");
+    await reopened.close();
+  } finally {
+    Deno.env.delete("DENO_KV_ACCESS_TOKEN");
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("A migration that was cut short is done again to the same end", async () => {
   const whole = await migrated(async () => {});
   const again = await migrated(async (path) => {
@@ -142,8 +189,11 @@ async function migrated(before: (path: string) => Promise<void>): Promise<string
   await withStores(1, async (path) => {
     await before(path);
     await openServer(path).then((folder) => folder.close());
-    const dump = await dumpStore("server", `${path}/server`);
-    records = dump.split("\n").filter((line) => line.includes('"mailbox"'));
+    records = mailboxOf(await dumpStore("server", `${path}/server`));
   });
   return records;
+}
+
+function mailboxOf(dump: string): string[] {
+  return dump.split("\n").filter((line) => line.includes('"mailbox"'));
 }

@@ -66,6 +66,7 @@ Deno.test("A remote store keeps its id on another machine, and gets another one 
       folder: `${folder}/${name}`,
       kind: "server",
       host: systemHost,
+      migrations: new Map(),
     });
   try {
     const first = await open("one");
@@ -108,6 +109,8 @@ for (
     ["http://127.0.0.1.example.com", undefined],
     ["http://localhost.example.com", undefined],
     ["https://user:password@kv.example.com", undefined],
+    ["https://:password@kv.example.com", undefined],
+    ["https://kv.example.com/?token=secret", undefined],
     ["ftp://kv.example.com", undefined],
     ["https://", undefined],
   ] as const

@@ -1,10 +1,11 @@
 /**
  * A server for the protocol KV Connect (github.com/denoland/denokv, proto/kv-connect.md, version 3)
- * that keeps everything in memory. It serves one token, and can be cut off.
+ * that keeps everything in memory, for one token. What it does not do (sums, expiry, queues) it
+ * refuses. tests/interop/kv_connect_test.ts holds it against Deno's own store, and denokv.
  */
 
 import protobuf from "protobufjs";
-import { compareBytes, equalBytes } from "../../src/base/bytes.ts";
+import { compareBytes, equalBytes, fromUtf8 } from "../../src/base/bytes.ts";
 
 const SCHEMA = protobuf.parse(`
 syntax = "proto3";
@@ -17,14 +18,26 @@ message SnapshotReadOutput {
 }
 message ReadRangeOutput { repeated KvEntry values = 1; }
 message KvEntry { bytes key = 1; bytes value = 2; int32 encoding = 3; bytes versionstamp = 4; }
-message AtomicWrite { repeated Check checks = 1; repeated Mutation mutations = 2; }
+message AtomicWrite {
+  repeated Check checks = 1;
+  repeated Mutation mutations = 2;
+  repeated Enqueue enqueues = 3;
+}
+message Enqueue { bytes payload = 1; }
 message Check { bytes key = 1; bytes versionstamp = 2; }
-message Mutation { bytes key = 1; KvValue value = 2; int32 mutation_type = 3; }
+message Mutation {
+  bytes key = 1;
+  KvValue value = 2;
+  int32 mutation_type = 3;
+  int64 expire_at_ms = 4;
+}
 message KvValue { bytes data = 1; int32 encoding = 2; }
 message AtomicWriteOutput { int32 status = 1; bytes versionstamp = 2; }
 `).root;
 
+const VERSION = 3;
 const SET = 1;
+const DELETE = 2;
 const SUCCESS = 1;
 const CHECK_FAILURE = 2;
 
@@ -50,7 +63,9 @@ interface AtomicWrite {
     readonly key: Uint8Array;
     readonly value?: { readonly data: Uint8Array; readonly encoding: number };
     readonly mutationType: number;
+    readonly expireAtMs: unknown;
   }[];
+  readonly enqueues: readonly unknown[];
 }
 
 /** A store that processes reach over HTTP. */
@@ -89,10 +104,14 @@ export class KvConnectServer implements AsyncDisposable {
     if (request.headers.get("authorization") !== `Bearer ${this.token}`) {
       return new Response("Unauthorized", { status: 401 });
     }
+    if (request.method !== "POST") return new Response(null, { status: 405 });
     switch (new URL(request.url).pathname) {
       case "/":
+        if (!JSON.parse(fromUtf8(body)).supportedVersions?.includes(VERSION)) {
+          return new Response("No common version of the protocol", { status: 400 });
+        }
         return Response.json({
-          version: 3,
+          version: VERSION,
           databaseId: "6a5b1c9e-0000-4000-8000-000000000000",
           endpoints: [{ url: `${this.url}/v2`, consistency: "strong" }],
           token: this.token,
@@ -100,8 +119,11 @@ export class KvConnectServer implements AsyncDisposable {
         });
       case "/v2/snapshot_read":
         return encoded("SnapshotReadOutput", this.#read(decoded("SnapshotRead", body)));
-      case "/v2/atomic_write":
-        return encoded("AtomicWriteOutput", this.#write(decoded("AtomicWrite", body)));
+      case "/v2/atomic_write": {
+        const write = decoded<AtomicWrite>("AtomicWrite", body);
+        if (!isServed(write)) return new Response("Not served here", { status: 400 });
+        return encoded("AtomicWriteOutput", this.#write(write));
+      }
       default:
         return new Response("Not found", { status: 404 });
     }
@@ -137,6 +159,13 @@ export class KvConnectServer implements AsyncDisposable {
     this.#entries.sort((a, b) => compareBytes(a.key, b.key));
     return { status: SUCCESS, versionstamp };
   }
+}
+
+function isServed({ mutations, enqueues }: AtomicWrite): boolean {
+  return enqueues.length === 0 &&
+    mutations.every(({ mutationType, expireAtMs, value }) =>
+      Number(expireAtMs) === 0 && (mutationType === DELETE || mutationType === SET && value)
+    );
 }
 
 function decoded<T>(type: "SnapshotRead" | "AtomicWrite", body: Uint8Array): T {

@@ -12,6 +12,11 @@ interface DumpedRecord {
 /** Every record of a folder's store, one JSON object to a line. */
 export async function dumpStore(store: string, folder: string): Promise<string> {
   using kv = await Deno.openKv(`${folder}/cairn.kv`);
+  return await dumpRecords(store, kv);
+}
+
+/** The same of a store that is open. */
+export async function dumpRecords(store: string, kv: Deno.Kv): Promise<string> {
   let text = "";
   for await (const { key, value } of kv.list<unknown>({ prefix: [] })) {
     const record: DumpedRecord = { store, key: toJson([...key]), value: toJson(value) };
@@ -24,22 +29,33 @@ export async function dumpStore(store: string, folder: string): Promise<string> 
 export async function loadStores(text: string, path: string): Promise<void> {
   const stores = new Map<string, Deno.Kv>();
   try {
-    for (const line of text.trim().split("\n")) {
-      const { store, key, value }: DumpedRecord = JSON.parse(line);
-      let kv = stores.get(store);
-      if (kv === undefined) {
-        await Deno.mkdir(`${path}/${store}`, { recursive: true, mode: 0o700 });
-        stores.set(store, kv = await Deno.openKv(`${path}/${store}/cairn.kv`));
-      }
-      const parts = fromJson(key);
-      if (!Array.isArray(parts)) throw new TypeError("A key in the dump is no array");
-      const isMeta = parts[0] === "cairn" && parts[1] === "meta";
-      const record = fromJson(value);
-      // Without the file's identity nothing tells that this is another file.
-      await kv.set(parts, isMeta ? { ...Object(record), file: null } : record);
-    }
+    await loadRecords(text, async (store) => {
+      const open = stores.get(store);
+      if (open !== undefined) return open;
+      await Deno.mkdir(`${path}/${store}`, { recursive: true, mode: 0o700 });
+      const kv = await Deno.openKv(`${path}/${store}/cairn.kv`);
+      stores.set(store, kv);
+      return kv;
+    });
   } finally {
     for (const kv of stores.values()) kv.close();
+  }
+}
+
+/** Puts each record of a dump where `storeOf` says; those of stores without a place are left out. */
+export async function loadRecords(
+  text: string,
+  storeOf: (store: string) => Promise<Deno.Kv | undefined>,
+): Promise<void> {
+  for (const line of text.trim().split("\n")) {
+    const { store, key, value }: DumpedRecord = JSON.parse(line);
+    const parts = fromJson(key);
+    if (!Array.isArray(parts)) throw new TypeError("A key in the dump is no array");
+    const isMeta = parts[0] === "cairn" && parts[1] === "meta";
+    const record = fromJson(value);
+    const kv = await storeOf(store);
+    // Without the file's identity nothing tells that this is another file.
+    await kv?.set(parts, isMeta ? { ...Object(record), file: null } : record);
   }
 }
 

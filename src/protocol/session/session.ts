@@ -7,14 +7,12 @@ import type { KeyPair } from "../crypto/primitives.ts";
 import { initiateX3dh, respondX3dh, type SignedPart } from "../crypto/x3dh.ts";
 import {
   canSend,
-  decodeRatchetState,
-  encodeRatchetState,
   initiateRatchet,
   ratchetDecrypt,
   ratchetEncrypt,
-  type RatchetState,
   respondRatchet,
 } from "./double_ratchet.ts";
+import { decodeRatchetState, encodeRatchetState, type RatchetState } from "./ratchet_state.ts";
 import {
   type Body,
   decodeX3dhData,

@@ -2,25 +2,24 @@
 
 import { FIRST_CHANNEL, LAST_CHANNEL, LAST_LEGACY_CHANNEL } from "../stun/channel_data.ts";
 import { AttributeType, decodeChannelNumber } from "../stun/attributes.ts";
+import type { StunMessage } from "../stun/message.ts";
 import type { Allocation } from "./allocation.ts";
 import { grant, type Granted, type Refusal, refuse } from "./answer.ts";
 import type { PeerPolicy } from "./peer_policy.ts";
 import { CHANNEL_LIFETIME, type RelayPort } from "./relay_port.ts";
-import { type AuthenticRequest, type JudgedPeer, judgePeer, ownAllocation } from "./request.ts";
+import { type JudgedPeer, judgePeer } from "./request.ts";
 import type { TurnSettings } from "./settings.ts";
 
 type Policy = Pick<PeerPolicy, "judge">;
 
 /** Installs permissions for every peer that is named, or for none. */
 export function createPermission(
-  request: AuthenticRequest,
+  message: StunMessage,
+  allocation: Allocation,
   policy: Policy,
   settings: TurnSettings,
   now: number,
 ): Granted | Refusal {
-  const { message } = request;
-  const allocation = ownAllocation(request);
-  if ("kind" in allocation) return allocation;
   const values = message.all(AttributeType.XorPeerAddress);
   if (values.length === 0) return refuse(400, "XOR-PEER-ADDRESS is missing");
   const peers: JudgedPeer[] = [];
@@ -38,14 +37,12 @@ export function createPermission(
 
 /** Binds a channel to a peer or renews it, and installs a permission for the peer. */
 export function channelBind(
-  request: AuthenticRequest,
+  message: StunMessage,
+  allocation: Allocation,
   policy: Policy,
   settings: TurnSettings,
   now: number,
 ): Granted | Refusal {
-  const { message } = request;
-  const allocation = ownAllocation(request);
-  if ("kind" in allocation) return allocation;
   const numberValue = message.get(AttributeType.ChannelNumber);
   const peerValue = message.get(AttributeType.XorPeerAddress);
   const number = numberValue && decodeChannelNumber(numberValue);

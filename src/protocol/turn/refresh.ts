@@ -1,17 +1,17 @@
 import { AttributeType, decodeAddressFamily, encodeLifetime } from "../stun/attributes.ts";
+import type { StunMessage } from "../stun/message.ts";
+import type { Allocation } from "./allocation.ts";
 import type { Allocations } from "./allocations.ts";
 import { grant, type Granted, type Refusal, refuse } from "./answer.ts";
-import { type AuthenticRequest, grantedLifetime, ownAllocation } from "./request.ts";
+import { grantedLifetime } from "./request.ts";
 
 /** Refresh (RFC 8656 section 8.2): more time for the relayed addresses, or their end. */
 export function refresh(
-  request: AuthenticRequest,
+  message: StunMessage,
+  allocation: Allocation,
   allocations: Allocations,
   now: number,
 ): Granted | Refusal {
-  const { message } = request;
-  const allocation = ownAllocation(request);
-  if ("kind" in allocation) return allocation;
   const requested = message.get(AttributeType.RequestedAddressFamily);
   const family = requested && decodeAddressFamily(requested);
   if (requested !== undefined && family === undefined) {

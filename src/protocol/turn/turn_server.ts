@@ -41,7 +41,7 @@ import { refresh } from "./refresh.ts";
 import { DataRelay, type Delivery } from "./relay_data.ts";
 import type { RelayPort } from "./relay_port.ts";
 import { RelayPorts } from "./relay_ports.ts";
-import type { AuthenticRequest } from "./request.ts";
+import { type AuthenticRequest, ownAllocation } from "./request.ts";
 import type { TurnSettings } from "./settings.ts";
 import { SourceLimits } from "./source_limits.ts";
 import type { TurnEffect } from "./turn_effect.ts";
@@ -262,17 +262,19 @@ export class TurnServer {
 
   /** `undefined` when the answer comes later, or came and the request is a repetition. */
   #carryOut(request: AuthenticRequest, now: number): Granted | Refusal | undefined {
-    switch (request.message.method) {
-      case Method.Allocate:
-        return this.#opener.allocate(request, now);
+    const { message } = request;
+    if (message.method === Method.Allocate) return this.#opener.allocate(request, now);
+    const allocation = ownAllocation(request);
+    if ("kind" in allocation) return allocation;
+    switch (message.method) {
       case Method.Refresh:
-        return refresh(request, this.#allocations, now);
+        return refresh(message, allocation, this.#allocations, now);
       case Method.CreatePermission:
-        return createPermission(request, this.#policy, this.#settings, now);
+        return createPermission(message, allocation, this.#policy, this.#settings, now);
       case Method.ChannelBind:
-        return channelBind(request, this.#policy, this.#settings, now);
+        return channelBind(message, allocation, this.#policy, this.#settings, now);
       default:
-        throw new TypeError(`Cannot carry out method ${request.message.method}`);
+        throw new TypeError(`Cannot carry out method ${message.method}`);
     }
   }
 

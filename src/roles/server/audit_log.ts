@@ -6,8 +6,8 @@ import type { GroupCommit } from "../group_commit.ts";
 const log = getLogger(["cairn", "server", "audit"]);
 
 const PREFIX = "audit";
-/** The oldest go when there are more. */
-const MAX_ENTRIES = 10_000;
+/** The oldest go when there are more; what peers do by themselves pushes out nothing of operators. */
+const MAX_ENTRIES = { operator: 8_000, peer: 2_000 };
 
 /** Who made a change: the holder of the token, through the command line or not, or a peer. */
 export type AuditActor = "token" | "cli" | "peer";
@@ -38,20 +38,24 @@ export class AuditLog {
   readonly #kv: Deno.Kv;
   readonly #commit: GroupCommit;
   readonly #host: Host;
-  #lastId: number;
+  /** Numbers of the records that are kept, the oldest first. */
+  readonly #kept = { operator: [] as number[], peer: [] as number[] };
+  #lastId = 0;
 
-  private constructor(kv: Deno.Kv, commit: GroupCommit, host: Host, lastId: number) {
+  private constructor(kv: Deno.Kv, commit: GroupCommit, host: Host) {
     this.#kv = kv;
     this.#commit = commit;
     this.#host = host;
-    this.#lastId = lastId;
   }
 
   static async open(kv: Deno.Kv, commit: GroupCommit, host: Host): Promise<AuditLog> {
-    const newest = kv.list<StoredEntry>({ prefix: [PREFIX] }, { reverse: true, limit: 1 });
-    let lastId = 0;
-    for await (const { key } of newest) lastId = Number(key[1]);
-    return new AuditLog(kv, commit, host, lastId);
+    const audit = new AuditLog(kv, commit, host);
+    const entries = kv.list<StoredEntry>({ prefix: [PREFIX] }, { batchSize: 500 });
+    for await (const { key, value } of entries) {
+      audit.#lastId = Number(key[1]);
+      audit.#kept[sideOf(value.actor)].push(audit.#lastId);
+    }
+    return audit;
   }
 
   /**
@@ -69,10 +73,15 @@ export class AuditLog {
     };
     const what = peerId === undefined ? "{action}" : "{action} {peerId}";
     log.info(`Change {id} by the {actor}: ${what}`, { id, ...entry });
+    const side = sideOf(actor);
+    const kept = this.#kept[side];
+    kept.push(id);
+    // One in the place of another; more than that only where an earlier bound was larger.
+    const tooOld = kept.splice(0, Math.min(2, Math.max(0, kept.length - MAX_ENTRIES[side])));
     try {
       await this.#commit.commit([
         { type: "set", key: [PREFIX, id], value: entry },
-        { type: "delete", key: [PREFIX, id - MAX_ENTRIES] },
+        ...tooOld.map((old) => ({ type: "delete" as const, key: [PREFIX, old] })),
       ], { freesSpace: true });
     } catch (error) {
       log.error("The audit record {id} is only in this log: {error}", { id, error });
@@ -90,6 +99,10 @@ export class AuditLog {
       ...value,
     }));
   }
+}
+
+function sideOf(actor: AuditActor): keyof typeof MAX_ENTRIES {
+  return actor === "peer" ? "peer" : "operator";
 }
 
 type StoredEntry = Omit<AuditEntry, "id">;

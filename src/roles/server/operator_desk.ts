@@ -118,12 +118,12 @@ export class OperatorDesk implements PairingControl {
 
   requests(): PairingRequest[] {
     const { desk: { asking, approvals }, host } = this.#options;
-    return asking.list(host.monotonic()).map(({ peerId, sas, link, requestedAt }) => ({
+    return asking.list(host.monotonic()).map(({ peerId, sas, at, requestedAt }) => ({
       peerId,
       sas,
       requestedAt,
       expiresAt: requestedAt + REQUEST_LIFETIME,
-      connected: !link.closed,
+      connected: at !== undefined && !at.link.closed,
       wasUnpaired: approvals.wasUnpaired(peerId),
     }));
   }
@@ -137,7 +137,7 @@ export class OperatorDesk implements PairingControl {
     desk.emit({ kind: "approved", peerId });
     const waiting = desk.asking.get(peerId, host.monotonic());
     desk.asking.remove(peerId);
-    if (waiting && !waiting.link.closed) await waiting.pair();
+    if (waiting?.at && !waiting.at.link.closed) await waiting.at.pair();
   }
 
   refuse(peerId: PeerId): boolean {
@@ -145,8 +145,8 @@ export class OperatorDesk implements PairingControl {
     const waiting = desk.asking.get(peerId, host.monotonic());
     if (!waiting) return false;
     desk.asking.remove(peerId);
-    waiting.turnDown();
-    waiting.link.close("not-paired");
+    waiting.at?.turnDown();
+    waiting.at?.link.close("not-paired");
     desk.emit({ kind: "refused", peerId });
     return true;
   }

@@ -200,19 +200,21 @@ export class PairingConversation {
     if (approvals.isApproved(peerId)) return await this.giveSecret();
     const now = host.monotonic();
     const before = asking.get(peerId, now);
-    if (before && before.link !== this.#link) before.link.close("replaced");
+    if (before?.at && before.at.link !== this.#link) before.at.link.close("replaced");
     strangers.beginWaiting(this.#link);
     const evicted = asking.add({
       peerId,
       sas,
-      link: this.#link,
-      source: this.#origin,
       askedAt: now,
       requestedAt: host.now(),
-      pair: () => this.giveSecret(),
-      turnDown: () => this.#reject({ reason: "UserRejected" }),
+      at: {
+        link: this.#link,
+        source: this.#origin,
+        pair: () => this.giveSecret(),
+        turnDown: () => this.#reject({ reason: "UserRejected" }),
+      },
     });
-    evicted?.link.close("not-paired");
+    evicted?.at?.link.close("not-paired");
     log.info("{peer} asks to be paired", { peer: peerId.toString() });
     emit({ kind: "requested", peerId, sas });
   }
@@ -242,13 +244,15 @@ export class PairingConversation {
   }
 
   #fail(mechanism: "psk" | "pin" | "link", offer: Offer | undefined): void {
-    const { keyLimit, offers, host, emit } = this.#ground;
+    const { keyLimit, offers, host, newsLimit, emit } = this.#ground;
     const now = host.monotonic();
     if (offer) offers.failed(offer, now);
     else keyLimit.failed(this.#source, now);
-    const credential = { psk: "key", pin: "PIN", link: "link" }[mechanism];
-    log.warn("A pairing was refused: the peer does not know the {credential}", { credential });
-    emit({ kind: "attempt-failed", mechanism });
+    if (newsLimit.take("all", now)) {
+      const credential = { psk: "key", pin: "PIN", link: "link" }[mechanism];
+      log.warn("A pairing was refused: the peer does not know the {credential}", { credential });
+      emit({ kind: "attempt-failed", mechanism });
+    }
     const wait = offer ? offers.delay(offer, now) : keyLimit.delay(this.#source, now);
     this.#reject({ reason: "AuthenticationFailed", retryAfter: Math.ceil(wait / 1000) });
   }

@@ -9,7 +9,7 @@ import { PairingOffers } from "../../protocol/pairing/offers.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
 import type { ApprovalBook } from "./approval_book.ts";
-import { AskingPeers } from "./asking_peers.ts";
+import type { AskingPeers } from "./asking_peers.ts";
 import type { PairingEvent } from "./pairing_control.ts";
 import { PairingConversation } from "./pairing_conversation.ts";
 import type { PairingGround } from "./pairing_ground.ts";
@@ -19,6 +19,8 @@ import { StrangerLinks } from "./stranger_links.ts";
 const REQUESTS = { burst: 20, perSecond: 2 };
 /** Tries at a SAS by everybody together: of a million, an attacker has to hit one. */
 const ASKS = { burst: 60, perSecond: 0.1 };
+/** Of all strangers together: they must fill no log, nor push out of the events what matters. */
+const FAILURES_TOLD = { burst: 30, perSecond: 0.2 };
 const MAX_MESSAGES = 16;
 
 /** Settings of a {@linkcode PairingDesk}. */
@@ -26,6 +28,7 @@ export interface PairingDeskOptions {
   readonly self: PeerId;
   readonly book: PeerBook;
   readonly approvals: ApprovalBook;
+  readonly asking: AskingPeers;
   readonly host: Host;
   readonly psk: string | undefined;
 }
@@ -33,7 +36,7 @@ export interface PairingDeskOptions {
 /** Pairs strangers, whose links may carry nothing else. */
 export class PairingDesk {
   readonly offers = new PairingOffers();
-  readonly asking = new AskingPeers();
+  readonly asking: AskingPeers;
   readonly approvals: ApprovalBook;
   readonly #ground: PairingGround;
   readonly #strangers = new StrangerLinks();
@@ -41,14 +44,15 @@ export class PairingDesk {
 
   constructor(options: PairingDeskOptions) {
     this.approvals = options.approvals;
+    this.asking = options.asking;
     this.#ground = {
       ...options,
       offers: this.offers,
-      asking: this.asking,
       strangers: this.#strangers,
       keyLimit: new AttemptLimit(),
       requestLimit: new RateLimit(REQUESTS),
       askLimit: new RateLimit(ASKS),
+      newsLimit: new RateLimit(FAILURES_TOLD),
       emit: (event) => this.emit(event),
     };
   }

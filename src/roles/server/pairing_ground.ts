@@ -25,5 +25,7 @@ export interface PairingGround {
   readonly requestLimit: RateLimit;
   /** How many challenges there are for peers that ask: each is one try at a SAS. */
   readonly askLimit: RateLimit;
+  /** How many failures an operator is told of. */
+  readonly newsLimit: RateLimit;
   readonly emit: (event: PairingEvent) => void;
 }

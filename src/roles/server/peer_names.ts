@@ -17,7 +17,7 @@ export class PeerNames {
   static async open(kv: Deno.Kv, commit: GroupCommit): Promise<PeerNames> {
     const names = new PeerNames(commit);
     for await (const { key, value } of kv.list<string>({ prefix: [PREFIX] })) {
-      names.#names.set(String(key[1]), value);
+      names.#names.set(String(key[1]), value.toWellFormed());
     }
     return names;
   }

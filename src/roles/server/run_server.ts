@@ -1,10 +1,7 @@
 import { getLogger } from "@logtape/logtape";
-import { CairnError } from "../../base/errors.ts";
-import { type Host, systemHost } from "../../base/host.ts";
-import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { Host } from "../../base/host.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { MAX_ENVELOPE_LENGTH } from "../../protocol/link/link.ts";
-import { GOOD_PSK_LENGTH, judgePsk, MIN_PSK_LENGTH } from "../../protocol/pairing/psk.ts";
 import { CertificateWatch } from "../certificate_watch.ts";
 import type { DataFolder } from "../data_folder.ts";
 import { GroupCommit } from "../group_commit.ts";
@@ -17,6 +14,8 @@ import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
 import { invitationHints, linkCandidates } from "./addresses.ts";
 import { ApprovalBook } from "./approval_book.ts";
+import { AskingPeers } from "./asking_peers.ts";
+import { type CheckedOptions, checkOptions } from "./checked_options.ts";
 import { openHub } from "./hub.ts";
 import { acceptLinks, listenForLinks } from "./link_listener.ts";
 import { MailboxDesk } from "./mailbox_desk.ts";
@@ -44,18 +43,16 @@ const ENVELOPE_OVERHEAD = 1_024;
  * Starts the always-on server.
  *
  * @throws {CairnError} that says what to do: folder in use or damaged, port in use, certificate
- * unreadable, key too short.
+ * unreadable, an option that is not right.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  checkPsk(options.psk);
-  const approvedPeers = parseApproved(options.approvedPeers ?? []);
+  const checked = checkOptions(options);
   installPrimitives(nativePrimitives);
-  const { host = systemHost } = options;
   const stack = new AsyncDisposableStack();
   try {
-    const folder = await openServerStore(options, host);
+    const folder = await openServerStore(checked, checked.host);
     stack.defer(() => folder.close());
-    return await assemble({ ...options, approvedPeers, host }, folder, stack);
+    return await assemble(checked, folder, stack);
   } catch (error) {
     await stack.disposeAsync();
     throw explainStoreFailure(options.storagePath, error);
@@ -63,10 +60,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 async function assemble(
-  options: Omit<ServerOptions, "approvedPeers" | "host"> & {
-    approvedPeers: readonly PeerId[];
-    host: NonNullable<ServerOptions["host"]>;
-  },
+  options: CheckedOptions,
   folder: DataFolder,
   stack: AsyncDisposableStack,
 ): Promise<RunningServer> {
@@ -101,7 +95,11 @@ async function assemble(
     configured: options.approvedPeers,
     psk: options.psk,
   });
-  const pairing = new PairingDesk({ self, book, approvals, host, psk: options.psk });
+  const asking = await AskingPeers.open(kv, commit, {
+    host,
+    isSettled: (peer) => book.has(peer) || approvals.isApproved(peer),
+  });
+  const pairing = new PairingDesk({ self, book, approvals, asking, host, psk: options.psk });
   const names = await PeerNames.open(kv, commit);
   const hub = openHub(options, {
     peers: () => book.list().map(({ peerId }) => peerId),
@@ -250,29 +248,4 @@ function watchCertificate(
 function retentionOf(options: Pick<ServerOptions, "forward" | "maxMessageRetentionSecs">): number {
   const seconds = options.maxMessageRetentionSecs;
   return options.forward?.maxAgeMs ?? (seconds === undefined ? 7 * DAY : seconds * 1000);
-}
-
-function checkPsk(psk: string | undefined): void {
-  if (psk === undefined) return;
-  const verdict = judgePsk(psk);
-  if (verdict === "refused") {
-    throw new CairnError(
-      "invalid-option",
-      `The pre-shared key (CAIRN_PSK) is too short: at least ${MIN_PSK_LENGTH} bytes, better ` +
-        `${GOOD_PSK_LENGTH} or more`,
-    );
-  }
-  if (verdict === "short") {
-    log.warn("The pre-shared key is short; use {length} bytes or more", {
-      length: GOOD_PSK_LENGTH,
-    });
-  }
-}
-
-function parseApproved(peers: readonly (PeerId | string)[]): PeerId[] {
-  return peers.map((peer) => {
-    const parsed = peer instanceof PeerId ? peer : PeerId.parse(peer);
-    if (parsed) return parsed;
-    throw new CairnError("invalid-option", `Not a Peer ID in the approved peers: "${peer}"`);
-  });
 }

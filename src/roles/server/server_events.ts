@@ -10,7 +10,8 @@ export const EVENTS = {
   "pairing.refused": "An operator turned a peer down: `peer_id`",
   "pairing.offer-made": "A PIN or link was made: `id`, `kind`, `state`, `failures`, `peer_id`",
   "pairing.offer-ended": "It was redeemed, or has ended otherwise: the same",
-  "pairing.attempt-failed": "Somebody did not know the PIN, link or key: `mechanism`",
+  "pairing.attempt-failed": "Somebody did not know the PIN, link or key; of a flood not each is " +
+    "told: `mechanism`",
   "queue.changed": "What waits for a peer, at most once a second and not repeated: `peer_id`, " +
     "`pending_messages`, `stored_bytes`, `quota_messages`, `quota_bytes`, `refused`, `reason`",
   "queue.purged": "An operator dropped what waited for a peer: `peer_id`, `purged`",

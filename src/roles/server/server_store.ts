@@ -27,7 +27,13 @@ export async function openServerStore(
     );
   }
   if (location.kind === "remote") {
-    return await openRemoteStore({ url: location.url, folder: storagePath, kind, host });
+    return await openRemoteStore({
+      url: location.url,
+      folder: storagePath,
+      kind,
+      host,
+      migrations: SERVER_MIGRATIONS,
+    });
   }
   await makeFolder(storagePath);
   return await openDataFolder({ path: location.path, kind, host, migrations: SERVER_MIGRATIONS });

@@ -10,16 +10,18 @@ import {
 } from "../../../src/protocol/crypto/primitives.ts";
 import {
   canSend,
-  decodeRatchetState,
-  encodeRatchetState,
   initiateRatchet,
   MAX_SKIP,
-  MAX_SKIPPED_KEYS,
   ratchetDecrypt,
   ratchetEncrypt,
-  type RatchetState,
   respondRatchet,
 } from "../../../src/protocol/session/double_ratchet.ts";
+import {
+  decodeRatchetState,
+  encodeRatchetState,
+  MAX_SKIPPED_KEYS,
+  type RatchetState,
+} from "../../../src/protocol/session/ratchet_state.ts";
 
 const SHARED = new Uint8Array(32).fill(0x42);
 const RESPONDER_0 = pairOf(0x66);

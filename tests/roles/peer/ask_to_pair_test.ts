@@ -1,8 +1,12 @@
 import { untilHolds } from "../../support/rested.ts";
 import { deepEqual, equal, match, ok, rejects } from "node:assert/strict";
 import { CairnError } from "../../../src/base/errors.ts";
+import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
+import { GroupCommit } from "../../../src/roles/group_commit.ts";
+import { AskingPeers } from "../../../src/roles/server/asking_peers.ts";
 import type { PairingEvent } from "../../../src/roles/server/pairing_control.ts";
-import { type Joiner, PairingScene } from "./pairing_scene.ts";
+import { TestHost } from "../server/mailbox_scene.ts";
+import { type Joiner, PairingScene, peerIdFor } from "./pairing_scene.ts";
 
 const HOUR = 3_600_000;
 
@@ -97,6 +101,66 @@ askTest("counts with the code of the latest link", async (scene, alice) => {
   await rejects(second.pairing, CairnError);
 });
 
+askTest(
+  "outlives the server: its next run has the request, unless it was settled",
+  async (scene, alice) => {
+    const { server } = scene;
+    const asked = await ask(scene, alice);
+    const [before] = server.operator.requests();
+    const reopened = await reopen(scene);
+    const [after] = reopened.list(server.time.monotonic());
+    deepEqual([after?.sas, after?.requestedAt], [before?.sas, before?.requestedAt]);
+    equal(after?.at, undefined, "there is no link any more");
+    deepEqual((await reopen(scene, (peer) => peer.equals(alice.peerId))).list(0), []);
+    await server.settle();
+    deepEqual((await reopen(scene)).list(0), [], "and who was approved meanwhile is forgotten");
+    asked.giveUp.abort();
+    await rejects(asked.pairing, CairnError);
+  },
+);
+
+askTest("is forgotten for good when it is refused", async (scene, alice) => {
+  const asked = await ask(scene, alice);
+  scene.server.operator.refuse(alice.peerId);
+  await rejects(asked.pairing, CairnError);
+  await scene.server.settle();
+  deepEqual((await reopen(scene)).list(0), []);
+});
+
+askTest("of an earlier run ends a day after it was asked", async (scene, alice) => {
+  const { time } = scene.server;
+  const asked = await ask(scene, alice);
+  asked.giveUp.abort();
+  await rejects(asked.pairing, CairnError);
+  await time.elapse(23 * HOUR);
+  const reopened = await reopen(scene);
+  equal(reopened.list(time.monotonic()).length, 1);
+  await time.elapse(1 * HOUR);
+  deepEqual(reopened.list(time.monotonic()), []);
+  deepEqual((await reopen(scene)).list(time.monotonic()), []);
+});
+
+Deno.test("Requests in the store that are damaged, or too many, are forgotten", async () => {
+  using kv = await Deno.openKv(":memory:");
+  const commit = new GroupCommit(kv);
+  const host = new TestHost();
+  for (let n = 0; n < 70; n++) {
+    const requestedAt = host.now() - n;
+    await kv.set(["asking", peerIdFor(`stranger ${n}`).toString()], { sas: "042137", requestedAt });
+  }
+  const unreadable: unknown[] = [null, 7, {}, { sas: "042137" }, { sas: 42137, requestedAt: 0 }];
+  for (const [n, value] of unreadable.entries()) {
+    await kv.set(["asking", peerIdFor(`damaged ${n}`).toString()], value);
+  }
+  await kv.set(["asking", "somebody"], { sas: "042137", requestedAt: host.now() });
+  const asking = await AskingPeers.open(kv, commit, { host, isSettled: () => false });
+  const waiting = asking.list(host.monotonic()).map(({ peerId }) => peerId.toString());
+  equal(waiting.length, 64);
+  equal(waiting.at(-1), peerIdFor("stranger 0").toString(), "the latest stay");
+  await commit.close();
+  equal((await Array.fromAsync(kv.list({ prefix: ["asking"] }))).length, 64);
+});
+
 askTest("ends after a day", async (scene, alice) => {
   const asked = await ask(scene, alice);
   asked.giveUp.abort();
@@ -104,6 +168,21 @@ askTest("ends after a day", async (scene, alice) => {
   await scene.server.time.elapse(24 * HOUR);
   deepEqual(scene.server.operator.requests(), []);
 });
+
+askTest(
+  "ends after a day for who is still there, too, who then asks again",
+  async (scene, alice) => {
+    const asked = await ask(scene, alice);
+    await scene.server.time.elapse(24 * HOUR);
+    deepEqual(scene.server.operator.requests(), []);
+    await scene.server.settle();
+    await scene.server.time.elapse(20_000);
+    await scene.server.settle();
+    equal(asked.codes.length, 2, "the link that had no time limit was closed");
+    asked.giveUp.abort();
+    await rejects(asked.pairing, CairnError);
+  },
+);
 
 askTest(
   "waits in a list of sixty-four, from which strangers that went are dropped first",
@@ -156,6 +235,14 @@ async function ask(scene: PairingScene, joiner: Joiner): Promise<Asked> {
   await scene.server.settle();
   equal(codes.length, 1, "there is a code");
   return { codes, pairing, giveUp };
+}
+
+/** The list as the next run of the server finds it. */
+function reopen(
+  { server: { kv, commit, time } }: PairingScene,
+  isSettled: (peerId: PeerId) => boolean = () => false,
+): Promise<AskingPeers> {
+  return AskingPeers.open(kv, commit, { host: time, isSettled });
 }
 
 async function fails(attempt: Promise<unknown>, sentence: RegExp): Promise<void> {

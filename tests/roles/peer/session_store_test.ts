@@ -2,7 +2,8 @@ import { deepEqual, equal, notEqual, ok, rejects, throws } from "node:assert/str
 import { u32, utf8 } from "../../../src/base/bytes.ts";
 import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
 import { x25519KeyPair } from "../../../src/protocol/crypto/primitives.ts";
-import { initiateRatchet, type SkippedKey } from "../../../src/protocol/session/double_ratchet.ts";
+import { initiateRatchet } from "../../../src/protocol/session/double_ratchet.ts";
+import type { SkippedKey } from "../../../src/protocol/session/ratchet_state.ts";
 import {
   chooseSession,
   MAX_SESSIONS,

@@ -31,19 +31,28 @@ Deno.test("AuditLog keeps who changed what and when, across restarts", async () 
   deepStrictEqual(await again.entries(1, 1), []);
 });
 
-Deno.test("AuditLog keeps the latest ten thousand records", async () => {
+Deno.test("AuditLog keeps ten thousand records, and peers push out none of an operator", async () => {
   using kv = await Deno.openKv(":memory:");
-  await kv.set(["audit", 1], { at: 0, actor: "token", action: "old", peerId: null, detail: null });
-  await kv.set(["audit", 10_000], {
-    at: 0,
-    actor: "token",
-    action: "newest",
-    peerId: null,
-    detail: null,
+  const commit = new GroupCommit(kv);
+  const audit = await AuditLog.open(kv, commit, new TestHost());
+  await audit.record({ actor: "cli", action: "peer.approve", peerId });
+  const byPeers = Array.from({ length: 12_000 }, () => {
+    return audit.record({ actor: "peer", action: "peer.pair", peerId });
   });
-  const audit = await AuditLog.open(kv, new GroupCommit(kv), new TestHost());
-  await audit.record({ actor: "token", action: "one more" });
-  deepStrictEqual((await audit.entries(10)).map(({ id }) => id), [10_001, 10_000]);
+  await Promise.all(byPeers);
+  const byOperator = Array.from({ length: 7_999 }, () => {
+    return audit.record({ actor: "token", action: "pairing.offer" });
+  });
+  await Promise.all(byOperator);
+  const again = await AuditLog.open(kv, commit, new TestHost());
+  const all = await again.entries(20_000);
+  strictEqual(all.length, 10_000);
+  strictEqual(all.filter(({ actor }) => actor === "peer").length, 2_000);
+  deepStrictEqual([all.at(-1)?.id, all.at(-1)?.action], [1, "peer.approve"]);
+  await again.record({ actor: "token", action: "queue.purge", peerId });
+  await again.record({ actor: "peer", action: "peer.unpair", peerId });
+  const later = await again.entries(20_000);
+  deepStrictEqual([later.length, later[0]?.id, later.at(-1)?.id], [10_000, 20_002, 10_003]);
 });
 
 Deno.test("A change that the store cannot record is made all the same", async () => {
@@ -62,8 +71,10 @@ Deno.test("PeerNames keeps what the operator calls a peer, until the name is tak
   strictEqual(names.get(peerId), undefined);
   await names.set(peerId, "Anna's phone");
   await names.set(identityFor("laptop").peerId, "laptop");
+  await kv.set(["peer-name", identityFor("tablet").peerId.toString()], "half \ud800");
   const again = await PeerNames.open(kv, commit);
   strictEqual(again.get(peerId), "Anna's phone");
+  strictEqual(again.get(identityFor("tablet").peerId), "half \ufffd", "what can be sent to peers");
   await again.set(peerId, null);
   await again.set(peerId, null);
   strictEqual(again.get(peerId), undefined);

@@ -57,6 +57,21 @@ for (
   });
 }
 
+Deno.test("GET /events says that something was missed when there is too much of it at once", async () => {
+  await using scene = await ServedScene.open();
+  const first = await scene.listen();
+  scene.events.publish({ type: "peer.connected", data: {} });
+  await first.next();
+  await first.leave();
+  const name = "\u0001".repeat(64);
+  for (let i = 0; i < 200; i++) scene.events.publish({ type: "peer.changed", data: { name } });
+  const back = await scene.listen(first.lastId);
+  deepStrictEqual(await back.next(), ["missed", {}]);
+  scene.events.publish({ type: "peer.connected", data: {} });
+  deepStrictEqual(await back.next(), ["peer.connected", {}]);
+  await back.leave();
+});
+
 Deno.test("A listener that does not read is dropped, and the others hear everything", async () => {
   await using scene = await ServedScene.open();
   using slow = await Deno.connect({ hostname: "127.0.0.1", port: scene.port });

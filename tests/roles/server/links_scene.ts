@@ -13,6 +13,7 @@ import type { InvitationHint } from "../../../src/protocol/pairing/invitation.ts
 import { initiateLink, type LinkContext } from "../../../src/roles/link_connection.ts";
 import { PeerBook } from "../../../src/roles/peer_book.ts";
 import { ApprovalBook } from "../../../src/roles/server/approval_book.ts";
+import { AskingPeers } from "../../../src/roles/server/asking_peers.ts";
 import { type Hub, openHub } from "../../../src/roles/server/hub.ts";
 import { MailboxDesk, type MailboxDeskOptions } from "../../../src/roles/server/mailbox_desk.ts";
 import { OperatorDesk } from "../../../src/roles/server/operator_desk.ts";
@@ -101,7 +102,11 @@ export class ServerScene implements AsyncDisposable {
     });
     if (hub) book.onChange = (peerId) => hub.peerChanged(peerId, book.has(peerId));
     const self = context.identity.peerId;
-    const pairing = new PairingDesk({ self, book, approvals, host: time, psk });
+    const asking = await AskingPeers.open(kv, commit, {
+      host: time,
+      isSettled: (peer) => book.has(peer) || approvals.isApproved(peer),
+    });
+    const pairing = new PairingDesk({ self, book, approvals, asking, host: time, psk });
     const { storeId = bytesFor("store").slice(0, 16) } = settings;
     const links = new PeerLinks({
       context,

@@ -137,6 +137,9 @@ Deno.test("PATCH /peers/{id} names a peer and sets its quotas, each alone or bot
     scene.send("PATCH", `/peers/${idOf(label)}`, body);
   const named = await (await patch({ name: " Anna's phone " })).json();
   strictEqual(named.name, "Anna's phone");
+  for (const name of ["👩‍💻 desk", "تلفن همراه‌"]) {
+    strictEqual((await (await patch({ name })).json()).name, name);
+  }
   const limited = await (await patch({ quotas: { messages: 5 } })).json();
   deepStrictEqual(limited.quotas, {
     messages: 5,
@@ -145,8 +148,8 @@ Deno.test("PATCH /peers/{id} names a peer and sets its quotas, each alone or bot
   });
   const reset = await (await patch({ name: null, quotas: { messages: null, bytes: 0 } })).json();
   deepStrictEqual([reset.name, reset.quotas.messages, reset.quotas.bytes], [null, 10_000, 0]);
-  deepStrictEqual(scene.audit.words, Array(3).fill("token peer.change"));
-  strictEqual(scene.audit.records[1]?.detail, '{"quotas":{"messages":5}}');
+  deepStrictEqual(scene.audit.words, Array(5).fill("token peer.change"));
+  strictEqual(scene.audit.records[3]?.detail, '{"quotas":{"messages":5}}');
 
   await refused(await patch({ name: "x" }, "stranger"), 404, "not-paired");
   for (
@@ -154,6 +157,10 @@ Deno.test("PATCH /peers/{id} names a peer and sets its quotas, each alone or bot
       { name: "" },
       { name: "a\u001b[31m" },
       { name: "x".repeat(65) },
+      { name: "half of a pair \ud800" },
+      { name: "another\u2028line" },
+      { name: "\u202egnp.exe" },
+      { name: "\u2066isolated" },
       { quotas: { messages: -1 } },
       { quotas: { messages: 1.5 } },
       { quotas: { bytes: "1GB" } },

@@ -194,6 +194,23 @@ deskTest("takes twenty requests of a source at once, and two more a second", asy
   deepEqual(later.map(({ reason }) => reason), ["UserRejected", "UserRejected", "RateLimited"]);
 });
 
+deskTest("tells its operator of failures, but not of each in a flood", async (scene) => {
+  let told = 0;
+  scene.pairing.subscribe(({ kind }) => {
+    if (kind === "attempt-failed") told++;
+  });
+  const fail = async (label: string) => {
+    // Over signaling there are as many Peer IDs as somebody likes to make.
+    const client = await scene.link(label, { source: "signaling contact" });
+    equal((await refusal(scene, client, WRONG)).reason, "AuthenticationFailed");
+  };
+  for (let n = 0; n < 40; n++) await fail(`mallory ${n}`);
+  equal(told, 30);
+  scene.time.pass(5 * SECOND);
+  await fail("mallory");
+  equal(told, 31);
+});
+
 deskTest("pairs a hundred new peers an hour", async (scene) => {
   for (let n = 0; n < 100; n++) {
     await pairApproved(await scene.link(`peer ${n}`, { source: `192.0.2.${n % 10}` }), scene);

@@ -5,6 +5,8 @@ import { Refusal } from "./problem.ts";
 const MAX_LISTENERS = 32;
 /** What may wait for a slow listener; then it is dropped. */
 const MAX_BUFFERED = 64 * 1024;
+/** What a listener that comes back is told of what it missed; half of what may wait for it. */
+const MAX_BACKLOG = 32 * 1024;
 const HEARTBEAT = 15_000;
 
 /** Hands events to listeners over HTTP (the text/event-stream format of the HTML standard). */
@@ -40,7 +42,7 @@ export class EventStreams {
     if (this.#listeners.size >= MAX_LISTENERS) {
       throw new Refusal(503, "too-many-listeners", `There are ${MAX_LISTENERS} listeners already`);
     }
-    const missed = after === undefined ? [] : this.#events.since(after);
+    const missed = after === undefined ? "" : this.#backlog(after);
     let listener: Listener | undefined;
     return new ReadableStream<Uint8Array<ArrayBuffer>>({
       start: (controller) => {
@@ -51,8 +53,8 @@ export class EventStreams {
           for (const listener of [...this.#listeners]) this.#send(listener, ":\n\n");
         }, HEARTBEAT);
         // An event without an id leaves the last one as it is.
-        const gap = missed === undefined ? "event: missed\ndata: {}\n\n" : "";
-        this.#send(opened, `retry: 2000\n\n${gap}${(missed ?? []).map(write).join("")}`);
+        const gap = "event: missed\ndata: {}\n\n";
+        this.#send(opened, `retry: 2000\n\n${missed ?? gap}`);
       },
       cancel: () => {
         if (listener) this.#forget(listener);
@@ -66,6 +68,12 @@ export class EventStreams {
       this.#forget(listener);
       listener.controller.close();
     }
+  }
+
+  /** What came after an event; `undefined` when that is no longer known, or too much at once. */
+  #backlog(after: string): string | undefined {
+    const text = this.#events.since(after)?.map(write).join("");
+    return text === undefined || utf8(text).length > MAX_BACKLOG ? undefined : text;
   }
 
   #send(listener: Listener, text: string): void {

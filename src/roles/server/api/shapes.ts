@@ -20,6 +20,9 @@ const peerId = z.string().regex(/^Qm[1-9A-HJ-NP-Za-km-z]{44}$/, NOT_A_PEER_ID).r
 const unixSeconds = z.int().min(0).openapi({ description: "Unix seconds" });
 const expiry = z.int().min(0).openapi({ description: "Seconds until it expires" });
 
+/** Neither halves of surrogate pairs, which no peer could be sent, nor what makes a name look other. */
+const NAME = /^[^\p{Cc}\p{Cs}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$/u;
+
 /** Every answer that is not a success. */
 export const Problem = z.object({
   error: z.string().openapi({ description: "One sentence for a person" }),
@@ -87,8 +90,8 @@ export const PeersObject = z.object({ peers: Peers }).openapi("PeersObject");
 
 /** What `PATCH /peers/{id}` changes; what is left out stays. */
 export const PeerChange = z.strictObject({
-  name: z.string().trim().min(1).max(64).regex(/^\P{Cc}*$/u, {
-    error: "A name has no control characters",
+  name: z.string().trim().min(1).max(64).regex(NAME, {
+    error: "A name has no control characters, line separators or changes of direction",
   }).nullable().optional(),
   quotas: QuotaChange.optional(),
 }).openapi("PeerChange");
