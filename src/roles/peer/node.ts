@@ -16,6 +16,7 @@ import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
 import { NodeStore } from "./node_store.ts";
 import type {
+  BroadcastOptions,
   NetworkInfo,
   NodeEvents,
   NodeOptions,
@@ -23,6 +24,7 @@ import type {
   Path,
   PeerSession,
   RosterMember,
+  SentCopy,
   SentMessage,
 } from "./node_api.ts";
 import { hints, pairWith } from "./pair_with.ts";
@@ -34,6 +36,7 @@ const log = getLogger(["cairn", "peer"]);
 
 /** Most bytes that one message may carry: what fits an envelope with everything around it. */
 export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
+const MAX_RECIPIENTS = 64;
 const HEARTBEAT = 30_000;
 const PAIRING_TIMEOUT = 60_000;
 const PUBLISH_TIMEOUT = 15_000;
@@ -334,25 +337,28 @@ export class Node {
     data: Uint8Array,
   ): Promise<SentMessage> {
     const recipient = PeerId.from(peer);
-    if (data.length > MAX_DATA_LENGTH) {
-      throw new CairnError(
-        "too-large",
-        `The message has ${data.length} bytes; at most ${MAX_DATA_LENGTH} can be sent at once`,
-      );
-    }
-    if (utf8(channel).length > MAX_CHANNEL_LENGTH) {
-      throw new CairnError("too-large", `A channel name has at most ${MAX_CHANNEL_LENGTH} bytes`);
-    }
-    if (recipient.equals(this.peerId)) {
-      throw new CairnError("refused", "A peer cannot send to itself");
-    }
-    this.#requirePairing();
-    const queued = this.#store.outbox.enqueue(recipient, channel, data);
-    const [entry] = await Promise.all([queued, this.#pin(recipient)]);
-    const sent = this.#sent.track(entry);
-    this.#servers.poke(recipient);
-    this.#hub.want(recipient);
-    return sent;
+    this.#requireSendable([recipient], channel, data);
+    return await this.#send(recipient, channel, data);
+  }
+
+  /**
+   * Durably queues one message for several peers, each of whom it reaches as by
+   * {@linkcode Node.send}. Without `to` that is every contact, but those that the servers report
+   * gone: strangers of the same server get nothing. Returns one entry per recipient, in their
+   * order; none when there is nobody to write to.
+   *
+   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
+   */
+  async broadcast(
+    channel: string,
+    data: Uint8Array,
+    { to = this.#audience() }: BroadcastOptions = {},
+  ): Promise<SentCopy[]> {
+    const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
+    this.#requireSendable(recipients, channel, data);
+    return await Promise.all(
+      recipients.map(async (to) => ({ to, ...await this.#send(to, channel, data) })),
+    );
   }
 
   /**
@@ -377,6 +383,39 @@ export class Node {
     this.#ended.resolve();
     await this.#dispatcher.close();
     await this.#store.close();
+  }
+
+  #requireSendable(recipients: readonly PeerId[], channel: string, data: Uint8Array): void {
+    if (data.length > MAX_DATA_LENGTH) {
+      throw new CairnError(
+        "too-large",
+        `The message has ${data.length} bytes; at most ${MAX_DATA_LENGTH} can be sent at once`,
+      );
+    }
+    if (utf8(channel).length > MAX_CHANNEL_LENGTH) {
+      throw new CairnError("too-large", `A channel name has at most ${MAX_CHANNEL_LENGTH} bytes`);
+    }
+    if (recipients.length > MAX_RECIPIENTS) {
+      throw new CairnError("too-large", `A broadcast has at most ${MAX_RECIPIENTS} recipients`);
+    }
+    if (recipients.some((recipient) => recipient.equals(this.peerId))) {
+      throw new CairnError("refused", "A peer cannot send to itself");
+    }
+    this.#requirePairing();
+  }
+
+  async #send(recipient: PeerId, channel: string, data: Uint8Array): Promise<SentMessage> {
+    const queued = this.#store.outbox.enqueue(recipient, channel, data);
+    const [entry] = await Promise.all([queued, this.#pin(recipient)]);
+    const sent = this.#sent.track(entry);
+    this.#servers.poke(recipient);
+    this.#hub.want(recipient);
+    return sent;
+  }
+
+  /** The contacts but those that no server knows, if any server has said whom it knows. */
+  #audience(): PeerId[] {
+    return this.contacts().filter((peer) => !this.#hub.roster.isGone(peer));
   }
 
   /** Whoever is written to is known from here on. */
