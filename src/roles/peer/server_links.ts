@@ -11,6 +11,7 @@ import type { HubClient } from "./hub_client.ts";
 import type { KnownSignaling } from "./known_signaling.ts";
 import type { Listeners } from "./listeners.ts";
 import type { NodeEvents, NodeOptions } from "./node_api.ts";
+import { MailboxChoice } from "./mailbox_choice.ts";
 import { openNodePaths } from "./node_paths.ts";
 import type { NodeStore } from "./node_store.ts";
 import { takeRepeatedSecret } from "./repeated_secret.ts";
@@ -41,11 +42,21 @@ export class ServerLinks {
   readonly #parts: ServerLinksParts;
   readonly #links = new Map<string, ServerLink>();
   readonly #conversations = new Map<LinkConnection, ServerConversation>();
+  readonly #mailboxes: MailboxChoice;
   #paths: UdpPaths | undefined;
   #lastFailure: Error | undefined;
 
   constructor(parts: ServerLinksParts) {
     this.#parts = parts;
+    const { store, host } = parts;
+    this.#mailboxes = new MailboxChoice({
+      outbox: store.outbox,
+      host,
+      isPaired: (server) => this.#servers().includes(server),
+      onGone: () => {
+        for (const recipient of store.outbox.recipients()) this.poke(recipient);
+      },
+    });
   }
 
   /** Why the latest attempt to reach a server failed, if it did. */
@@ -114,6 +125,7 @@ export class ServerLinks {
       },
     });
     this.#links.set(text, link);
+    this.#mailboxes.expect();
   }
 
   /**
@@ -154,9 +166,14 @@ export class ServerLinks {
 
   /** Ends every link; resolves when what came on them is stored. */
   async close(): Promise<void> {
+    this.#mailboxes.close();
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     await this.#paths?.close();
+  }
+
+  #servers(): string[] {
+    return this.#parts.store.book.list().map(({ peerId }) => peerId.toString());
   }
 
   #link(server: PeerId): LinkConnection | undefined {
@@ -167,11 +184,13 @@ export class ServerLinks {
     const { store, host, hub, context, listeners } = this.#parts;
     const peerId = link.remote;
     hub.serverUp(link);
+    this.#mailboxes.linkUp(peerId);
     const conversation = new ServerConversation(link, {
       ...store,
       host,
       rolledBack: () => store.startAfresh(),
-      servers: () => store.book.list().map(({ peerId }) => peerId.toString()),
+      servers: () => this.#servers(),
+      mailboxes: this.#mailboxes,
       leftToOthers: (recipient) => this.poke(recipient),
       isServedDirectly: (recipient) => hub.serves(recipient),
       onHubMessage: (server, type, payload) => hub.receive(server, type, payload),
@@ -195,6 +214,7 @@ export class ServerLinks {
     const peerId = link.remote;
     const conversation = this.#conversations.get(link);
     hub.serverDown(link, store.book.has(peerId));
+    this.#mailboxes.linkDown(peerId);
     void conversation?.close().finally(() => this.#conversations.delete(link));
     listeners.emit("peerLost", { peerId });
   }
