@@ -11,6 +11,7 @@ export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
 export { MAX_DATA_LENGTH, Node } from "./roles/peer/node.ts";
 export type {
+  BroadcastOptions,
   NetworkInfo,
   NodeEvents,
   NodeOptions,
@@ -19,6 +20,7 @@ export type {
   PeerSession,
   ReceivedMessage,
   RosterMember,
+  SentCopy,
   SentMessage,
 } from "./roles/peer/node_api.ts";
 export type {

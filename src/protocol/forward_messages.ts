@@ -4,7 +4,7 @@ import { MAX_TEXT_LENGTH } from "./message_types.ts";
 
 /*
  * Payloads 0x0700 to 0x0703 and 0x0713 to 0x0717. Text keys and their order are the reference's;
- * `delivered`, `last_sequence`, `failed`, `refused` and the maps with integer keys are ours.
+ * `delivered`, `last_sequence`, `failed`, `refused`, `shared_body` and the maps with integer keys are ours.
  */
 
 const ID_LENGTH = 16;
@@ -88,17 +88,19 @@ export interface ForwardDeliver {
   readonly sender: PeerId;
   readonly encryptedPayload: Uint8Array;
   readonly sequenceNumber: number;
+  /** What the payload tells how to open, when the message went to several recipients. */
+  readonly sharedBody?: Uint8Array;
 }
 
 export function encodeForwardDeliver(message: ForwardDeliver): Uint8Array<ArrayBuffer> {
-  return encodeCbor(
-    new Map<string, CborValue>([
-      ["msg_id", message.msgId],
-      ["sender", message.sender.bytes],
-      ["encrypted_payload", message.encryptedPayload],
-      ["sequence_number", message.sequenceNumber],
-    ]),
-  );
+  const map = new Map<string, CborValue>([
+    ["msg_id", message.msgId],
+    ["sender", message.sender.bytes],
+    ["encrypted_payload", message.encryptedPayload],
+    ["sequence_number", message.sequenceNumber],
+  ]);
+  if (message.sharedBody !== undefined) map.set("shared_body", message.sharedBody);
+  return encodeCbor(map);
 }
 
 /** @throws {ProtocolError} `malformed`. */
@@ -109,6 +111,7 @@ export function decodeForwardDeliver(payload: Uint8Array): ForwardDeliver {
     sender: readPeerId(map, "sender"),
     encryptedPayload: map.bytes("encrypted_payload"),
     sequenceNumber: map.uint("sequence_number"),
+    ...(map.has("shared_body") && { sharedBody: map.bytes("shared_body") }),
   };
 }
 

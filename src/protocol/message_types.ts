@@ -54,6 +54,8 @@ export const MessageType = {
   ReceiptAck: 0x0717,
   Roster: 0x0720,
   RosterChange: 0x0721,
+  SyncRequest: 0x0730,
+  SyncAck: 0x0731,
 } as const;
 
 /** Longest reason or other text in a message, in UTF-8 bytes. */

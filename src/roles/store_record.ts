@@ -8,7 +8,7 @@ import { diskFull, freeBytes, isDiskFull, mapDiskFull, ReserveFile } from "./dis
 export type DataFolderKind = "server" | "peer";
 
 /** The format of what this version writes, and the highest one that it reads. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 export const META_KEY = ["cairn", "meta"];
 export const STORE_FILE = "cairn.kv";
 const MARKER_FILE = "store.json";

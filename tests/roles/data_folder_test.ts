@@ -8,6 +8,7 @@ import {
 } from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { type DataFolder, openDataFolder } from "../../src/roles/data_folder.ts";
+import { FORMAT_VERSION } from "../../src/roles/store_record.ts";
 
 /** Runs `story` on a path where nothing is yet. */
 function folderTest(name: string, story: (path: string) => Promise<void>): void {
@@ -139,7 +140,7 @@ folderTest("refuses a folder of the other kind and one of a newer format", async
   });
   await inFolder(path, async ({ kv }) => {
     const { value } = await kv.get<Record<string, unknown>>(["cairn", "meta"]);
-    await kv.set(["cairn", "meta"], { ...value, version: 3 });
+    await kv.set(["cairn", "meta"], { ...value, version: FORMAT_VERSION + 1 });
     // Closing writes this folder's own record again, so the store is changed behind its back.
     await Deno.copyFile(`${path}/cairn.kv-wal`, `${path}/newer-wal`);
     await Deno.copyFile(`${path}/cairn.kv`, `${path}/newer`);

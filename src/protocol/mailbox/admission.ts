@@ -21,8 +21,9 @@ export interface Offer {
   readonly diskHasRoom: boolean;
 }
 
-export type Admission =
-  | { readonly kind: "refuse"; readonly reason: string }
+export type Admission = { readonly kind: "refuse"; readonly reason: string } | Passed;
+
+export type Passed =
   /** Stored before. `advance`: the sender counts it again, so the pair's sequence follows. */
   | { readonly kind: "repeat"; readonly advance: boolean }
   | { readonly kind: "store" };
@@ -33,11 +34,16 @@ export type Admission =
  * A refusal has been noted in `pair`.
  */
 export function admit(offer: Offer, pair: PairSequence, capacity: Capacity): Admission {
-  const reason = refusal(offer, pair, capacity);
+  const reason = refusalOf(offer, pair, capacity);
   if (reason !== undefined) {
     pair.refuse(offer.sequence);
     return { kind: "refuse", reason };
   }
+  return pass(offer, pair, capacity);
+}
+
+/** Lets in what {@linkcode refusalOf} has nothing against. */
+export function pass(offer: Offer, pair: PairSequence, capacity: Capacity): Passed {
   const inTurn = pair.outOfTurn(offer.sequence) === undefined &&
     pair.tooFarAhead(offer.sequence) === undefined;
   if (inTurn) pair.reserve(offer.sequence);
@@ -46,7 +52,12 @@ export function admit(offer: Offer, pair: PairSequence, capacity: Capacity): Adm
   return { kind: "store" };
 }
 
-function refusal(offer: Offer, pair: PairSequence, capacity: Capacity): string | undefined {
+/** Why a message may not pass, if so; nothing is noted. */
+export function refusalOf(
+  offer: Offer,
+  pair: PairSequence,
+  capacity: Capacity,
+): string | undefined {
   if (!offer.senderPaired) return SENDER_NOT_PAIRED;
   if (!offer.recipientPaired) return RECIPIENT_NOT_PAIRED;
   if (offer.known === "other body") return OTHER_BODY;

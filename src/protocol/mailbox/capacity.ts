@@ -33,6 +33,7 @@ const NOTHING: Usage = { messages: 0, bytes: 0 };
 export class Capacity {
   readonly limits: MailboxLimits;
   #total = NOTHING;
+  #saved = 0;
   readonly #perRecipient = new Map<string, Usage>();
   readonly #quotas = new Map<string, OwnQuota>();
 
@@ -44,8 +45,9 @@ export class Capacity {
     return this.#total.messages;
   }
 
+  /** Bytes of bodies; one that several recipients share counts once. */
   get bytes(): number {
-    return this.#total.bytes;
+    return this.#total.bytes - this.#saved;
   }
 
   usage(recipient: string): Usage {
@@ -75,9 +77,14 @@ export class Capacity {
   /** Why `size` more bytes for `recipient` have no room, if so. */
   overQuota(recipient: string, size: number): string | undefined {
     const { bytes = Infinity } = this.ownQuota(recipient);
-    const isOver = this.bytes + size > this.limits.maxTotalBytes ||
+    const isOver = !this.hasRoom(size) ||
       this.usage(recipient).bytes + size > bytes;
     return isOver ? QUOTA_EXCEEDED : undefined;
+  }
+
+  /** Whether the mailbox as a whole takes `size` more bytes. */
+  hasRoom(size: number): boolean {
+    return this.bytes + size <= this.limits.maxTotalBytes;
   }
 
   /** Why one more message for `recipient` has no room, if so. */
@@ -97,6 +104,11 @@ export class Capacity {
 
   give(recipient: string, size: number): void {
     this.#change(recipient, -1, -size);
+  }
+
+  /** So many bytes of what is taken are stored once for several recipients; less when negative. */
+  save(size: number): void {
+    this.#saved += size;
   }
 
   #change(recipient: string, messages: number, bytes: number): void {

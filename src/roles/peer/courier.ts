@@ -16,15 +16,14 @@ import { isDiskFull } from "../disk_space.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { MailboxCount } from "./mailbox_count.ts";
-import type { Outbox } from "./outbox.ts";
+import { MailboxRefusals } from "./mailbox_refusals.ts";
 import type { OutboxEntry, Wire } from "./outbox_entry.ts";
 import { linkEnded, Questions } from "./questions.ts";
-import { isPermanent, laterError, noRoomError, refusalError } from "./refusals.ts";
 import { takeReceipt } from "./receipts.ts";
 import { Retries } from "./retries.ts";
 import { NoPrekeys, Sealer } from "./sealer.ts";
 import { SendWindow } from "./send_window.ts";
-import type { SessionStore } from "./session_store.ts";
+import { TakeOver, type TakeOverParts } from "./take_over.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -32,15 +31,11 @@ const log = getLogger(["cairn", "peer"]);
 const WINDOW = 32;
 
 /** What the couriers of one peer share. */
-export interface CourierParts {
-  readonly outbox: Outbox;
-  readonly sessions: SessionStore;
+export interface CourierParts extends TakeOverParts {
   readonly own: OwnIdentity;
   readonly host: Host;
   /** Called when a mailbox knows of more messages than this peer: its state was rolled back. */
   readonly rolledBack: () => Promise<void>;
-  /** The servers that this peer is paired with. */
-  readonly servers: () => readonly string[];
   /** Called when a message that this mailbox refused is there for another one to take. */
   readonly leftToOthers?: (recipient: PeerId) => void;
   /** Whether a link to the recipient itself takes its messages meanwhile. */
@@ -63,8 +58,8 @@ export class Courier {
   readonly #bundles = new Questions<PrekeyBundle>();
   readonly #reports = new Questions<SequenceReport>();
   readonly #count: MailboxCount;
-  /** Recipients whose numbering was just corrected. */
-  readonly #corrected = new Set<string>();
+  readonly #takeOver: TakeOver;
+  readonly #refusals: MailboxRefusals;
   readonly #retries = new Retries();
   readonly #window = new SendWindow();
   readonly #sealer: Sealer;
@@ -74,6 +69,7 @@ export class Courier {
     this.#link = link;
     this.#status = status;
     this.#parts = parts;
+    this.#takeOver = new TakeOver(link.remote, parts);
     this.#count = new MailboxCount({
       ...parts,
       server: link.remote,
@@ -85,9 +81,15 @@ export class Courier {
         return report.lastSequence;
       },
     });
+    this.#refusals = new MailboxRefusals({
+      ...parts,
+      server: link.remote,
+      count: this.#count,
+      takeOver: this.#takeOver,
+    });
     this.#sealer = new Sealer({
       ...parts,
-      isPaired: this.#isPaired,
+      isKept: this.#takeOver.isKept,
       server: link.remote,
       storeId: status.storeId,
       fetchBundle: (peerId) =>
@@ -97,8 +99,6 @@ export class Courier {
     });
   }
 
-  readonly #isPaired = (server: string): boolean => this.#parts.servers().includes(server);
-
   /** Looks after every recipient that has something waiting. */
   start(): void {
     for (const recipient of this.#parts.outbox.recipients()) this.poke(recipient);
@@ -107,7 +107,7 @@ export class Courier {
   /** Something new waits for `recipient`. */
   poke(recipient: PeerId): void {
     const text = recipient.toString();
-    if (this.#closed || this.#parts.isServedDirectly?.(recipient)) return;
+    if (this.#closed || !this.#serves(recipient)) return;
     if (this.#busy.has(text)) {
       this.#pokedWhileBusy.add(text);
       this.#wakers.get(text)?.();
@@ -116,14 +116,15 @@ export class Courier {
     this.#busy.add(text);
     this.#serve(recipient).catch(async (error) => {
       if (!(error instanceof NoPrekeys)) throw error;
-      if (!this.#closed) await this.#onNoPrekeys(recipient, error.message);
+      if (this.#closed || !await this.#refusals.noPrekeys(recipient, error.message)) return;
+      this.#retryLater(recipient);
     }).catch((error) => {
       if (this.#closed) return;
       log.warn("Sending stopped and will be tried again: {message}", {
         message: error instanceof Error ? error.message : String(error),
         error,
       });
-      if (isDiskFull(error)) this.#onDiskFull(recipient);
+      if (isDiskFull(error)) this.#refusals.diskFull(recipient);
       this.#retryLater(recipient);
     }).finally(() => {
       this.#busy.delete(text);
@@ -159,14 +160,17 @@ export class Courier {
 
   async #serve(recipient: PeerId): Promise<void> {
     await this.#count.agree(recipient);
+    await this.#takeOver.prepare(recipient);
     const inFlight = new Set<Promise<void>>();
     const refusal = await this.#offerAll(recipient, inFlight)
       // Nothing is offered again while its first offer awaits the answer.
       .finally(() => Promise.allSettled(inFlight));
-    if (refusal && await this.#onRefusal(refusal.entry, refusal.ack)) {
+    if (refusal && await this.#refusals.take(refusal.entry, refusal.ack)) {
       this.#pokedWhileBusy.add(recipient.toString());
-    } else if (!refusal) {
-      this.#corrected.delete(recipient.toString());
+    } else if (refusal) {
+      this.#retryLater(recipient);
+    } else {
+      this.#refusals.succeeded(recipient);
       this.#retries.succeeded(recipient.toString());
     }
   }
@@ -181,11 +185,16 @@ export class Courier {
     let refusal: { entry: OutboxEntry; ack: ForwardAck } | undefined;
     for (;;) {
       if (this.#closed) throw linkEnded();
-      const entry = refusal || this.#parts.isServedDirectly?.(recipient)
+      const entry = refusal || !this.#serves(recipient)
         ? undefined
         : outbox.entries(recipient).find((candidate) =>
           !offered.has(candidate) &&
-          outbox.needsSending(candidate, this.#link.remote, this.#status.storeId, this.#isPaired)
+          outbox.needsSending(
+            candidate,
+            this.#link.remote,
+            this.#status.storeId,
+            this.#takeOver.isKept,
+          )
         );
       if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
@@ -214,37 +223,6 @@ export class Courier {
     }
   }
 
-  async #onNoPrekeys(recipient: PeerId, reason: string): Promise<void> {
-    const { outbox } = this.#parts;
-    const waiting = outbox.entries(recipient).filter(({ wire }) => !wire);
-    if (isPermanent(reason)) {
-      for (const entry of waiting) await this.#refuse(entry, reason);
-      return;
-    }
-    for (const entry of waiting) {
-      outbox.events.refused(entry, laterError(recipient, reason), false);
-    }
-    this.#retryLater(recipient);
-  }
-
-  /** This mailbox will never take it: another one may; when none is left it is given up. */
-  async #refuse(entry: OutboxEntry, reason: string | null): Promise<void> {
-    const { outbox, servers } = this.#parts;
-    entry.refusedBy.add(this.#link.remote.toString());
-    const isLeft = servers().some((server) => !entry.refusedBy.has(server));
-    const tooLarge = reason?.startsWith("message too large");
-    if (isLeft && !tooLarge) {
-      await outbox.unseal(entry);
-      this.#parts.leftToOthers?.(entry.recipient);
-    } else await outbox.drop(entry, refusalError(entry.recipient, reason));
-  }
-
-  #onDiskFull(recipient: PeerId): void {
-    const { outbox } = this.#parts;
-    const first = outbox.entries(recipient).find(({ wire }) => !wire?.accepted);
-    if (first) outbox.events.refused(first, noRoomError(), false);
-  }
-
   #offer(entry: OutboxEntry, wire: Wire, encryptedPayload: Uint8Array): Promise<ForwardAck> {
     return this.#acks.ask(toHex(wire.outerId), () => {
       this.#link.send(
@@ -259,36 +237,15 @@ export class Courier {
     });
   }
 
-  /** Returns true when the rest may be offered again at once. */
-  async #onRefusal(entry: OutboxEntry, ack: ForwardAck): Promise<boolean> {
-    const { outbox } = this.#parts;
-    const reason = ack.rejectionReason;
-    const { recipient } = entry;
-    const text = recipient.toString();
-    this.#count.forget(recipient);
-    if (isPermanent(reason)) {
-      await this.#refuse(entry, reason);
-      await this.#count.renumber(recipient);
-      return true;
-    }
-    const isMisnumbered = reason?.includes("already used") || reason?.includes("sequence gap");
-    const isMistaken = reason?.includes("another body");
-    // Once at once; a mailbox that says it again is not asked again before a while.
-    if ((isMisnumbered || isMistaken) && !this.#corrected.has(text)) {
-      this.#corrected.add(text);
-      if (isMistaken) await outbox.reopen(entry);
-      await this.#count.renumber(recipient);
-      return true;
-    }
-    outbox.events.refused(entry, laterError(recipient, reason ?? "no reason given"), false);
-    this.#retryLater(recipient);
-    return false;
-  }
-
   async #onReceipt(ack: ForwardAck): Promise<void> {
     const recipient = await takeReceipt(ack, this.#parts);
     if (recipient) this.poke(recipient);
     this.#link.send(MessageType.ReceiptAck, encodeReceiptAck({ msgIds: [ack.msgId] }));
+  }
+
+  /** Whether this mailbox is the way to `recipient` now. */
+  #serves(recipient: PeerId): boolean {
+    return !this.#parts.isServedDirectly?.(recipient) && this.#takeOver.claims(recipient);
   }
 
   #retryLater(recipient: PeerId): void {

@@ -64,7 +64,7 @@ export class DirectCourier {
       ...parts,
       server: link.remote,
       storeId: new Uint8Array(16),
-      isPaired: () => true,
+      isKept: () => true,
       fetchBundle: (peerId) =>
         this.#bundles.ask(peerId.toString(), () => {
           link.send(MessageType.PrekeyFetch, encodePrekeyFetch({ peerId }));

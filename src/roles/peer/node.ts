@@ -5,21 +5,18 @@ import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
-import { MessageType } from "../../protocol/message_types.ts";
-import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
 import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
-import { formatUuid } from "../../protocol/uuid.ts";
-import type { LinkConnection } from "../link_connection.ts";
+import type { LinkContext } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
-import { ConnectionStates } from "./connection_state.ts";
+import { linkUrl } from "./dial_link.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { HubClient } from "./hub_client.ts";
 import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
-import { openNodePaths } from "./node_paths.ts";
 import { NodeStore } from "./node_store.ts";
 import type {
+  BroadcastOptions,
   NetworkInfo,
   NodeEvents,
   NodeOptions,
@@ -27,25 +24,21 @@ import type {
   Path,
   PeerSession,
   RosterMember,
+  SentCopy,
   SentMessage,
 } from "./node_api.ts";
-import type { OutboxEntry } from "./outbox_entry.ts";
 import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
-import { takeRepeatedSecret } from "./repeated_secret.ts";
-import { ServerConversation } from "./server_conversation.ts";
-import { linkUrl } from "./dial_link.ts";
-import { ServerLink } from "./server_link.ts";
-import { until } from "./until.ts";
-import type { UdpPaths } from "../path/udp_paths.ts";
+import { SentMessages } from "./sent_messages.ts";
+import { ServerLinks } from "./server_links.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
 /** Most bytes that one message may carry: what fits an envelope with everything around it. */
 export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
+const MAX_RECIPIENTS = 64;
 const HEARTBEAT = 30_000;
 const PAIRING_TIMEOUT = 60_000;
-const UNPAIR_TIMEOUT = 5_000;
 const PUBLISH_TIMEOUT = 15_000;
 const SWEEP_INTERVAL = 600_000;
 
@@ -66,51 +59,53 @@ export class Node {
   readonly #host: Host;
   readonly #listeners = new Listeners<NodeEvents>();
   readonly #signaling: KnownSignaling;
-  readonly #links = new Map<string, ServerLink>();
-  readonly #conversations = new Map<LinkConnection, ServerConversation>();
-  readonly #sending = new Map<OutboxEntry, PromiseWithResolvers<void>>();
   readonly #closing = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #closed: Promise<void> | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
+  readonly #context: LinkContext;
   readonly #hub: HubClient;
-  #paths: UdpPaths | undefined;
-  #lastFailure: Error | undefined;
+  readonly #servers: ServerLinks;
+  readonly #sent: SentMessages;
 
   private constructor(options: NodeOptions, store: NodeStore, host: Host) {
     this.#options = options;
     this.#store = store;
     this.#host = host;
     this.#signaling = new KnownSignaling(host);
-    store.outboxEvents.accepted = (entry) => this.#sending.get(entry)?.resolve();
-    store.outboxEvents.delivered = (entry) => {
-      this.#sending.get(entry)?.resolve();
-      this.#listeners.emit("delivered", { id: formatUuid(entry.id), to: entry.recipient });
+    this.#context = {
+      identity: store.own.identity,
+      keys: store.linkKeys,
+      capabilities: options.receive === false ? [] : ["receive", "roster", "relay"],
+      host,
+      heartbeat: HEARTBEAT,
     };
-    store.outboxEvents.refused = (entry, error, dropped) => {
-      this.#sending.get(entry)?.reject(error);
-      // Messages keep their order: what is behind one that must wait waits with it.
-      for (const [other, fate] of dropped ? [] : this.#sending) {
-        if (other.recipient.equals(entry.recipient)) fate.reject(error);
-      }
-      const id = formatUuid(entry.id);
-      this.#listeners.emit("refused", { id, to: entry.recipient, error, dropped });
-    };
+    this.#sent = new SentMessages(store.outboxEvents, this.#listeners);
     this.#dispatcher = new Dispatcher(store.inbox, this.#listeners, () => {
-      for (const conversation of this.#conversations.values()) conversation.roomMade();
+      this.#servers.roomMade();
       this.#hub.roomMade();
     });
     if (options.contactsOnly) store.inbox.accepts = (sender) => store.contacts.has(sender);
     this.#hub = new HubClient({
       store,
-      context: this.#linkContext(),
+      context: this.#context,
       host,
       onRoster: (member) => this.#listeners.emit("roster", member),
       onPath: (peerId, path) => {
-        this.#poke(peerId);
+        this.#servers.poke(peerId);
         this.#listeners.emit("path", { peerId, path });
       },
+    });
+    this.#servers = new ServerLinks({
+      options,
+      store,
+      host,
+      context: this.#context,
+      signaling: this.#signaling,
+      hub: this.#hub,
+      listeners: this.#listeners,
+      closing: this.#closing.signal,
     });
     store.inbox.onRelease = () => this.#dispatcher.wake();
   }
@@ -134,10 +129,7 @@ export class Node {
 
   /** Why the latest attempt to reach a server failed, if it did. */
   get lastFailure(): Error | undefined {
-    const signaling = this.#signaling.clients.map(({ lastError }) => lastError).find((error) =>
-      error
-    );
-    return signaling ?? this.#lastFailure;
+    return this.#servers.lastFailure;
   }
 
   /** Begins to look for the paired servers and to keep links to them. */
@@ -151,8 +143,8 @@ export class Node {
     );
     const pairings = this.#store.book.list();
     this.#signaling.add(pairings.flatMap((pairing) => pairing.signalServers));
-    this.#openPaths();
-    for (const { peerId } of pairings) this.#keepLink(peerId);
+    this.#servers.openPaths();
+    for (const { peerId } of pairings) this.#servers.keep(peerId);
     const clock = new ExpiryClock(this.#host.now(), this.#host.monotonic());
     this.#sweeper = setInterval(() => {
       if (clock.observe(this.#host.now(), this.#host.monotonic())) void this.#sweep();
@@ -235,16 +227,12 @@ export class Node {
         aim,
         book: this.#store.book,
         clients: this.#signaling.clients,
-        context: this.#linkContext(),
+        context: this.#context,
         urls: this.#options.serverUrl === undefined ? [] : [this.#options.serverUrl],
         signal: AbortSignal.any(limits),
       }));
-    this.#keepLink(server);
-    await this.#until(
-      () =>
-        [...this.#conversations].some(([link, { ready }]) => ready && link.remote.equals(server)),
-      PUBLISH_TIMEOUT,
-    );
+    this.#servers.keep(server);
+    await this.#servers.ready(PUBLISH_TIMEOUT, server);
     return server;
   }
 
@@ -257,8 +245,8 @@ export class Node {
     if (!this.#store.book.has(server)) {
       throw new CairnError("not-paired", `Not paired with ${server}`);
     }
-    const isTold = await this.#tellUnpaired(server);
-    await this.#forget(server, "unpaired");
+    const isTold = await this.#servers.tellUnpaired(server);
+    await this.#servers.forget(server);
     return isTold;
   }
 
@@ -268,7 +256,7 @@ export class Node {
       peerId,
       mechanism,
       pairedAt,
-      connected: this.#links.get(peerId.toString())?.link !== undefined,
+      connected: this.#servers.isUp(peerId),
     }));
   }
 
@@ -313,9 +301,13 @@ export class Node {
   /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
   async networkInfo(): Promise<NetworkInfo> {
     this.#requireOpen();
-    const { kind, publicAddress } = await this.#paths?.probeNat() ?? { kind: "unknown" };
-    const links = [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []);
-    return { natKind: kind, ...(publicAddress !== undefined && { publicAddress }), links };
+    const { kind, publicAddress } = await this.#servers.openPaths()?.probeNat() ??
+      { kind: "unknown" };
+    return {
+      natKind: kind,
+      ...(publicAddress !== undefined && { publicAddress }),
+      links: this.#servers.ways(),
+    };
   }
 
   /**
@@ -326,8 +318,7 @@ export class Node {
   async connect(peer: PeerId | string, timeout = 30_000): Promise<PeerSession> {
     const peerId = PeerId.from(peer);
     this.#requirePairing();
-    const isReady = () => [...this.#conversations.values()].some(({ ready }) => ready);
-    await this.#until(isReady, timeout);
+    await this.#servers.ready(timeout);
     return {
       peerId,
       send: (channel, data) =>
@@ -346,27 +337,28 @@ export class Node {
     data: Uint8Array,
   ): Promise<SentMessage> {
     const recipient = PeerId.from(peer);
-    if (data.length > MAX_DATA_LENGTH) {
-      throw new CairnError(
-        "too-large",
-        `The message has ${data.length} bytes; at most ${MAX_DATA_LENGTH} can be sent at once`,
-      );
-    }
-    if (utf8(channel).length > MAX_CHANNEL_LENGTH) {
-      throw new CairnError("too-large", `A channel name has at most ${MAX_CHANNEL_LENGTH} bytes`);
-    }
-    if (recipient.equals(this.peerId)) {
-      throw new CairnError("refused", "A peer cannot send to itself");
-    }
-    this.#requirePairing();
-    const queued = this.#store.outbox.enqueue(recipient, channel, data);
-    const [entry] = await Promise.all([queued, this.#pin(recipient)]);
-    const fate = Promise.withResolvers<void>();
-    fate.promise.catch(() => {}).finally(() => this.#sending.delete(entry));
-    this.#sending.set(entry, fate);
-    this.#poke(recipient);
-    this.#hub.want(recipient);
-    return { id: formatUuid(entry.id), accepted: fate.promise };
+    this.#requireSendable([recipient], channel, data);
+    return await this.#send(recipient, channel, data);
+  }
+
+  /**
+   * Durably queues one message for several peers, each of whom it reaches as by
+   * {@linkcode Node.send}. Without `to` that is every contact, but those that the servers report
+   * gone: strangers of the same server get nothing. Returns one entry per recipient, in their
+   * order; none when there is nobody to write to.
+   *
+   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
+   */
+  async broadcast(
+    channel: string,
+    data: Uint8Array,
+    { to = this.#audience() }: BroadcastOptions = {},
+  ): Promise<SentCopy[]> {
+    const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
+    this.#requireSendable(recipients, channel, data);
+    return await Promise.all(
+      recipients.map(async (to) => ({ to, ...await this.#send(to, channel, data) })),
+    );
   }
 
   /**
@@ -383,29 +375,47 @@ export class Node {
     this.#closing.abort(new CairnError("closed", "The node was closed"));
     clearInterval(this.#sweeper);
     await this.#hub.close();
-    await Promise.all([...this.#conversations.values()].map((each) => each.close()));
-    await Promise.all([...this.#links.values()].map((link) => link.close()));
-    await this.#paths?.close();
+    await this.#servers.close();
     await this.#signaling.close();
-    const error = new CairnError("closed", "The node was closed; the message waits in its outbox");
-    for (const fate of this.#sending.values()) fate.reject(error);
+    this.#sent.abandon(
+      new CairnError("closed", "The node was closed; the message waits in its outbox"),
+    );
     this.#ended.resolve();
     await this.#dispatcher.close();
     await this.#store.close();
   }
 
-  /** Resolves once the server has ended the link for it. */
-  async #tellUnpaired(server: PeerId): Promise<boolean> {
-    const link = () => this.#links.get(server.toString())?.link;
-    try {
-      await this.#until(() => link() !== undefined, UNPAIR_TIMEOUT);
-      link()?.send(MessageType.PairRevoke, encodePairRevoke({ peerId: this.peerId }));
-      await this.#until(() => link() === undefined, UNPAIR_TIMEOUT);
-      return true;
-    } catch (error) {
-      log.debug("The server could not be told of the unpairing: {error}", { error });
-      return false;
+  #requireSendable(recipients: readonly PeerId[], channel: string, data: Uint8Array): void {
+    if (data.length > MAX_DATA_LENGTH) {
+      throw new CairnError(
+        "too-large",
+        `The message has ${data.length} bytes; at most ${MAX_DATA_LENGTH} can be sent at once`,
+      );
     }
+    if (utf8(channel).length > MAX_CHANNEL_LENGTH) {
+      throw new CairnError("too-large", `A channel name has at most ${MAX_CHANNEL_LENGTH} bytes`);
+    }
+    if (recipients.length > MAX_RECIPIENTS) {
+      throw new CairnError("too-large", `A broadcast has at most ${MAX_RECIPIENTS} recipients`);
+    }
+    if (recipients.some((recipient) => recipient.equals(this.peerId))) {
+      throw new CairnError("refused", "A peer cannot send to itself");
+    }
+    this.#requirePairing();
+  }
+
+  async #send(recipient: PeerId, channel: string, data: Uint8Array): Promise<SentMessage> {
+    const queued = this.#store.outbox.enqueue(recipient, channel, data);
+    const [entry] = await Promise.all([queued, this.#pin(recipient)]);
+    const sent = this.#sent.track(entry);
+    this.#servers.poke(recipient);
+    this.#hub.want(recipient);
+    return sent;
+  }
+
+  /** The contacts but those that no server knows, if any server has said whom it knows. */
+  #audience(): PeerId[] {
+    return this.contacts().filter((peer) => !this.#hub.roster.isGone(peer));
   }
 
   /** Whoever is written to is known from here on. */
@@ -417,111 +427,12 @@ export class Node {
     }
   }
 
-  #poke(recipient: PeerId): void {
-    for (const conversation of this.#conversations.values()) conversation.poke(recipient);
-  }
-
-  #linkContext() {
-    return {
-      identity: this.#store.own.identity,
-      keys: this.#store.linkKeys,
-      capabilities: this.#options.receive === false ? [] : ["receive", "roster", "relay"],
-      host: this.#host,
-      heartbeat: HEARTBEAT,
-    };
-  }
-
-  /** Paths are found by signaling, which a pairing may be the first to bring. */
-  #openPaths(): void {
-    if (this.#signaling.clients.length === 0) return;
-    this.#paths ??= openNodePaths(this.#options, this.#host);
-  }
-
-  #keepLink(server: PeerId): void {
-    const text = server.toString();
-    if (this.#links.has(text)) return this.#links.get(text)?.hurry();
-    this.#openPaths();
-    const states = new ConnectionStates((state, reason) => {
-      this.#listeners.emit("state", { peerId: server, state, reason });
-    });
-    const link = new ServerLink({
-      remote: server,
-      book: this.#store.book,
-      clients: this.#signaling.clients,
-      context: this.#linkContext(),
-      serverUrl: this.#options.serverUrl,
-      paths: this.#paths,
-      onLink: (connection) => {
-        this.#onLink(connection);
-        states.linkUp();
-      },
-      onEnd: (connection, reason) => {
-        states.linkDown(reason);
-        this.#onLinkEnd(connection);
-      },
-      onSteady: (isSteady) => states.steady(isSteady),
-      onSearch: () => states.searching(),
-      onFailure: (error) => {
-        this.#lastFailure = error;
-        const isFinal = error instanceof CairnError && error.code === "not-paired";
-        if (isFinal) states.failed(error.message);
-        else states.searchFailed(error.message);
-      },
-    });
-    this.#links.set(text, link);
-  }
-
-  #onLink(link: LinkConnection): void {
-    const peerId = link.remote;
-    this.#hub.serverUp(link);
-    const conversation = new ServerConversation(link, {
-      ...this.#store,
-      host: this.#host,
-      rolledBack: () => this.#store.startAfresh(),
-      servers: () => this.#store.book.list().map(({ peerId }) => peerId.toString()),
-      leftToOthers: (recipient) => this.#poke(recipient),
-      isServedDirectly: (recipient) => this.#hub.serves(recipient),
-      onHubMessage: (server, type, payload) => this.#hub.receive(server, type, payload),
-      onReady: () => this.#listeners.emit("peerFound", { peerId }),
-      onFailure: (error) => {
-        this.#lastFailure = error;
-      },
-      onSecret: (link, payload) =>
-        takeRepeatedSecret(link, payload, {
-          book: this.#store.book,
-          context: this.#linkContext(),
-        }),
-      onRevoked: (server) => {
-        log.warn("The server {peer} has ended the pairing", { peer: server.toString() });
-        this.#forget(server, "unpaired").catch((error) => {
-          log.error("The end of a pairing could not be recorded: {error}", { error });
-        });
-      },
-    });
-    this.#conversations.set(link, conversation);
-  }
-
-  #onLinkEnd(link: LinkConnection): void {
-    const peerId = link.remote;
-    const conversation = this.#conversations.get(link);
-    this.#hub.serverDown(link, this.#store.book.has(peerId));
-    void conversation?.close().finally(() => this.#conversations.delete(link));
-    this.#listeners.emit("peerLost", { peerId });
-  }
-
   async #sweep(): Promise<void> {
     try {
       await this.#store.inbox.sweep();
     } catch (error) {
       log.warn("Old message ids could not be forgotten: {error}", { error });
     }
-  }
-
-  async #forget(server: PeerId, reason: string): Promise<void> {
-    const link = this.#links.get(server.toString());
-    this.#links.delete(server.toString());
-    await this.#store.book.remove(server);
-    await link?.close(reason);
   }
 
   #requireOpen(): void {
@@ -535,19 +446,5 @@ export class Node {
       "not-paired",
       "This peer is not paired with any server yet; pair it first (cairn peer pair)",
     );
-  }
-
-  #until(isDone: () => boolean, timeout: number): Promise<void> {
-    return until({
-      isDone,
-      timeout,
-      signal: this.#closing.signal,
-      subscribe: (look) => [this.on("state", look), this.on("peerFound", look)],
-      timeoutError: () =>
-        this.lastFailure instanceof CairnError ? this.lastFailure : new CairnError(
-          "unreachable",
-          "No server could be reached; check that it runs and how it can be found",
-        ),
-    });
   }
 }

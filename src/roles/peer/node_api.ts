@@ -48,6 +48,18 @@ export interface SentMessage {
   readonly accepted: Promise<void>;
 }
 
+/** One message of a broadcast on its way to one of its recipients. */
+export interface SentCopy extends SentMessage {
+  /** Whom it is for. */
+  readonly to: PeerId;
+}
+
+/** Settings of one {@linkcode Node.broadcast}. */
+export interface BroadcastOptions {
+  /** The recipients, at most 64; by default every contact that no server has reported gone. */
+  readonly to?: readonly (PeerId | string)[];
+}
+
 /** A paired peer, as {@linkcode Node.pairings} lists it. */
 export interface PairedPeer {
   /** Who it is. */

@@ -13,6 +13,8 @@ import type { StoreStep } from "./session_store.ts";
 const MAX_PER_RECIPIENT = 10_000;
 /** By how much inner sequences jump after a rollback, past all that may have been used. */
 const ROLLBACK_JUMP = 1_048_576;
+/** Receipts of so many earlier mailboxes are still known for what they are. */
+const MAX_EARLIER = 8;
 
 /** What was sent and lacks a receipt, in order per recipient, on disk before anything leaves. */
 export class Outbox {
@@ -87,6 +89,7 @@ export class Outbox {
     return this.#entries.get(recipient.toString()) ?? [];
   }
 
+  /** The message that a mailbox calls so, be it the one that has it now or an earlier one. */
   byOuterId(outerId: Uint8Array): OutboxEntry | undefined {
     return this.#byOuterId.get(toHex(outerId));
   }
@@ -182,13 +185,20 @@ export class Outbox {
     step: StoreStep,
   ): Promise<Wire> {
     const { value: stored, ops } = await this.blobs.storeBody(body);
-    const sealed: Wire = { ...wire, body: stored, sequence: 0, accepted: false };
     const replaced = entry.wire;
+    const earlier = replaced && [...replaced.earlier ?? [], replaced.outerId].slice(-MAX_EARLIER);
+    const sealed: Wire = {
+      ...wire,
+      ...(earlier && { earlier }),
+      body: stored,
+      sequence: 0,
+      accepted: false,
+    };
     const removal = replaced ? this.blobs.bodyDeleteOps(replaced.body) : [];
     try {
       return await this.#number(entry, sealed, [...ops, ...removal, ...step.operations], () => {
         step.apply();
-        if (replaced) this.#byOuterId.delete(toHex(replaced.outerId));
+        if (replaced) this.#forgetIds(replaced);
       });
     } catch (error) {
       await this.blobs.abandon(stored);
@@ -202,19 +212,19 @@ export class Outbox {
   }
 
   /**
-   * True when `entry` must (again) be offered to the mailbox of `server` with this store id. What
-   * was encrypted for another server belongs to that one for as long as it is paired.
+   * True when `entry` must (again) be offered to the mailbox of `server` with this store id.
+   * `isKept` says whether what was encrypted for another server is left with that one.
    */
   needsSending(
     entry: OutboxEntry,
     server: PeerId,
     storeId: Uint8Array,
-    isPaired: (server: string) => boolean,
+    isKept: (wire: Wire) => boolean,
   ): boolean {
     const { wire } = entry;
     if (entry.refusedBy.has(server.toString())) return false;
     if (!wire) return true;
-    if (wire.server !== server.toString()) return !wire.accepted && !isPaired(wire.server);
+    if (wire.server !== server.toString()) return !isKept(wire);
     return !wire.accepted || !equalBytes(wire.storeId, storeId);
   }
 
@@ -276,7 +286,7 @@ export class Outbox {
     const { wire } = entry;
     if (!wire) return;
     await this.commit.commit([...operations, ...this.#wireRemoval(entry)]);
-    this.#byOuterId.delete(toHex(wire.outerId));
+    this.#forgetIds(wire);
     entry.wire = undefined;
   }
 
@@ -311,7 +321,7 @@ export class Outbox {
       const after = entries.findLastIndex((other) => other.sequence < entry.sequence);
       entries.splice(after + 1, 0, entry);
     }
-    if (entry.wire) this.#byOuterId.set(toHex(entry.wire.outerId), entry);
+    if (entry.wire) this.#noteIds(entry, entry.wire);
     return entry;
   }
 
@@ -333,7 +343,7 @@ export class Outbox {
     ]);
     applied();
     this.#routes.set(key, route);
-    this.#byOuterId.set(toHex(numbered.outerId), entry);
+    this.#noteIds(entry, numbered);
     entry.wire = numbered;
     return numbered;
   }
@@ -356,7 +366,15 @@ export class Outbox {
     const index = entries.indexOf(entry);
     if (index >= 0) entries.splice(index, 1);
     if (entries.length === 0) this.#entries.delete(text);
-    if (entry.wire) this.#byOuterId.delete(toHex(entry.wire.outerId));
+    if (entry.wire) this.#forgetIds(entry.wire);
+  }
+
+  #noteIds(entry: OutboxEntry, { outerId, earlier = [] }: Wire): void {
+    for (const id of [outerId, ...earlier]) this.#byOuterId.set(toHex(id), entry);
+  }
+
+  #forgetIds({ outerId, earlier = [] }: Wire): void {
+    for (const id of [outerId, ...earlier]) this.#byOuterId.delete(toHex(id));
   }
 
   #wireRemoval(entry: OutboxEntry): KvOperation[] {

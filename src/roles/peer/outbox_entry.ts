@@ -14,6 +14,8 @@ export interface Wire {
   /** True once that store has it on disk. */
   readonly accepted: boolean;
   readonly sessionId: Uint8Array;
+  /** Outer ids of the same message at other mailboxes, whose receipts count too; the last few. */
+  readonly earlier?: readonly Uint8Array[];
   readonly body: StoredBody;
 }
 

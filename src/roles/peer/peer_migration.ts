@@ -8,7 +8,11 @@ import { checkOf } from "./message_check.ts";
 type StoredMessage = Omit<Message, "data"> & { readonly data: StoredBody };
 
 /** How a peer's store comes to the present format. */
-export const PEER_MIGRATIONS: Migrations = new Map([[1, checkMessages]]);
+export const PEER_MIGRATIONS: Migrations = new Map([
+  [1, checkMessages],
+  // Format 3: what is sent may be shared. All that was written before stays as it is.
+  [2, () => Promise.resolve()],
+]);
 
 /** Format 2: messages in the outbox and the inbox have a checksum. */
 async function checkMessages(kv: Deno.Kv): Promise<void> {

@@ -23,7 +23,11 @@ export async function takeReceipt(
   if (!entry) return undefined;
   await sessions.locked(entry.recipient, async () => {
     const { wire } = entry;
-    if (!outbox.has(entry) || !wire || !equalBytes(wire.outerId, ack.msgId)) return;
+    if (!outbox.has(entry) || !wire) return;
+    if (!equalBytes(wire.outerId, ack.msgId)) {
+      // Of a mailbox from which another one took over: it need not have given up.
+      return ack.delivered ? await outbox.delivered(entry) : undefined;
+    }
     await outbox.accepted(entry, wire);
     if (ack.delivered) return await outbox.delivered(entry);
     const reason = ack.rejectionReason ?? "no reason given";

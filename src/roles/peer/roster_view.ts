@@ -9,6 +9,8 @@ const MAX_ROWS = 10_000;
 interface ToldRoster {
   readonly server: PeerId;
   rows: Map<string, RosterRow>;
+  /** The server has told of everybody once. */
+  isWhole: boolean;
   /** Rows of a roster whose last message has not come yet. */
   coming: Map<string, RosterRow> | undefined;
 }
@@ -30,6 +32,7 @@ export class RosterView {
     put(coming, rows);
     told.coming = more ? coming : undefined;
     if (more) return;
+    told.isWhole = true;
     this.#changing([...told.rows.values(), ...coming.values()], () => told.rows = coming);
   }
 
@@ -81,10 +84,18 @@ export class RosterView {
     return told && (told.rows.get(peerId.toString())?.presence ?? "gone");
   }
 
+  /** Whether some server has said whom it knows, and none of these knows `peerId`. */
+  isGone(peerId: PeerId): boolean {
+    const rosters = [...this.#told.values()].filter(({ isWhole }) => isWhole);
+    return rosters.length > 0 && !rosters.some(({ rows }) => rows.has(peerId.toString()));
+  }
+
   #of(server: PeerId): ToldRoster {
     const text = server.toString();
     let told = this.#told.get(text);
-    if (!told) this.#told.set(text, told = { server, rows: new Map(), coming: undefined });
+    if (!told) {
+      this.#told.set(text, told = { server, rows: new Map(), isWhole: false, coming: undefined });
+    }
     return told;
   }
 

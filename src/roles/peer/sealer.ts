@@ -30,7 +30,8 @@ export interface SealerParts {
   readonly sessions: SessionStore;
   readonly own: OwnIdentity;
   readonly host: Host;
-  readonly isPaired: (server: string) => boolean;
+  /** Whether what was encrypted for another server is left with that one. */
+  readonly isKept: (wire: Wire) => boolean;
   /** Asks the mailbox for the prekeys of a peer. */
   readonly fetchBundle: (peer: PeerId) => Promise<PrekeyBundle>;
 }
@@ -100,7 +101,7 @@ export class Sealer {
   }
 
   async #numbered(entry: OutboxEntry): Promise<Wire | undefined> {
-    const { outbox, sessions, server, storeId, isPaired } = this.parts;
+    const { outbox, sessions, server, storeId, isKept } = this.parts;
     const { recipient } = entry;
     return await sessions.locked(recipient, async () => {
       // A link to the recipient itself may have brought it there while this waited.
@@ -109,7 +110,7 @@ export class Sealer {
         const valid = equalBytes(entry.wire.storeId, storeId) && entry.wire.sequence > 0;
         return valid ? entry.wire : await outbox.number(entry, entry.wire, storeId);
       }
-      if (entry.wire && isPaired(entry.wire.server)) return undefined;
+      if (entry.wire && isKept(entry.wire)) return undefined;
       const plaintext = await this.#plaintext(entry);
       if (plaintext === undefined) return undefined;
       const session = chooseSession(sessions.list(recipient)) ??

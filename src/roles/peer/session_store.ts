@@ -8,6 +8,7 @@ import {
   sessionKey,
 } from "../../protocol/session/session.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
+import { Turns } from "../turns.ts";
 
 /** Bytes of a session in one KV value; skipped keys can make it longer than one value may be. */
 const PART_LENGTH = 60_000;
@@ -30,7 +31,7 @@ export interface StoreStep {
  */
 export class SessionStore {
   readonly #sessions = new Map<string, Map<string, Held>>();
-  readonly #queues = new Map<string, Promise<unknown>>();
+  readonly #turns = new Turns();
 
   private constructor(private readonly commit: GroupCommit) {}
 
@@ -59,13 +60,7 @@ export class SessionStore {
 
   /** Runs `step` after every earlier step with the same remote has ended. */
   locked<T>(remote: PeerId, step: () => Promise<T>): Promise<T> {
-    const key = remote.toString();
-    const run = (this.#queues.get(key) ?? Promise.resolve()).then(step, step);
-    const tail = run.catch(() => {}).finally(() => {
-      if (this.#queues.get(key) === tail) this.#queues.delete(key);
-    });
-    this.#queues.set(key, tail);
-    return run;
+    return this.#turns.take(remote.toString(), step);
   }
 
   /**

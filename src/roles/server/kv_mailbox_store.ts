@@ -6,6 +6,7 @@ import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import { KvBlobs, type StoredBody } from "../kv_blobs.ts";
 import { KvJournal } from "../kv_journal.ts";
 import { LiveRecord } from "../live_record.ts";
+import { isShared, MailboxShared } from "./mailbox_shared.ts";
 import {
   decodeWaiting,
   encodeWaiting,
@@ -57,7 +58,13 @@ export class KvMailboxStore {
   readonly #blobs: KvBlobs;
   #nextOrder: number;
 
-  private constructor(kv: Deno.Kv, journal: KvJournal, blobs: KvBlobs, run: number) {
+  private constructor(
+    kv: Deno.Kv,
+    journal: KvJournal,
+    blobs: KvBlobs,
+    run: number,
+    readonly shared: MailboxShared,
+  ) {
     this.#kv = kv;
     this.#journal = journal;
     this.#blobs = blobs;
@@ -72,7 +79,8 @@ export class KvMailboxStore {
     await commit.commit([{ type: "set", key: RUNS, value: run }]);
     const blobs = new KvBlobs(kv, commit, [ROOT, "blob"], host);
     await blobs.sweepStaged();
-    return new KvMailboxStore(kv, journal, blobs, run);
+    const shared = await MailboxShared.open(kv, ROOT, blobs, host);
+    return new KvMailboxStore(kv, journal, blobs, run, shared);
   }
 
   /** Call it when nothing is committed any more. */
@@ -134,17 +142,17 @@ export class KvMailboxStore {
     if (value !== null) await this.#blobs.abandon(value);
   }
 
-  /** A new message of `pair`. */
-  addOps(message: MailboxMessage, body: PreparedBody, pair: LiveRecord<PairState>): KvOperation[] {
+  /** A new message of `pair`; a shared body is added apart. */
+  addOps(message: MailboxMessage, pair: LiveRecord<PairState>, body?: PreparedBody): KvOperation[] {
     const { from, to, order, hash, msgId } = message;
     const record: IdRecord = { hash };
     const ops: KvOperation[] = [
-      ...body.ops,
+      ...body?.ops ?? [],
       { type: "set", key: waitingKey(message), value: encodeWaiting(message), fresh: true },
       { type: "set", key: idKey(from, to, msgId), value: record },
       pair.change((state) => withMessage(state, message)),
     ];
-    if (message.body === null) {
+    if (message.body === null && body) {
       ops.push({ type: "set", key: [...BODY, to.bytes, order], value: body.bytes.slice() });
     }
     return ops;
@@ -184,13 +192,14 @@ export class KvMailboxStore {
 
   #bodyDeleteOps(to: PeerId, order: number, body: MailboxMessage["body"]): KvOperation[] {
     if (body === null) return [{ type: "delete", key: [...BODY, to.bytes, order] }];
-    return this.#blobs.bodyDeleteOps(body);
+    return isShared(body) ? [] : this.#blobs.bodyDeleteOps(body);
   }
 
-  /** The body, or `undefined` when it is damaged or was deleted. */
+  /** The body, or `undefined` when it is damaged, was deleted, or is shared. */
   async readBody({ to, order, size, hash: expected, body }: MailboxMessage): Promise<
     Uint8Array | undefined
   > {
+    if (isShared(body)) return undefined;
     const bytes = body === null
       ? (await this.#kv.get<StoredBody>([...BODY, to.bytes, order])).value
       : await this.#blobs.readBody(body);

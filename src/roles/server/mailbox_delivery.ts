@@ -1,9 +1,11 @@
 import { getLogger } from "@logtape/logtape";
 import { toHex } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
 import { DeliveryQueue, type LaneView } from "../../protocol/mailbox/delivery_queue.ts";
 import { DeliveryWindow } from "../../protocol/mailbox/delivery_window.ts";
 import { isDamage } from "../store_record.ts";
+import { isShared } from "./mailbox_shared.ts";
 import type { Attachment, RecipientSink } from "./delivery_sink.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import type { MailboxMessage, Outcome, PairRecord } from "./mailbox_records.ts";
@@ -23,6 +25,9 @@ export interface Lane extends LaneView {
   readonly from: PeerId;
   readonly to: PeerId;
 }
+
+/** The body of a message as its recipient gets it. */
+type StoredDelivery = Pick<ForwardDeliver, "encryptedPayload" | "sharedBody">;
 
 interface Recipient {
   readonly peer: PeerId;
@@ -259,16 +264,23 @@ export class MailboxDelivery {
   }
 
   /** The body, or `undefined` when it is damaged, which concerns this message alone. */
-  async #read(message: MailboxMessage): Promise<Uint8Array | undefined> {
+  async #read(message: MailboxMessage): Promise<StoredDelivery | undefined> {
     try {
-      return await this.#store.readBody(message);
+      const { body } = message;
+      if (isShared(body)) return await this.#store.shared.read(message, body);
+      const encryptedPayload = await this.#store.readBody(message);
+      return encryptedPayload && { encryptedPayload };
     } catch (error) {
       if (!isDamage(error)) throw error;
       return undefined;
     }
   }
 
-  async #hand({ sink, window }: Link, message: MailboxMessage, body?: Uint8Array): Promise<void> {
+  async #hand(
+    { sink, window }: Link,
+    message: MailboxMessage,
+    body?: StoredDelivery,
+  ): Promise<void> {
     // A damaged one, too, which may resist its end: what is behind it must go on.
     window.markSent(message);
     if (body === undefined) {
@@ -279,7 +291,7 @@ export class MailboxDelivery {
     sink.deliver({
       msgId: message.msgId,
       sender: message.from,
-      encryptedPayload: body,
+      ...body,
       sequenceNumber: message.sequence,
     });
   }

@@ -2,6 +2,7 @@ import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { ForwardAck, ForwardRequest } from "../../protocol/forward_messages.ts";
+import type { SyncAck, SyncRequest } from "../../protocol/sync_messages.ts";
 import { Capacity, type MailboxLimits } from "../../protocol/mailbox/capacity.ts";
 import type { DataFolder } from "../data_folder.ts";
 import type { GroupCommit } from "../group_commit.ts";
@@ -14,10 +15,11 @@ import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import { MailboxDelivery } from "./mailbox_delivery.ts";
 import { lookInto } from "./mailbox_check.ts";
 import { MailboxEnds } from "./mailbox_ends.ts";
-import { MailboxIntake } from "./mailbox_intake.ts";
+import { type IntakeSurroundings, MailboxIntake } from "./mailbox_intake.ts";
 import { MailboxPairs } from "./mailbox_pairs.ts";
 import { partsOf } from "./mailbox_records.ts";
 import { MailboxSweep } from "./mailbox_sweep.ts";
+import { SyncIntake } from "./sync_intake.ts";
 import { ReceiptDesk, type SenderAttachment, type SenderSink } from "./receipt_desk.ts";
 
 export type { Attachment, RecipientSink, SenderAttachment, SenderSink };
@@ -46,6 +48,7 @@ export class MailboxDesk {
   readonly #capacity: Capacity;
   readonly #pairs: MailboxPairs;
   readonly #intake: MailboxIntake;
+  readonly #syncIntake: SyncIntake;
   readonly #delivery: MailboxDelivery;
   readonly #receipts: ReceiptDesk;
   readonly #ends: MailboxEnds;
@@ -84,7 +87,7 @@ export class MailboxDesk {
       isPaired,
       tell: (event) => this.#book.tell(event),
     });
-    this.#intake = new MailboxIntake({
+    const around: IntakeSurroundings = {
       store,
       commit,
       capacity: this.#capacity,
@@ -96,7 +99,9 @@ export class MailboxDesk {
         this.#delivery.add(message);
         this.#book.tell({ type: "accepted", ...partsOf(message) });
       },
-    }, pairs);
+    };
+    this.#intake = new MailboxIntake(around, pairs);
+    this.#syncIntake = new SyncIntake(around, pairs);
     this.#sweep = new MailboxSweep({
       store,
       commit,
@@ -141,6 +146,7 @@ export class MailboxDesk {
       if (value !== undefined) desk.#capacity.restore(pair.to.toString(), value);
       desk.#delivery.restore(pair);
     }
+    desk.#capacity.save(store.shared.saved);
     await lookInto(store, desk.#delivery);
     await desk.#book.load();
     for (const peer of await store.leaving()) {
@@ -162,6 +168,22 @@ export class MailboxDesk {
     const { rejectionReason: reason } = ack;
     if (!ack.accepted && reason !== null) {
       this.#book.tell({ type: "refused", from: sender, to: request.recipient, size, reason });
+    }
+    return ack;
+  }
+
+  /**
+   * Takes in one message to several recipients: resolves when it is durable for all of them, or
+   * refused for all, with the reasons of those that it was refused for. Never rejects but with
+   * `closed`. Each recipient's part is in order with what is forwarded to it.
+   */
+  async sync(sender: PeerId, request: SyncRequest, link?: number): Promise<SyncAck> {
+    if (this.#closed) throw new CairnError("closed", "The mailbox is closed");
+    const ack = await this.#syncIntake.take(sender, request, link);
+    const size = request.sharedBody.length;
+    for (const { recipient, rejectionReason: reason } of ack.accepted ? [] : ack.answers) {
+      if (reason === null) continue;
+      this.#book.tell({ type: "refused", from: sender, to: recipient, size, reason });
     }
     return ack;
   }

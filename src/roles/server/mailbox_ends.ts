@@ -75,20 +75,23 @@ export class MailboxEnds {
     const { commit, host, maxAgeMs } = this.#parts;
     const at = host.now();
     const times = { at, forgetAt: at + maxAgeMs };
-    // Its order is that of the commits, since receipts are read by order.
-    const receipt = this.#parts.isPaired(message.from) ? this.#parts.store.nextOrder() : null;
     const pair = this.#parts.pairs.record(message.from, message.to);
+    const hasReceipt = this.#parts.isPaired(message.from);
     try {
-      await commit.commit(this.#parts.store.endOps(message, outcome, times, receipt, pair), {
-        freesSpace: true,
+      const shared = await this.#parts.store.shared.end(message, (others) => {
+        // Its order is that of the commits, since receipts are read by order.
+        const receipt = hasReceipt ? this.#parts.store.nextOrder() : null;
+        const ends = this.#parts.store.endOps(message, outcome, times, receipt, pair);
+        return commit.commit([...ends, ...others], { freesSpace: true });
       });
+      this.#parts.capacity.save(-shared);
     } catch (error) {
       this.#parts.delivery.retained(message);
       throw error;
     }
     this.#parts.capacity.give(message.to.toString(), message.size);
     this.#parts.delivery.ended(message);
-    if (receipt !== null) this.#parts.receipts.announce(message.sender);
+    if (hasReceipt) this.#parts.receipts.announce(message.sender);
     const reason = outcome.delivered ? null : outcome.reason;
     this.#parts.tell({ type: "ended", ...partsOf(message), reason });
   }

@@ -219,7 +219,7 @@ export class MailboxIntake {
           hash,
           body: stored.value,
         };
-        return store.addOps(message, stored, pair.record);
+        return store.addOps(message, pair.record, stored);
       };
     });
     if (failure === undefined && message !== undefined) {

@@ -19,7 +19,11 @@ interface QueueRecord {
 }
 
 /** How a server's store comes to the present format. */
-export const SERVER_MIGRATIONS: Migrations = new Map([[1, waitingBySender]]);
+export const SERVER_MIGRATIONS: Migrations = new Map([
+  [1, waitingBySender],
+  // Format 3: a body may be shared. All that was written before stays as it is.
+  [2, () => Promise.resolve()],
+]);
 
 /** Format 2: what waits lies sender by sender, and its pair knows how much that is. */
 async function waitingBySender(kv: Deno.Kv): Promise<void> {

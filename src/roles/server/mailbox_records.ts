@@ -16,7 +16,17 @@ export interface MailboxMessage extends WaitingMessage {
   /** SHA-256 of the body. */
   readonly hash: Uint8Array;
   /** A small body itself; where a large one lies; `null` when it has a record of its own. */
-  readonly body: Uint8Array | BlobRef | null;
+  readonly body: Uint8Array | BlobRef | SharedBody | null;
+}
+
+/** The body of a message to several recipients. */
+export interface SharedBody {
+  /** Name of what all of them get; 16 bytes. */
+  readonly shared: Uint8Array;
+  /** Its size in bytes, which the message's counts too. */
+  readonly sharedSize: number;
+  /** What this recipient alone gets. */
+  readonly own: Uint8Array;
 }
 
 /** How a message ended. */
@@ -63,7 +73,7 @@ export interface Ended {
 /** A body on its way into the store: what its message's record holds of it, and what goes along. */
 export interface PreparedBody {
   readonly bytes: Uint8Array;
-  readonly value: MailboxMessage["body"];
+  readonly value: Exclude<MailboxMessage["body"], SharedBody>;
   readonly ops: readonly KvOperation[];
 }
 
@@ -84,34 +94,45 @@ export interface PairRecord {
 const OWN_RECORD = 0;
 const INLINE = 1;
 const IN_PARTS = 2;
+const SHARED = 3;
 const HEADER_LENGTH = 73;
-const HEADER_LENGTH_WITH_PARTS = 93;
+const HEADER_LENGTH_WITH_NAME = 93;
 
 /**
  * The record of a waiting message: CRC-32 of the rest of the header (u32), where the body is (u8),
  * message id (16), sequence and time of acceptance (u64), size (u32), SHA-256 of the body (32); for a
- * body in parts its name (16) and their number (u32); then a small body.
+ * body in parts its name (16) and their number (u32), for a shared one its name (16) and size (u32);
+ * then a small body, or what goes with a shared one.
  */
 export function encodeWaiting(message: MailboxMessage): Uint8Array<ArrayBuffer> {
   const { msgId, sequence, size, acceptedAt, hash, body } = message;
-  const isInline = body instanceof Uint8Array;
-  const parts = isInline ? null : body;
-  const end = parts === null ? HEADER_LENGTH : HEADER_LENGTH_WITH_PARTS;
-  const record = new Uint8Array(end + (isInline ? body.length : 0));
+  const { where, name, detail, inline } = placeOf(body);
+  const end = name === undefined ? HEADER_LENGTH : HEADER_LENGTH_WITH_NAME;
+  const record = new Uint8Array(end + inline.length);
   const view = new DataView(record.buffer);
-  view.setUint8(4, isInline ? INLINE : parts === null ? OWN_RECORD : IN_PARTS);
+  view.setUint8(4, where);
   record.set(msgId, 5);
   view.setBigUint64(21, BigInt(sequence));
   view.setBigUint64(29, BigInt(acceptedAt));
   view.setUint32(37, size);
   record.set(hash, 41);
-  if (parts !== null) {
-    record.set(parts.blob, 73);
-    view.setUint32(89, parts.parts);
+  if (name !== undefined) {
+    record.set(name, 73);
+    view.setUint32(89, detail);
   }
-  if (isInline) record.set(body, end);
+  record.set(inline, end);
   view.setUint32(0, crc32(record.subarray(4, end)));
   return record;
+}
+
+function placeOf(body: MailboxMessage["body"]) {
+  const nothing = new Uint8Array(0);
+  if (body === null) return { where: OWN_RECORD, detail: 0, inline: nothing };
+  if (body instanceof Uint8Array) return { where: INLINE, detail: 0, inline: body };
+  if ("blob" in body) {
+    return { where: IN_PARTS, name: body.blob, detail: body.parts, inline: nothing };
+  }
+  return { where: SHARED, name: body.shared, detail: body.sharedSize, inline: body.own };
 }
 
 /** @throws {TypeError} when the record is damaged. */
@@ -122,11 +143,26 @@ export function decodeWaiting(
   if (!(record instanceof Uint8Array) || record.length < HEADER_LENGTH) throw damaged();
   const view = new DataView(record.buffer, record.byteOffset, record.length);
   const where = view.getUint8(4);
-  const end = where === IN_PARTS ? HEADER_LENGTH_WITH_PARTS : HEADER_LENGTH;
+  const end = where >= IN_PARTS ? HEADER_LENGTH_WITH_NAME : HEADER_LENGTH;
   if (record.length < end || crc32(record.subarray(4, end)) !== view.getUint32(0)) throw damaged();
   const msgId = record.slice(5, 21);
   const size = view.getUint32(37);
-  const inParts = () => ({ blob: record.slice(73, 89), parts: view.getUint32(89), size });
+  const body = (): MailboxMessage["body"] => {
+    switch (where) {
+      case OWN_RECORD:
+        return null;
+      case INLINE:
+        return record.subarray(end);
+      case IN_PARTS:
+        return { blob: record.slice(73, 89), parts: view.getUint32(89), size };
+      case SHARED: {
+        const own = record.subarray(end);
+        return { shared: record.slice(73, 89), sharedSize: view.getUint32(89), own };
+      }
+      default:
+        throw damaged();
+    }
+  };
   return {
     order,
     id: toHex(msgId),
@@ -138,7 +174,7 @@ export function decodeWaiting(
     to,
     sequence: Number(view.getBigUint64(21)),
     hash: record.slice(41, 73),
-    body: where === INLINE ? record.subarray(end) : where === IN_PARTS ? inParts() : null,
+    body: body(),
   };
 }
 

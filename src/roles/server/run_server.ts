@@ -112,7 +112,7 @@ async function assemble(
     context: {
       identity,
       keys: new LinkKeys(identity, host),
-      capabilities: [...(desk ? ["mailbox"] : []), ...hub.capabilities],
+      capabilities: [...(desk ? ["mailbox", "sync"] : []), ...hub.capabilities],
       host,
       heartbeat: HEARTBEAT,
     },

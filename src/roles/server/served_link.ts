@@ -24,6 +24,7 @@ import {
   encodeVersionNegotiate,
   selectVersion,
 } from "../../protocol/session_messages.ts";
+import { decodeSyncRequest, encodeSyncAck } from "../../protocol/sync_messages.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
 import type { Hub } from "./hub.ts";
@@ -31,6 +32,7 @@ import type { MailboxDesk } from "./mailbox_desk.ts";
 import type { PairingConversation } from "./pairing_conversation.ts";
 import { isPairing, type PairingDesk } from "./pairing_desk.ts";
 import type { PrekeyShelf } from "./prekey_shelf.ts";
+import { refusedForAll } from "./sync_parts.ts";
 
 const log = getLogger(["cairn", "server"]);
 
@@ -166,6 +168,13 @@ export class ServedLink {
           rejectionReason: "forwarding is switched off",
         };
         return link.send(MessageType.ForwardAck, encodeForwardAck(ack));
+      }
+      case MessageType.SyncRequest: {
+        const request = decodeSyncRequest(payload);
+        const ack = desk
+          ? await desk.sync(remote, request, this.#number)
+          : refusedForAll(request, "forwarding is switched off");
+        return link.send(MessageType.SyncAck, encodeSyncAck(ack));
       }
       case MessageType.ForwardPurge: {
         const { msgIds, failed, refused } = decodeForwardPurge(payload);

@@ -2,6 +2,7 @@ import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
 import type { ForwardRequest } from "../../../src/protocol/forward_messages.ts";
 import { decodeBody } from "../../../src/protocol/session/message_body.ts";
+import type { MailboxChoice } from "../../../src/roles/peer/mailbox_choice.ts";
 import type { Taken } from "../../../src/roles/peer/inbox.ts";
 import { NodeStore } from "../../../src/roles/peer/node_store.ts";
 import { ServerConversation } from "../../../src/roles/peer/server_conversation.ts";
@@ -130,6 +131,7 @@ export async function connect(
     label?: string;
     servers?: () => readonly string[];
     isServedDirectly?: () => boolean;
+    mailboxes?: MailboxChoice;
   } = {},
 ): Promise<Connection> {
   const { label = "mailbox", servers = () => [identityFor(label).peerId.toString()] } = options;
@@ -143,6 +145,7 @@ export async function connect(
     host: time,
     servers,
     ...(options.isServedDirectly && { isServedDirectly: options.isServedDirectly }),
+    ...(options.mailboxes && { mailboxes: options.mailboxes }),
     rolledBack: () => Reflect.apply(NodeStore.prototype.startAfresh, world, []),
     onReady: () => mailbox.heard.add("ready"),
     onSecret: () => Promise.resolve(),

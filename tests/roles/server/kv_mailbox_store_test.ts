@@ -145,5 +145,5 @@ async function prepare(store: KvMailboxStore, size: number) {
     hash: new Uint8Array(hash("sha256", bytes, "buffer")),
     body: body.value,
   };
-  return { message, pair, ops: store.addOps(message, body, pair) };
+  return { message, pair, ops: store.addOps(message, pair, body) };
 }
