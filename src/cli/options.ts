@@ -7,22 +7,26 @@ import { MANAGEMENT_OPTIONS } from "./management_options.ts";
 import { MESSAGE_OPTIONS } from "./message_options.ts";
 import { PAIRING_OPTIONS } from "./pairing_options.ts";
 import { PEER_OPTIONS } from "./peer_options.ts";
+import { RELAY_CHECK_OPTIONS } from "./relay_check_options.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
 import { SERVER_BACKING_OPTIONS } from "./server_backing.ts";
 import { SERVER_OPTIONS } from "./server_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 import { SIGNAL_OPTIONS } from "./signal_options.ts";
+import { UP_OPTIONS } from "./up_options.ts";
 
 export const OPTIONS = {
   ...SIGNAL_OPTIONS,
   ...SIGNAL_LIMIT_OPTIONS,
   ...RELAY_OPTIONS,
+  ...RELAY_CHECK_OPTIONS,
   ...SERVER_OPTIONS,
   ...MANAGEMENT_OPTIONS,
   ...MAILBOX_OPTIONS,
   ...SERVER_BACKING_OPTIONS,
   ...HUB_OPTIONS,
+  ...UP_OPTIONS,
   ...PEER_OPTIONS,
   ...PAIRING_OPTIONS,
   ...MESSAGE_OPTIONS,
