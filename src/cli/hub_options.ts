@@ -1,9 +1,8 @@
 /** The rows of the table of options about what a server does for peers that are online. */
 
+import { SERVER } from "./option_commands.ts";
 import * as value from "./option_values.ts";
-import type { CommandName, OptionRow } from "./settings.ts";
-
-const SERVER: readonly CommandName[] = ["server", "up"];
+import type { OptionRow } from "./settings.ts";
 
 export const HUB_OPTIONS = {
   roster: {

@@ -1,12 +1,12 @@
-/** The rows of the table of options that a relay has, and what checks one. */
+/** The rows of the table of options that a relay has; `cairn up` has them with `--relay-` in front. */
 
 import * as value from "./option_values.ts";
 import * as relayValue from "./relay_values.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 
-const RELAY: readonly CommandName[] = ["relay"];
+const RELAY: readonly CommandName[] = ["relay", "up"];
 /** Where the gate for peers is asked about by hand, it is to know all that the relay knows. */
-const GATE: readonly CommandName[] = ["relay", "relay check-peer"];
+const GATE: readonly CommandName[] = ["relay", "relay check-peer", "up"];
 
 export const RELAY_OPTIONS = {
   relayListenAddr: {
@@ -17,6 +17,7 @@ export const RELAY_OPTIONS = {
     kind: value.listenAddress,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-listen-addr" } },
   },
   relayTcpAddr: {
     flag: "--tcp-addr",
@@ -25,6 +26,7 @@ export const RELAY_OPTIONS = {
     sentence: "Address to listen on for TCP",
     kind: value.listenAddress,
     commands: GATE,
+    per: { up: { flag: "--relay-tcp-addr" } },
   },
   relayPortRange: {
     flag: "--port-range",
@@ -34,6 +36,7 @@ export const RELAY_OPTIONS = {
     kind: relayValue.portRange,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-port-range" } },
   },
   relayCredentials: {
     flag: "--credentials",
@@ -44,6 +47,7 @@ export const RELAY_OPTIONS = {
     secret: true,
     essential: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-credentials" } },
   },
   relayRestSecret: {
     flag: "--rest-secret",
@@ -54,8 +58,8 @@ export const RELAY_OPTIONS = {
     kind: relayValue.secrets,
     secret: true,
     essential: true,
-    commands: ["relay", "relay check"],
-    per: { "relay check": { flag: "--secret" } },
+    commands: ["relay", "relay check", "up"],
+    per: { "relay check": { flag: "--secret" }, up: { flag: "--relay-rest-secret" } },
   },
   relayTlsCert: {
     flag: "--tls-cert",
@@ -64,6 +68,7 @@ export const RELAY_OPTIONS = {
     kind: value.path,
     essential: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-tls-cert" } },
   },
   relayTlsKey: {
     flag: "--tls-key",
@@ -72,6 +77,7 @@ export const RELAY_OPTIONS = {
     kind: value.path,
     essential: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-tls-key" } },
   },
   relayTlsAddr: {
     flag: "--tls-addr",
@@ -81,6 +87,7 @@ export const RELAY_OPTIONS = {
     kind: value.listenAddress,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-tls-addr", default: "0.0.0.0:5349" } },
   },
   relayApiAddr: {
     flag: "--api-addr",
@@ -90,6 +97,7 @@ export const RELAY_OPTIONS = {
     kind: value.listenAddress,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-api-addr" } },
   },
   relayApiToken: {
     flag: "--api-token",
@@ -99,6 +107,7 @@ export const RELAY_OPTIONS = {
     kind: value.token,
     secret: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-api-token" } },
   },
   relayRealm: {
     flag: "--realm",
@@ -107,6 +116,7 @@ export const RELAY_OPTIONS = {
     sentence: "Realm of the credentials; a short one keeps answers to strangers small",
     kind: value.text,
     commands: RELAY,
+    per: { up: { flag: "--relay-realm" } },
   },
   relayUris: {
     flag: "--turn-uri",
@@ -116,6 +126,7 @@ export const RELAY_OPTIONS = {
     kind: value.turnUrls,
     essential: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-turn-uri" } },
   },
   relayExternalIp: {
     flag: "--external-ip",
@@ -125,6 +136,7 @@ export const RELAY_OPTIONS = {
     kind: relayValue.ownAddresses,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-external-ip" } },
   },
   relayIp: {
     flag: "--relay-ip",
@@ -143,6 +155,7 @@ export const RELAY_OPTIONS = {
     fromFile: true,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-allow-peers" } },
   },
   relayDenyPeers: {
     flag: "--deny-peers",
@@ -154,6 +167,7 @@ export const RELAY_OPTIONS = {
     fromFile: true,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-deny-peers" } },
   },
   relayUserQuota: {
     flag: "--user-quota",
@@ -163,6 +177,7 @@ export const RELAY_OPTIONS = {
     kind: value.count,
     essential: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-user-quota" } },
   },
   relayMaxBps: {
     flag: "--max-bps",
@@ -172,6 +187,7 @@ export const RELAY_OPTIONS = {
     kind: relayValue.bitRate,
     essential: true,
     commands: RELAY,
+    per: { up: { flag: "--relay-max-bps" } },
   },
   relayLegacyChannels: {
     flag: "--legacy-channels",
@@ -180,6 +196,7 @@ export const RELAY_OPTIONS = {
     sentence: "Take channel numbers up to 0x7FFF, which clients of RFC 5766 use",
     kind: value.flagOnly,
     commands: RELAY,
+    per: { up: { flag: "--relay-legacy-channels" } },
   },
   relayStrictExpiry: {
     flag: "--strict-expiry",
@@ -188,6 +205,7 @@ export const RELAY_OPTIONS = {
     sentence: "Let an allocation end when its time-limited credential does",
     kind: value.flagOnly,
     commands: RELAY,
+    per: { up: { flag: "--relay-strict-expiry" } },
   },
   relayMetricsAddr: {
     flag: "--metrics-addr",
@@ -197,6 +215,7 @@ export const RELAY_OPTIONS = {
     kind: value.listenAddress,
     essential: true,
     commands: GATE,
+    per: { up: { flag: "--relay-metrics-addr" } },
   },
   relayDrainTimeout: {
     flag: "--drain-timeout",
@@ -205,43 +224,6 @@ export const RELAY_OPTIONS = {
     sentence: "How long an ending relay lets its allocations go on",
     kind: value.durationOrZero,
     commands: RELAY,
-  },
-
-  checkUser: {
-    flag: "--user",
-    env: "CAIRN_RELAY_CHECK_USER",
-    otherwise: "made from the secret",
-    sentence: "User to check the relay as",
-    kind: value.text,
-    essential: true,
-    commands: ["relay check"],
-  },
-  checkPassword: {
-    flag: "--pass",
-    env: "CAIRN_RELAY_CHECK_PASS",
-    otherwise: "made from the secret",
-    sentence: "Password of that user",
-    kind: value.text,
-    secret: true,
-    essential: true,
-    commands: ["relay check"],
-  },
-  checkCa: {
-    flag: "--tls-ca",
-    env: "CAIRN_RELAY_CHECK_TLS_CA",
-    otherwise: "the system's",
-    sentence: "Certificate authority (PEM) that a turns: relay must be certified by",
-    kind: value.path,
-    essential: true,
-    commands: ["relay check"],
-  },
-  checkTimeout: {
-    flag: "--timeout",
-    env: "CAIRN_RELAY_CHECK_TIMEOUT",
-    default: "10s",
-    sentence: "How long each step may take",
-    kind: value.duration,
-    essential: true,
-    commands: ["relay check"],
+    per: { up: { flag: "--relay-drain-timeout", default: "5s" } },
   },
 } as const satisfies Record<string, OptionRow<unknown>>;

@@ -1,9 +1,8 @@
 /** Options that tell a server what it leans on: relays, and where its store is. */
 
+import { SERVER } from "./option_commands.ts";
 import * as value from "./option_values.ts";
-import type { CommandName, OptionRow } from "./settings.ts";
-
-const SERVER: readonly CommandName[] = ["server", "up"];
+import type { OptionRow } from "./settings.ts";
 
 export const SERVER_BACKING_OPTIONS = {
   turnUsername: {

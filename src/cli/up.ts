@@ -1,64 +1,147 @@
-/** `cairn up`: signal and server in one process, for a small home. */
+/** `cairn up`: signal, relay and server in one process, for a small home. */
 
-import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
+import { systemHost } from "../base/host.ts";
+import { makeFolder } from "../roles/data_folder.ts";
+import type { RelayOptions } from "../roles/relay/relay_options.ts";
+import { type RunningRelay, startRelay } from "../roles/relay/run_relay.ts";
+import { keepSecret } from "../roles/secret_file.ts";
 import { startServer } from "../roles/server/run_server.ts";
-import type { ServerOptions } from "../roles/server/server_options.ts";
-import { startSignal } from "../roles/signal/run_signal.ts";
+import type { RunningServer, ServerOptions } from "../roles/server/server_options.ts";
+import { type RunningSignal, startSignal } from "../roles/signal/run_signal.ts";
+import { namedForUp } from "./flags_of_up.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife, type RunningRole } from "./process_life.ts";
+import { relayOptions } from "./relay.ts";
 import { serverOptions } from "./server.ts";
 import type { Settings } from "./settings.ts";
 import { signalOptions } from "./signal.ts";
+import { reachableUrl, welcome } from "./up_welcome.ts";
 
-const logger = getLogger(["cairn", "cli"]);
+const RELAY_SECRET_FILE = "relay_secret";
+
+/** The three roles as they run. */
+export interface RunningHome {
+  readonly signal: RunningSignal;
+  /** `undefined` when it is switched off. */
+  readonly relay: RunningRelay | undefined;
+  readonly server: RunningServer;
+}
 
 export async function runUp(settings: Settings): Promise<number> {
   const life = new ProcessLife();
-  const signal = signalOptions(settings);
-  const server = serverOptions(settings);
-  const isTold = settings.isSet(OPTIONS.signalServers);
-  if (signal.tls !== undefined && !isTold) {
-    throw new CairnError(
-      "invalid-option",
-      `With TLS on the signaling server, ${
-        settings.howToSet(OPTIONS.signalServers)
-      } must name it ` +
-        "as its certificate does, as in wss://signal.example.com:8443",
-    );
-  }
+  requireSignalName(settings);
+  const options = {
+    signal: signalOptions(settings),
+    relay: settings.value(OPTIONS.relayEnabled) ? relayOptions(settings) : undefined,
+    server: serverOptions(settings),
+  };
+  const isTold = {
+    signal: settings.isSet(OPTIONS.signalServers),
+    relay: settings.isSet(OPTIONS.turnServers),
+    relayApi: settings.isSet(OPTIONS.relayApiAddr),
+  };
   giveUp("run", "ffi");
-  logger.info("The relay is a process of its own: cairn relay");
-  return await life.run(() => startBoth(signal, server, isTold));
+  return await life.run(async () => {
+    await using started = new AsyncDisposableStack();
+    const home = await startHome(options, isTold, started);
+    await welcome(settings, home, options.server.storagePath);
+    const running = started.move();
+    const ends = [home.server.closed, ...(home.relay ? [home.relay.closed] : [])];
+    return {
+      closed: Promise.race(ends),
+      reload() {
+        home.signal.reload();
+        home.relay?.reload();
+        home.server.reload();
+      },
+      close: () => running.disposeAsync(),
+    } satisfies RunningRole;
+  });
 }
 
-async function startBoth(
-  signalOptions: Parameters<typeof startSignal>[0],
-  serverOptions: ServerOptions,
-  isTold: boolean,
-): Promise<RunningRole> {
-  const signal = await startSignal(signalOptions);
+/** The server finds the signaling server by itself, unless a certificate has a name to be met by. */
+function requireSignalName(settings: Settings): void {
+  if (!settings.isSet(OPTIONS.signalTlsCert) || settings.isSet(OPTIONS.signalServers)) return;
+  throw new CairnError(
+    "invalid-option",
+    `With TLS on the signaling server, ${settings.howToSet(OPTIONS.signalServers)} must name it ` +
+      "as its certificate does, as in wss://signal.example.com:8443",
+  );
+}
+
+interface HomeOptions {
+  readonly signal: Parameters<typeof startSignal>[0];
+  readonly relay: RelayOptions | undefined;
+  readonly server: ServerOptions;
+}
+
+async function startHome(
+  options: HomeOptions,
+  /** What the operator's own settings say, so that it is not worked out. */
+  isTold: { readonly signal: boolean; readonly relay: boolean; readonly relayApi: boolean },
+  started: AsyncDisposableStack,
+): Promise<RunningHome> {
+  const signal = await namedForUp(() => startSignal(options.signal));
+  started.defer(() => signal.close());
+  const own = options.relay && withSecret(options.relay, await relaySecret(options.server));
+  const relay = own && await namedForUp(() => startRelay(isTold.relayApi ? own : withoutApi(own)));
+  if (relay) started.defer(() => relay.close());
+  const server = await namedForUp(() =>
+    startServer({
+      ...options.server,
+      ...(!isTold.signal && {
+        signalServers: [`ws://${loopbackOf(signal.address.host)}:${signal.address.port}`],
+        signalHints: [reachableUrl("ws", signal.address)],
+      }),
+      ...(relay && !isTold.relay && {
+        turnServers: relay.uris,
+        turnCredentials: { secret: own.restSecrets[0] },
+      }),
+    })
+  );
+  started.defer(() => server.close());
+  return { signal, relay, server };
+}
+
+/** The operator's secret, else one that is made once and kept in the data folder. */
+async function relaySecret({ storagePath, turnCredentials }: ServerOptions): Promise<string> {
+  if (turnCredentials && "secret" in turnCredentials) return turnCredentials.secret;
+  await makeFolder(storagePath);
+  const path = `${storagePath}/${RELAY_SECRET_FILE}`;
   try {
-    const { host, port } = signal.address;
-    const own = `ws://${loopbackOf(host)}:${port}`;
-    const server = await startServer(
-      isTold ? serverOptions : { ...serverOptions, signalServers: [own] },
+    return (await keepSecret(path, systemHost)).secret;
+  } catch (cause) {
+    throw new CairnError(
+      "data-folder-unusable",
+      `The relay's secret in ${path} cannot be read or written: check who owns the file`,
+      { cause },
     );
-    return {
-      closed: server.closed,
-      reload() {
-        signal.reload();
-        server.reload();
-      },
-      async close() {
-        await server.close();
-        await signal.close();
-      },
-    };
-  } catch (error) {
-    await signal.close();
-    throw error;
   }
+}
+
+/** The relay with the secrets that the operator gave to it, or else with the home's own. */
+function withSecret(
+  options: RelayOptions,
+  secret: string,
+): RelayOptions & { readonly restSecrets: readonly [string, ...string[]] } {
+  const { reread } = options;
+  const [first = secret, ...others] = options.restSecrets;
+  return {
+    ...options,
+    restSecrets: [first, ...others],
+    ...(reread && {
+      reread: () => {
+        const policy = reread();
+        return policy.restSecrets.length > 0 ? policy : { ...policy, restSecrets: [secret] };
+      },
+    }),
+  };
+}
+
+/** In one home nobody needs the API for credentials, and many a program listens on its port. */
+function withoutApi({ apiAddr: _, ...options }: RelayOptions): RelayOptions {
+  return options;
 }
 
 function loopbackOf(host: string): string {

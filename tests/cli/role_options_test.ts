@@ -4,7 +4,6 @@ import { type CommandName, Settings } from "../../src/cli/settings.ts";
 import { signalOptions } from "../../src/cli/signal.ts";
 import { CairnError } from "../../src/base/errors.ts";
 import { SIGNAL_LIMITS } from "../../src/roles/signal/signal_options.ts";
-import { cairnCommand } from "./run_cairn.ts";
 
 const PEER = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG";
 
@@ -160,34 +159,6 @@ Deno.test("TURN credentials are a name and a password, or a secret, and nothing 
   refusal(name, /CAIRN_TURN_USERNAME is set without --turn-password or CAIRN_TURN_PASSWORD/);
   refusal(password, /CAIRN_TURN_PASSWORD is set without --turn-username or CAIRN_TURN_USERNAME/);
   refusal({ ...name, ...password, ...secret }, /in place of a name and a password; keep one/);
-});
-
-Deno.test("cairn up runs signal and server in one process, says how the relay is run, and ends", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "cairn-up-" });
-  try {
-    const child = cairnCommand(["up", "--signal-listen-addr", "127.0.0.1:0"], {
-      env: {
-        CAIRN_DATA_DIR: `${folder}/server`,
-        CAIRN_SERVER_LISTEN_ADDR: "127.0.0.1:0",
-        CAIRN_MGMT_PORT: "0",
-        CAIRN_SIGNAL_AUTH_TOKEN: "canary-token",
-        CAIRN_PSK: "canary-key-0123",
-        RUST_LOG: "trace",
-      },
-    }, { stdout: "null" }).spawn();
-    const log = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    const seen = () =>
-      [/Signaling server listens/, /Server Qm\w+ accepts links/].every((line) => line.test(text));
-    while (!seen()) text += (await log.read()).value ?? assert.fail(text);
-    child.kill("SIGTERM");
-    for (let part = await log.read(); !part.done; part = await log.read()) text += part.value;
-    assert.equal((await child.status).code, 0, text);
-    assert.match(text, /The relay is a process of its own: cairn relay/);
-    assert.doesNotMatch(text, /canary/, "no secret in the log, even at trace");
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 });
 
 function settings(command: CommandName, env: Readonly<Record<string, string>>): Settings {

@@ -58,19 +58,20 @@ badInputTest({
 badInputTest({
   name: "cairn up of which one port is in use starts none of its roles",
   async story(scene) {
-    const [signalPort, linkPort] = [freePort(), freePort()];
+    const [signalPort, linkPort, relayPort] = [freePort(), freePort(), freePort()];
     using taken = Deno.listen({ hostname: LOOPBACK, port: 0 });
     const said = sentenceOf(
       await scene.run([
         ...["up", "--data-dir", `${scene.folder}/server`],
         ...["--signal-listen-addr", `${LOOPBACK}:${signalPort}`],
         ...["--server-listen-addr", `${LOOPBACK}:${linkPort}`],
+        ...["--relay-listen-addr", `${LOOPBACK}:${relayPort}`],
         ...["--mgmt-port", String(taken.addr.port)],
       ], { CAIRN_PSK: SECRETS.psk }),
     );
     equal(PORT_TAKEN.exec(said)?.[1], String(taken.addr.port));
     match(said, /choose another with --mgmt-port \(CAIRN_MGMT_PORT\)$/);
-    for (const port of [signalPort, linkPort]) await assertNothingListens(port);
+    for (const port of [signalPort, linkPort, relayPort]) await assertNothingListens(port);
     await scene.server(`${scene.folder}/server`);
   },
 });

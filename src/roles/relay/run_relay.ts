@@ -44,6 +44,8 @@ export interface RunningRelay {
   /** Where `/credentials` and `/metrics` are, if they are served. */
   readonly apiAddress: ListenAddress | undefined;
   readonly metricsAddress: ListenAddress | undefined;
+  /** `turn:` URIs that clients are told. */
+  readonly uris: readonly string[];
   /** Takes renewed credentials, lists of peers and certificates into use now. */
   reload(): void;
   /** Grants nothing any more, waits for the allocations as long as it may, and ends. */
@@ -137,6 +139,7 @@ export async function startRelay(
   const tls = await startTls(options, { connections, limits, metrics, host, started });
 
   const uris = options.turnUris ?? Object.values(addresses.advertised)
+    .filter(({ length }) => length === 4 || udp.host.includes(":"))
     .map((address) => `turn:${formatAddressPort({ address, port: udpAddress.port })}`);
   let current: RelayPolicyOptions = options;
   let isDraining = false;
@@ -207,6 +210,7 @@ export async function startRelay(
     tlsAddress: tls?.listener.address,
     apiAddress: api?.address,
     metricsAddress: scraped?.address,
+    uris,
     closed,
     reload() {
       tls?.watch.reload();

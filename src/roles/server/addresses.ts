@@ -38,6 +38,7 @@ export function linkCandidates(options: {
 export function invitationHints(
   options: {
     readonly signalServers?: readonly string[];
+    readonly signalHints?: readonly string[];
     readonly turnServers?: readonly string[];
   },
   candidates: readonly Candidate[],
@@ -47,9 +48,9 @@ export function invitationHints(
   const [near, far] = [urls.filter(isLoopback), urls.filter((url) => !isLoopback(url))];
   const ofType = (type: string, values: readonly string[]) =>
     values.map((value) => ({ type, value }));
-  const { signalServers = [], turnServers = [] } = options;
+  const { signalServers = [], signalHints = signalServers, turnServers = [] } = options;
   return [
-    ...ofType("signal", signalServers.slice(0, 2)),
+    ...ofType("signal", signalHints.slice(0, 2)),
     ...ofType("ws", far.slice(0, 3)),
     ...ofType("turn", turnServers.slice(0, 1)),
     ...ofType("ws", near.slice(0, 1)),

@@ -217,6 +217,7 @@ async function assemble(
     peerId: self,
     pairing: operator,
     addresses: { links: linkListener.address, management: managementListener?.address },
+    pairedPeers: () => book.list().length,
     closed: folder.lost ?? Promise.withResolvers<void>().promise,
     reload: () => watch?.reload(),
     relayStats: () => hub.relayStats(),

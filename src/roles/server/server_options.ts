@@ -51,6 +51,8 @@ export interface ServerOptions {
   readonly maxMessageRetentionSecs?: number;
   /** WebSocket URLs of the signaling servers at which peers find this one. */
   readonly signalServers?: readonly string[];
+  /** The same servers as pairing links name them to other machines; default `signalServers`. */
+  readonly signalHints?: readonly string[];
   /** Bearer token for them. */
   readonly signalAuthToken?: string;
   /** TURN servers, as `turn:` and `turns:` URIs, for peers that cannot be reached directly. */
@@ -81,6 +83,8 @@ export interface RunningServer {
     readonly links: { readonly host: string; readonly port: number };
     readonly management: { readonly host: string; readonly port: number } | undefined;
   };
+  /** How many peers are paired with it. */
+  pairedPeers(): number;
   /** Rejects when it cannot go on: another server has taken its store over. */
   readonly closed: Promise<void>;
   /** Reads the certificate again, for new connections; without TLS it does nothing. */

@@ -193,7 +193,7 @@ Deno.test("GET /credentials hands out what the relay takes", async () => {
     headers: { authorization: "Bearer secret" },
   });
   const { username, password, uris } = await response.json();
-  assert.deepEqual(uris, [`turn:127.0.0.1:${relay.port}`, `turn:[::1]:${relay.port}`]);
+  assert.deepEqual(uris, [`turn:127.0.0.1:${relay.port}`], "nobody listens on ::1");
   await (await relay.client({ username, password })).allocate();
 });
 

@@ -1,16 +1,15 @@
 import type { Context } from "hono";
-import { toBase64Url, utf8 } from "../../../base/bytes.ts";
 import { CairnError } from "../../../base/errors.ts";
 import { type Host, systemHost } from "../../../base/host.ts";
 import { RateLimit } from "../../../base/rate_limit.ts";
 import { bearerCheck } from "../../bearer_check.ts";
 import { isDiskFull, mapDiskFull } from "../../disk_space.ts";
+import { keepSecret } from "../../secret_file.ts";
 import { addressKey, plainAddress } from "../../signal/client_address.ts";
 import { Refusal } from "./problem.ts";
 import type { ApiEnv } from "./route.ts";
 
 const TOKEN_FILE = "mgmt_token";
-const TOKEN_BYTES = 32;
 
 /** Wrong tokens of one address: then nothing from it is looked at until some time has passed. */
 const WRONG_TOKENS = { burst: 10, perSecond: 1 / 6 };
@@ -94,11 +93,8 @@ export async function ensureManagementToken(
   }
   const path = `${folderPath}/${TOKEN_FILE}`;
   try {
-    const stored = await readToken(path);
-    if (stored !== undefined) return { token: stored, path, created: false };
-    const token = toBase64Url(host.random(TOKEN_BYTES));
-    await createToken(path, token);
-    return { token, path, created: true };
+    const { secret, created } = await keepSecret(path, host);
+    return { token: secret, path, created };
   } catch (error) {
     if (isDiskFull(error)) throw mapDiskFull(error);
     throw new CairnError(
@@ -106,29 +102,5 @@ export async function ensureManagementToken(
       `The management token in ${path} cannot be read or written: check who owns the file`,
       { cause: error },
     );
-  }
-}
-
-/** `undefined` when there is none, or one that a crash left empty. */
-async function readToken(path: string): Promise<string | undefined> {
-  let text: string;
-  try {
-    text = (await Deno.readTextFile(path)).trim();
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  if (text !== "") return text;
-  await Deno.remove(path);
-  return undefined;
-}
-
-async function createToken(path: string, token: string): Promise<void> {
-  const file = await Deno.open(path, { createNew: true, write: true, mode: 0o600 });
-  try {
-    await file.write(utf8(`${token}\n`));
-    await file.sync();
-  } finally {
-    file.close();
   }
 }

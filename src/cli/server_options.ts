@@ -1,0 +1,106 @@
+/** The rows of the table of options about a server and its place in the network. */
+
+import { PEER, SERVER, SERVER_VERBS } from "./option_commands.ts";
+import * as value from "./option_values.ts";
+import type { OptionRow } from "./settings.ts";
+
+export const SERVER_OPTIONS = {
+  serverDataDir: {
+    flag: "--data-dir",
+    env: "CAIRN_DATA_DIR",
+    default: "/data",
+    sentence: "Folder of the identity, pairings and waiting messages; where /data neither exists " +
+      "nor can be made, the user's data folder",
+    kind: value.path,
+    essential: true,
+    commands: SERVER_VERBS,
+  },
+  psk: {
+    flag: "--psk",
+    env: "CAIRN_PSK",
+    otherwise: "no pairing by key",
+    sentence: "Pre-shared key: whoever knows it may pair",
+    kind: value.psk,
+    secret: true,
+    essential: true,
+    commands: [...SERVER, "peer pair"],
+  },
+  approvedPeers: {
+    flag: "--approved-peers",
+    env: "CAIRN_APPROVED_PEERS",
+    otherwise: "none",
+    sentence: "Peer IDs that may pair without any ceremony, separated by commas",
+    kind: value.peerIds,
+    commands: SERVER,
+  },
+  signalServers: {
+    flag: "--signal",
+    env: "CAIRN_SIGNAL_SERVERS",
+    otherwise: "none",
+    sentence: "Signaling servers, separated by commas",
+    kind: value.webSocketUrls,
+    essential: true,
+    commands: [...SERVER, ...PEER],
+  },
+  signalToken: {
+    flag: "--signal-token",
+    env: "CAIRN_SIGNAL_AUTH_TOKEN",
+    otherwise: "none",
+    sentence: "Bearer token for the signaling servers; of several the first is sent",
+    kind: value.tokens,
+    secret: true,
+    essential: true,
+    commands: [...SERVER, ...PEER],
+  },
+  turnServers: {
+    flag: "--turn",
+    env: "CAIRN_TURN_SERVERS",
+    otherwise: "none",
+    sentence: "TURN relays, separated by commas",
+    kind: value.turnUrls,
+    commands: [...SERVER, ...PEER],
+  },
+  turnUser: {
+    flag: "--turn-user",
+    env: "CAIRN_TURN_USER",
+    otherwise: "relays are used with what a server hands out",
+    sentence: "User and password of the TURN relays",
+    kind: value.turnUser,
+    secret: true,
+    commands: PEER,
+  },
+  serverListenAddr: {
+    flag: "--listen-addr",
+    env: "CAIRN_SERVER_LISTEN_ADDR",
+    default: "0.0.0.0:9091",
+    sentence: "Address to listen on for links from peers",
+    kind: value.listenAddress,
+    essential: true,
+    commands: SERVER,
+    per: { up: { flag: "--server-listen-addr" } },
+  },
+  serverPublicUrl: {
+    flag: "--public-url",
+    env: "CAIRN_SERVER_PUBLIC_URL",
+    otherwise: "worked out from the listening address",
+    sentence: "Address under which peers reach this server, when it sits behind a proxy",
+    kind: value.webSocketUrl,
+    commands: SERVER,
+  },
+  serverTlsCert: {
+    flag: "--tls-cert",
+    env: "CAIRN_SERVER_TLS_CERT",
+    sentence: "TLS certificate chain (PEM)",
+    kind: value.path,
+    commands: SERVER,
+    per: { up: { flag: "--server-tls-cert" } },
+  },
+  serverTlsKey: {
+    flag: "--tls-key",
+    env: "CAIRN_SERVER_TLS_KEY",
+    sentence: "TLS private key (PEM)",
+    kind: value.path,
+    commands: SERVER,
+    per: { up: { flag: "--server-tls-key" } },
+  },
+} as const satisfies Record<string, OptionRow<unknown>>;

@@ -1,0 +1,85 @@
+/** The rows of the table of options that say where and for whom a signaling server listens. */
+
+import * as value from "./option_values.ts";
+import type { OptionRow } from "./settings.ts";
+
+export const SIGNAL_OPTIONS = {
+  signalListenAddr: {
+    flag: "--listen-addr",
+    env: "CAIRN_SIGNAL_LISTEN_ADDR",
+    default: "0.0.0.0:443",
+    sentence: "Address to listen on for WebSocket connections",
+    kind: value.listenAddress,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-listen-addr", default: "0.0.0.0:8443" } },
+  },
+  signalTlsCert: {
+    flag: "--tls-cert",
+    env: "CAIRN_SIGNAL_TLS_CERT",
+    sentence: "TLS certificate chain (PEM); together with the key it turns ws:// into wss://",
+    kind: value.path,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-tls-cert" } },
+  },
+  signalTlsKey: {
+    flag: "--tls-key",
+    env: "CAIRN_SIGNAL_TLS_KEY",
+    sentence: "TLS private key (PEM)",
+    kind: value.path,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-tls-key" } },
+  },
+  signalAuthTokens: {
+    flag: "--auth-token",
+    env: "CAIRN_SIGNAL_AUTH_TOKEN",
+    otherwise: "every client is let in",
+    sentence: "Bearer token that clients must send; several are separated by commas",
+    kind: value.tokens,
+    secret: true,
+    essential: true,
+    commands: ["signal"],
+  },
+  signalAllowQueryToken: {
+    flag: "--allow-query-token",
+    env: "CAIRN_SIGNAL_ALLOW_QUERY_TOKEN",
+    default: "false",
+    sentence:
+      "Take the token also from ?access_token= in the URL, which proxies write to their logs",
+    kind: value.flagOnly,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-allow-query-token" } },
+  },
+  signalAllowedOrigins: {
+    flag: "--allowed-origins",
+    env: "CAIRN_SIGNAL_ALLOWED_ORIGINS",
+    otherwise: "any",
+    sentence: "Origins of the pages that may connect, separated by commas",
+    kind: value.origins,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-allowed-origins" } },
+  },
+  signalTrustedProxies: {
+    flag: "--trusted-proxies",
+    env: "CAIRN_SIGNAL_TRUSTED_PROXIES",
+    otherwise: "none",
+    sentence: "Addresses and ranges of proxies whose X-Forwarded-For is believed",
+    kind: value.addressRanges,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-trusted-proxies" } },
+  },
+  signalMetricsAddr: {
+    flag: "--metrics-addr",
+    env: "CAIRN_SIGNAL_METRICS_ADDR",
+    otherwise: "off",
+    sentence: "Address on which to serve /metrics for Prometheus, without a token",
+    kind: value.listenAddress,
+    essential: true,
+    commands: ["signal", "up"],
+    per: { up: { flag: "--signal-metrics-addr" } },
+  },
+} as const satisfies Record<string, OptionRow<unknown>>;
