@@ -63,6 +63,8 @@ const SERVER: Record<keyof ServerOptions, boolean> = {
   tls: true,
   // Another name for `forward.maxAgeMs`, as the documentation has it.
   maxMessageRetentionSecs: false,
+  // Set by cairn up, whose signaling server has one address for itself and another for its guests.
+  signalHints: false,
   // For tests.
   host: false,
 };
