@@ -11,6 +11,8 @@ import type { ApiEnv } from "./route.ts";
 
 const TOKEN_FILE = "mgmt_token";
 const TOKEN_BYTES = 32;
+/** What a header can carry as one word. */
+const TOKEN = /^[\x21-\x7e]+$/;
 
 /** Wrong tokens of one address: then nothing from it is looked at until some time has passed. */
 const WRONG_TOKENS = { burst: 10, perSecond: 1 / 6 };
@@ -84,7 +86,7 @@ export async function ensureManagementToken(
 ): Promise<ManagementToken> {
   const given = configured?.trim();
   if (given) {
-    if (!/^[\x21-\x7e]+$/.test(given)) {
+    if (!TOKEN.test(given)) {
       throw new CairnError(
         "invalid-option",
         "The management token has spaces or characters that a header cannot carry: choose another",
@@ -95,11 +97,19 @@ export async function ensureManagementToken(
   const path = `${folderPath}/${TOKEN_FILE}`;
   try {
     const stored = await readToken(path);
+    if (stored !== undefined && !TOKEN.test(stored)) {
+      throw new CairnError(
+        "data-folder-unusable",
+        `The file ${path} holds no token that a header can carry: remove the file, and another ` +
+          "one is made",
+      );
+    }
     if (stored !== undefined) return { token: stored, path, created: false };
     const token = toBase64Url(host.random(TOKEN_BYTES));
     await createToken(path, token);
     return { token, path, created: true };
   } catch (error) {
+    if (error instanceof CairnError) throw error;
     if (isDiskFull(error)) throw mapDiskFull(error);
     throw new CairnError(
       "data-folder-unusable",
