@@ -105,8 +105,11 @@ badInputTest({
     });
     match(sentenceOf(second), /^The data folder .*fast is in use by another cairn process/);
     await scene.stop(server.process);
+    await Deno.writeTextFile(`${scene.folder}/two/cairn.kv`, "the store of another server");
     const again = await scene.server(`${scene.folder}/two`, { CAIRN_KV_URL: fast });
     equal(again.id, server.id);
+    const warning = again.process.log.all.find((line) => line.includes("is not used"));
+    match(warning ?? "", /The store in .*two is not used: CAIRN_KV_URL names another one/);
   },
 });
 

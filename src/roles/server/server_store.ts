@@ -1,10 +1,15 @@
+import { resolve } from "node:path";
+import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import { type DataFolder, makeFolder, openDataFolder } from "../data_folder.ts";
 import { openRemoteStore } from "../remote_store.ts";
 import { parseStoreLocation } from "../store_location.ts";
+import { statOf, STORE_FILE } from "../store_record.ts";
 import { SERVER_MIGRATIONS } from "./mailbox_migration.ts";
 import type { ServerOptions } from "./server_options.ts";
+
+const log = getLogger(["cairn", "server"]);
 
 /**
  * Opens the store of a server: in its data folder, or where `kvUrl` says.
@@ -25,6 +30,12 @@ export async function openServerStore(
       "The place of the store (CAIRN_KV_URL) is neither a folder nor an https:// address; " +
         "http:// is only for this machine",
     );
+  }
+  const isElsewhere = location.kind === "remote" || location.path !== resolve(storagePath);
+  if (isElsewhere && await statOf(`${storagePath}/${STORE_FILE}`)) {
+    log.warn("The store in {storagePath} is not used: CAIRN_KV_URL names another one", {
+      storagePath,
+    });
   }
   if (location.kind === "remote") {
     return await openRemoteStore({

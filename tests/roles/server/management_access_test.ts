@@ -98,6 +98,19 @@ Deno.test("ensureManagementToken() prefers a configured token and writes nothing
   await Deno.remove(folder, { recursive: true });
 });
 
+Deno.test("ensureManagementToken() takes no token from its file that a header cannot carry", async () => {
+  const folder = await Deno.makeTempDir();
+  for (const content of ["two words\n", "one\ntwo\n", "\u00fcber\n", "\u0000\u0000"]) {
+    await Deno.writeTextFile(`${folder}/mgmt_token`, content);
+    await rejects(ensureManagementToken(folder), {
+      code: "data-folder-unusable",
+      message: /mgmt_token holds no token.*remove the file, and another one is made$/,
+    });
+    strictEqual(await Deno.readTextFile(`${folder}/mgmt_token`), content);
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
 Deno.test("ensureManagementToken() says which file it cannot read or write", async () => {
   const folder = await Deno.makeTempDir();
   await Deno.mkdir(`${folder}/mgmt_token`);

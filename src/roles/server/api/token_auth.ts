@@ -10,6 +10,8 @@ import { Refusal } from "./problem.ts";
 import type { ApiEnv } from "./route.ts";
 
 const TOKEN_FILE = "mgmt_token";
+/** What a header can carry as one word. */
+const TOKEN = /^[\x21-\x7e]+$/;
 
 /** Wrong tokens of one address: then nothing from it is looked at until some time has passed. */
 const WRONG_TOKENS = { burst: 10, perSecond: 1 / 6 };
@@ -83,7 +85,7 @@ export async function ensureManagementToken(
 ): Promise<ManagementToken> {
   const given = configured?.trim();
   if (given) {
-    if (!/^[\x21-\x7e]+$/.test(given)) {
+    if (!TOKEN.test(given)) {
       throw new CairnError(
         "invalid-option",
         "The management token has spaces or characters that a header cannot carry: choose another",
@@ -94,8 +96,16 @@ export async function ensureManagementToken(
   const path = `${folderPath}/${TOKEN_FILE}`;
   try {
     const { secret, created } = await keepSecret(path, host);
+    if (!TOKEN.test(secret)) {
+      throw new CairnError(
+        "data-folder-unusable",
+        `The file ${path} holds no token that a header can carry: remove the file, and another ` +
+          "one is made",
+      );
+    }
     return { token: secret, path, created };
   } catch (error) {
+    if (error instanceof CairnError) throw error;
     if (isDiskFull(error)) throw mapDiskFull(error);
     throw new CairnError(
       "data-folder-unusable",
