@@ -164,6 +164,7 @@ Deno.test("TURN credentials are a name and a password, or a secret, and nothing 
 function settings(command: CommandName, env: Readonly<Record<string, string>>): Settings {
   return new Settings(command, new Map(), {
     env: (name) => env[name],
+    names: () => Object.keys(env),
     readTextFile: (path) => assert.fail(`nothing reads ${path}`),
   });
 }
