@@ -21,6 +21,7 @@ export function serverOptions(settings: Settings): ServerOptions {
   const publicUrl = settings.value(OPTIONS.serverPublicUrl);
   const token = settings.value(OPTIONS.mgmtToken);
   const psk = settings.value(OPTIONS.psk);
+  const signalHints = settings.value(OPTIONS.signalPublicUrls);
   const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
   const credentials = turnCredentials(settings);
   const kvUrl = settings.value(OPTIONS.kvUrl);
@@ -48,6 +49,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     roster: settings.value(OPTIONS.roster),
     relayPeerRate: settings.value(OPTIONS.relayPeerRate),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
+    ...(signalHints && { signalHints }),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],
     ...(credentials && { turnCredentials: credentials }),

@@ -94,7 +94,8 @@ async function startHome(
       ...options.server,
       ...(!isTold.signal && {
         signalServers: [`ws://${loopbackOf(signal.address.host)}:${signal.address.port}`],
-        signalHints: [signalHint(signal.address, options.server.publicUrl)],
+        signalHints: options.server.signalHints ??
+          [signalHint(signal.address, options.server.publicUrl)],
       }),
       ...(relay && !isTold.relay && {
         turnServers: relay.uris,
