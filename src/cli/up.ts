@@ -11,11 +11,12 @@ import { startServer } from "../roles/server/run_server.ts";
 import type { RunningServer, ServerOptions } from "../roles/server/server_options.ts";
 import { type RunningSignal, startSignal } from "../roles/signal/run_signal.ts";
 import { namedForUp } from "./flags_of_up.ts";
+import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife, type RunningRole } from "./process_life.ts";
 import { loopbackOf, reachableUrl } from "./reachable.ts";
 import { relayOptions } from "./relay.ts";
-import { serverOptions } from "./server.ts";
+import { serverOptions, withSockets } from "./server.ts";
 import type { Settings } from "./settings.ts";
 import { signalOptions } from "./signal.ts";
 import { welcome } from "./up_welcome.ts";
@@ -33,10 +34,11 @@ export interface RunningHome {
 export async function runUp(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   requireSignalName(settings);
+  const sockets = inheritedSockets("signal", "links", "management");
   const options = {
-    signal: signalOptions(settings),
+    signal: { ...signalOptions(settings), listenFd: sockets.get("signal") },
     relay: settings.value(OPTIONS.relayEnabled) ? relayOptions(settings) : undefined,
-    server: serverOptions(settings),
+    server: withSockets(serverOptions(settings), sockets),
   };
   const isTold = {
     signal: settings.isSet(OPTIONS.signalServers),
