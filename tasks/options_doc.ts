@@ -11,10 +11,12 @@ const INTRODUCTION = `# Options
 Made from the table in \`src/cli/options.ts\` by \`deno task options-doc\`.
 
 Every option is a flag, an environment variable and a default, in this order of precedence. An empty
-variable counts as unset. A secret may come from a file: \`CAIRN_PSK_FILE=/run/secrets/psk\` sets
-\`CAIRN_PSK\` to what that file holds, without a trailing newline, and so may the relay's lists of
-peers. Secrets never appear in help or logs; prefer a variable or a file to a flag, which other
-users of the machine can see.
+variable counts as unset. Variables may stand in a file, one \`NAME=value\` to a line, that
+\`--env-file\` names; those of the environment win. \`cairn init\` writes such a file,
+\`cairn config check\` says what is wrong with it. A secret may come from a file:
+\`CAIRN_PSK_FILE=/run/secrets/psk\` sets \`CAIRN_PSK\` to what that file holds, without a trailing
+newline, and so may the relay's lists of peers. Secrets never appear in help or logs; prefer a
+variable or a file to a flag, which other users of the machine can see.
 
 - Booleans: \`true\`, \`false\`, \`1\`, \`0\`, \`yes\`, \`no\`.
 - Sizes: \`1GB\` (2^30 bytes), \`512MB\`, or a number of bytes.
@@ -34,6 +36,10 @@ const SECTIONS: readonly (readonly [title: string, commands: readonly CommandNam
   ["cairn server pair", ["server pair"]],
   ["cairn server queue, cairn server purge", ["server queue", "server purge"]],
   ["cairn up", ["up"]],
+  ["cairn init", ["init"]],
+  ["cairn config check, cairn completions", ["config check", "completions"]],
+  ["cairn health", ["health"]],
+  ["cairn doctor", ["doctor"]],
   ["cairn peer id, cairn peer unpair", ["peer id", "peer unpair"]],
   ["cairn peer pair", ["peer pair"]],
   ["cairn peer list", ["peer list"]],

@@ -157,7 +157,39 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: "up",
-    summary: "run signal and server in one process, for a small home",
+    summary: "run signal, relay and server in one process, for a small home",
     run: async (settings) => (await import("./up.ts")).runUp(settings),
+  },
+  {
+    name: "init",
+    summary: "ask three questions and write a file of settings, as cairn up --env-file takes it",
+    operands: ["[file]"],
+    run: async (settings, [file]) => (await import("./init.ts")).runInit(settings, file),
+  },
+  {
+    name: "config check",
+    summary: "say what is wrong with the settings, and what each role would do with them",
+    operands: ["[role]"],
+    run: async (settings, [role]) =>
+      (await import("./config_check.ts")).configCheck(settings, role),
+  },
+  {
+    name: "health",
+    summary: "ask the roles on this machine whether they work; exit status 0 or 1 within 3 seconds",
+    operands: ["[role]"],
+    run: async (settings, [role]) => (await import("./health.ts")).runHealth(settings, role),
+  },
+  {
+    name: "doctor",
+    summary: "try what roles on this machine need, and say how to mend what is wrong",
+    operands: ["[urls...]"],
+    run: async (settings, urls) => (await import("./doctor.ts")).runDoctor(settings, urls),
+  },
+  {
+    name: "completions",
+    summary: "print what completes command lines in bash, zsh or fish",
+    operands: ["<shell>"],
+    run: async (_settings, [shell = ""]) =>
+      (await import("./completions.ts")).printCompletions(shell),
   },
 ];

@@ -5,6 +5,7 @@ import { Command, CommanderError, Option } from "commander";
 import { CairnError } from "../base/errors.ts";
 import { VERSION } from "../version.ts";
 import { COMMANDS, type CommandSpec } from "./command_table.ts";
+import { withEnvFile } from "./env_file.ts";
 import { startLogging } from "./logging.ts";
 import { OPTIONS, optionsOf } from "./options.ts";
 import {
@@ -15,6 +16,7 @@ import {
   type OptionRow,
   processSurroundings,
   Settings,
+  type Surroundings,
 } from "./settings.ts";
 import { writeToStandardError } from "./standard_output.ts";
 
@@ -23,30 +25,60 @@ const logger = getLogger(["cairn", "cli"]);
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
+/** A command line that was understood. */
+export interface CommandLine {
+  readonly spec: CommandSpec;
+  readonly settings: Settings;
+  readonly operands: readonly string[];
+}
+
 /** Runs the command that `args` say and returns the exit status. */
 export async function main(args: readonly string[]): Promise<number> {
-  let status = 0;
-  const end = args.includes("--") ? args.indexOf("--") : args.length;
-  const showAll = args.slice(0, end).includes("--help-all");
-  const program = buildProgram(showAll, async (spec, settings, operands) => {
-    for (const row of optionsOf(spec.name)) settings.value(row);
-    startLogging(settings.value(OPTIONS.log), settings.value(OPTIONS.logFormat));
-    status = await spec.run(settings, operands);
-  });
-  const asked = args.map((argument, i) =>
-    i < end && argument === "--help-all" ? "--help" : argument
-  );
   try {
-    await program.parseAsync(asked, { from: "user" });
-    return status;
+    const { spec, settings, operands } = await parseCommandLine(args);
+    startLogging(settings.value(OPTIONS.log), settings.value(OPTIONS.logFormat));
+    return await spec.run(settings, operands);
   } catch (error) {
     return report(error);
   }
 }
 
-type Run = (spec: CommandSpec, settings: Settings, operands: readonly string[]) => Promise<void>;
+/**
+ * What `args` say, with every option read.
+ * @throws {CommanderError} after it has told the user: of wrong usage, or what `--help` is to show.
+ * @throws {CairnError} `invalid-option`.
+ */
+export async function parseCommandLine(
+  args: readonly string[],
+  surroundings: Surroundings = processSurroundings,
+): Promise<CommandLine> {
+  const end = args.includes("--") ? args.indexOf("--") : args.length;
+  const showAll = args.slice(0, end).includes("--help-all");
+  const asked = args.map((argument, i) =>
+    i < end && argument === "--help-all" ? "--help" : argument
+  );
+  let found: CommandLine | undefined;
+  const program = buildProgram(showAll, (spec, flags, operands) => {
+    const settings = new Settings(spec.name, flags, surroundings);
+    const file = settings.value(OPTIONS.envFile);
+    const all = file === undefined
+      ? settings
+      : new Settings(spec.name, flags, withEnvFile(file, surroundings));
+    for (const row of optionsOf(spec.name)) all.value(row);
+    found = { spec, settings: all, operands };
+  });
+  await program.parseAsync(asked, { from: "user" });
+  if (found === undefined) throw new TypeError("Commander ran no command and said nothing");
+  return found;
+}
 
-function buildProgram(showAll: boolean, run: Run): Command {
+type Found = (
+  spec: CommandSpec,
+  flags: ReadonlyMap<string, string>,
+  operands: readonly string[],
+) => void;
+
+function buildProgram(showAll: boolean, found: Found): Command {
   const program = new Command("cairn")
     .description("Messages between your own devices, kept while one of them is away.")
     .version(`cairn ${VERSION}`, "--version", "print the version")
@@ -57,24 +89,32 @@ function buildProgram(showAll: boolean, run: Run): Command {
   for (const spec of COMMANDS) {
     const [first = "", verb] = spec.name.split(" ");
     if (verb === undefined) {
-      groups.set(first, addCommand(program, first, spec, showAll, run));
+      groups.set(first, addCommand(program, first, spec, showAll, found));
       continue;
     }
-    const group = groups.get(first) ?? addPeerGroup(program, groups, showAll);
-    addCommand(group, verb, spec, showAll, run);
+    const group = groups.get(first) ?? addGroup(program, first, showAll);
+    groups.set(first, group);
+    addCommand(group, verb, spec, showAll, found);
   }
   return program;
 }
 
-function addPeerGroup(program: Command, groups: Map<string, Command>, showAll: boolean): Command {
-  const verbs = COMMANDS.map((spec) => spec.name).filter((name) => name.startsWith("peer "));
-  const group = program.command("peer").description("a peer on the command line");
-  for (const row of optionsOf("peer id")) {
-    if (verbs.every((verb) => row.commands.includes(verb))) {
-      group.addOption(commanderOption(row, "peer id", showAll));
+/** Words that are no command by themselves. */
+const GROUPS: Readonly<Record<string, string>> = {
+  peer: "a peer on the command line",
+  config: "the settings of this machine",
+};
+
+/** A group has in front of its verbs the options that all of them have. */
+function addGroup(program: Command, word: string, showAll: boolean): Command {
+  const verbs = COMMANDS.map((spec) => spec.name).filter((name) => name.startsWith(`${word} `));
+  const group = program.command(word).description(GROUPS[word] ?? "");
+  const [first] = verbs;
+  for (const row of first ? optionsOf(first) : []) {
+    if (first && verbs.every((verb) => row.commands.includes(verb))) {
+      group.addOption(commanderOption(row, first, showAll));
     }
   }
-  groups.set("peer", group);
   return group;
 }
 
@@ -83,7 +123,7 @@ function addCommand(
   word: string,
   spec: CommandSpec,
   showAll: boolean,
-  run: Run,
+  found: Found,
 ): Command {
   const command = parent.command(word).description(spec.summary).showHelpAfterError(
     `(cairn ${spec.name} --help shows the options)`,
@@ -97,14 +137,13 @@ function addCommand(
   const hasVerbs = COMMANDS.some(({ name }) => name.startsWith(`${spec.name} `));
   // Commander would call an unknown verb an argument too many.
   if (hasVerbs) command.allowExcessArguments();
-  command.action(async () => {
+  command.action(() => {
     const [stray] = hasVerbs ? command.args : [];
     if (stray !== undefined) {
       const verbs = command.commands.map((verb) => verb.name()).join(", ");
       command.error(`error: unknown command '${stray}' (cairn ${spec.name} has: ${verbs})`);
     }
-    const settings = new Settings(spec.name, givenFlags(command), processSurroundings);
-    await run(spec, settings, command.args);
+    found(spec, givenFlags(command), command.args);
   });
   return command;
 }

@@ -1,6 +1,6 @@
 /** The rows of the table of options about the log. */
 
-import { ALL, PEER, RELAY_VERBS, SERVER_QUESTIONS } from "./option_commands.ts";
+import { ALL, OPERATOR, PEER, RELAY_VERBS, SERVER_QUESTIONS } from "./option_commands.ts";
 import * as value from "./option_values.ts";
 import type { OptionRow } from "./settings.ts";
 
@@ -16,7 +16,7 @@ export const LOG_OPTIONS = {
     kind: value.logFilter,
     commands: ALL,
     per: Object.fromEntries(
-      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS].map((name) => [name, QUIET]),
+      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS, ...OPERATOR].map((name) => [name, QUIET]),
     ),
   },
   logFormat: {

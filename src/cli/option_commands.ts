@@ -29,6 +29,14 @@ export const PEER: readonly CommandName[] = [
   "peer doctor",
 ];
 export const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
+/** What looks after a machine that roles run on, or are to run on. */
+export const OPERATOR: readonly CommandName[] = [
+  "init",
+  "config check",
+  "health",
+  "doctor",
+  "completions",
+];
 export const ALL: readonly CommandName[] = [
   "signal",
   "relay",
@@ -36,4 +44,5 @@ export const ALL: readonly CommandName[] = [
   ...SERVER_VERBS,
   "server psk",
   ...PEER,
+  ...OPERATOR,
 ];

@@ -212,6 +212,26 @@ export const peerIds: ValueKind<readonly PeerId[]> = {
   parse: listOf((text) => PeerId.parse(text)),
 };
 
+/** A role, or all three in one process. */
+export type Role = (typeof ROLES)[number];
+export const ROLES = ["up", "server", "signal", "relay"] as const;
+
+export const role: ValueKind<Role> = {
+  placeholder: "<role>",
+  expected: "up, server, signal or relay",
+  parse: (text) => ROLES.find((role) => role === text),
+};
+
+/** As it was written. */
+export const healthUrl: ValueKind<string> = {
+  placeholder: "<url>",
+  expected: "an http, https, ws, wss or turn address, as in http://127.0.0.1:9090/health",
+  parse(text) {
+    if (parseTurnUri(text)) return text;
+    return /^(https?|wss?):$/.test(URL.parse(text)?.protocol ?? "") ? text : undefined;
+  },
+};
+
 export const logFilter: ValueKind<readonly LogDirective[]> = {
   placeholder: "<filter>",
   expected: LOG_FILTER_EXPECTED,

@@ -5,6 +5,7 @@ import { LOG_OPTIONS } from "./log_options.ts";
 import { MAILBOX_OPTIONS } from "./mailbox_options.ts";
 import { MANAGEMENT_OPTIONS } from "./management_options.ts";
 import { MESSAGE_OPTIONS } from "./message_options.ts";
+import { OPERATOR_OPTIONS } from "./operator_options.ts";
 import { PAIRING_OPTIONS } from "./pairing_options.ts";
 import { PEER_OPTIONS } from "./peer_options.ts";
 import { RELAY_CHECK_OPTIONS } from "./relay_check_options.ts";
@@ -30,6 +31,7 @@ export const OPTIONS = {
   ...PEER_OPTIONS,
   ...PAIRING_OPTIONS,
   ...MESSAGE_OPTIONS,
+  ...OPERATOR_OPTIONS,
   ...LOG_OPTIONS,
 } as const satisfies Record<string, OptionRow<unknown>>;
 

@@ -3,6 +3,7 @@
 import { startServer } from "../roles/server/run_server.ts";
 import type { ServerOptions } from "../roles/server/server_options.ts";
 import { makeServerDataDir } from "./data_dir.ts";
+import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
@@ -11,9 +12,21 @@ import { turnCredentials } from "./turn_credentials.ts";
 
 export async function runServer(settings: Settings): Promise<number> {
   const life = new ProcessLife();
-  const options = serverOptions(settings);
+  const options = withSockets(serverOptions(settings), inheritedSockets("links", "management"));
   giveUp("run", "ffi");
   return await life.run(() => startServer(options));
+}
+
+/** `options` with the sockets that another process has opened for this one. */
+export function withSockets(
+  options: ServerOptions,
+  sockets: ReadonlyMap<string, number>,
+): ServerOptions {
+  return {
+    ...options,
+    listenFd: sockets.get("links"),
+    management: { ...options.management, fd: sockets.get("management") },
+  };
 }
 
 /** What the role is started with. */
@@ -21,6 +34,7 @@ export function serverOptions(settings: Settings): ServerOptions {
   const publicUrl = settings.value(OPTIONS.serverPublicUrl);
   const token = settings.value(OPTIONS.mgmtToken);
   const psk = settings.value(OPTIONS.psk);
+  const signalHints = settings.value(OPTIONS.signalPublicUrls);
   const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
   const credentials = turnCredentials(settings);
   const kvUrl = settings.value(OPTIONS.kvUrl);
@@ -48,6 +62,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     roster: settings.value(OPTIONS.roster),
     relayPeerRate: settings.value(OPTIONS.relayPeerRate),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
+    ...(signalHints && { signalHints }),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],
     ...(credentials && { turnCredentials: credentials }),

@@ -42,6 +42,14 @@ export const SERVER_OPTIONS = {
     essential: true,
     commands: [...SERVER, ...PEER],
   },
+  signalPublicUrls: {
+    flag: "--signal-public-urls",
+    env: "CAIRN_SIGNAL_PUBLIC_URLS",
+    otherwise: "as this server reaches them",
+    sentence: "The same signaling servers as pairing links are to name them, separated by commas",
+    kind: value.webSocketUrls,
+    commands: SERVER,
+  },
   signalToken: {
     flag: "--signal-token",
     env: "CAIRN_SIGNAL_AUTH_TOKEN",

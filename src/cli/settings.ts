@@ -24,6 +24,11 @@ export type CommandName =
   | "server queue"
   | "server purge"
   | "up"
+  | "init"
+  | "config check"
+  | "health"
+  | "doctor"
+  | "completions"
   | "peer id"
   | "peer pair"
   | "peer unpair"
@@ -64,12 +69,15 @@ export type OptionWithDefault<T> = OptionRow<T> & { readonly default: string };
 /** What the values are read from besides the command line. */
 export interface Surroundings {
   readonly env: (name: string) => string | undefined;
+  /** The names of all variables. */
+  readonly names: () => readonly string[];
   readonly readTextFile: (path: string) => string;
 }
 
 /** The process's own environment and files. */
 export const processSurroundings: Surroundings = {
   env: (name) => Deno.env.get(name),
+  names: () => Object.keys(Deno.env.toObject()),
   readTextFile: (path) => Deno.readTextFileSync(path),
 };
 
@@ -94,7 +102,7 @@ export class Settings {
   constructor(
     readonly command: CommandName,
     private readonly flags: ReadonlyMap<string, string>,
-    private readonly surroundings: Surroundings,
+    readonly surroundings: Surroundings,
   ) {}
 
   /**
@@ -111,6 +119,11 @@ export class Settings {
     if (given !== undefined) return parse(row, given.text, given.source);
     const fallback = defaultOf(row, this.command);
     return fallback === undefined ? undefined : parse(row, fallback, "the default");
+  }
+
+  /** What `command` would be set to in the same surroundings, without any flag. */
+  as(command: CommandName): Settings {
+    return new Settings(command, new Map(), this.surroundings);
   }
 
   /** Whether a flag or a variable sets `row`. */

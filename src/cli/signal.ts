@@ -2,6 +2,7 @@
 
 import { startSignal } from "../roles/signal/run_signal.ts";
 import type { SignalLimits, SignalOptions } from "../roles/signal/signal_options.ts";
+import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
@@ -9,7 +10,8 @@ import { tlsFiles } from "./tls_files.ts";
 
 export async function runSignal(settings: Settings): Promise<number> {
   const life = new ProcessLife();
-  const options = signalOptions(settings);
+  const listenFd = inheritedSockets("signal").get("signal");
+  const options = { ...signalOptions(settings), listenFd };
   giveUp("run", "ffi", "sys", "write");
   return await life.run(() => startSignal(options));
 }

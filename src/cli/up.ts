@@ -3,6 +3,7 @@
 import { CairnError } from "../base/errors.ts";
 import { systemHost } from "../base/host.ts";
 import { makeFolder } from "../roles/data_folder.ts";
+import type { ListenAddress } from "../roles/http.ts";
 import type { RelayOptions } from "../roles/relay/relay_options.ts";
 import { type RunningRelay, startRelay } from "../roles/relay/run_relay.ts";
 import { keepSecret } from "../roles/secret_file.ts";
@@ -10,13 +11,15 @@ import { startServer } from "../roles/server/run_server.ts";
 import type { RunningServer, ServerOptions } from "../roles/server/server_options.ts";
 import { type RunningSignal, startSignal } from "../roles/signal/run_signal.ts";
 import { namedForUp } from "./flags_of_up.ts";
+import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife, type RunningRole } from "./process_life.ts";
+import { loopbackOf, reachableUrl } from "./reachable.ts";
 import { relayOptions } from "./relay.ts";
-import { serverOptions } from "./server.ts";
+import { serverOptions, withSockets } from "./server.ts";
 import type { Settings } from "./settings.ts";
 import { signalOptions } from "./signal.ts";
-import { reachableUrl, welcome } from "./up_welcome.ts";
+import { welcome } from "./up_welcome.ts";
 
 const RELAY_SECRET_FILE = "relay_secret";
 
@@ -31,10 +34,11 @@ export interface RunningHome {
 export async function runUp(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   requireSignalName(settings);
+  const sockets = inheritedSockets("signal", "links", "management");
   const options = {
-    signal: signalOptions(settings),
+    signal: { ...signalOptions(settings), listenFd: sockets.get("signal") },
     relay: settings.value(OPTIONS.relayEnabled) ? relayOptions(settings) : undefined,
-    server: serverOptions(settings),
+    server: withSockets(serverOptions(settings), sockets),
   };
   const isTold = {
     signal: settings.isSet(OPTIONS.signalServers),
@@ -92,7 +96,8 @@ async function startHome(
       ...options.server,
       ...(!isTold.signal && {
         signalServers: [`ws://${loopbackOf(signal.address.host)}:${signal.address.port}`],
-        signalHints: [reachableUrl("ws", signal.address)],
+        signalHints: options.server.signalHints ??
+          [signalHint(signal.address, options.server.publicUrl)],
       }),
       ...(relay && !isTold.relay && {
         turnServers: relay.uris,
@@ -144,8 +149,8 @@ function withoutApi({ apiAddr: _, ...options }: RelayOptions): RelayOptions {
   return options;
 }
 
-function loopbackOf(host: string): string {
-  if (host === "0.0.0.0") return "127.0.0.1";
-  if (host === "::") return "[::1]";
-  return host.includes(":") ? `[${host}]` : host;
+/** A server that is reached by a name has its signaling server beside it. */
+function signalHint(address: ListenAddress, publicUrl: string | undefined): string {
+  const name = publicUrl?.startsWith("ws:") ? URL.parse(publicUrl)?.hostname : undefined;
+  return name === undefined ? reachableUrl("ws", address) : `ws://${name}:${address.port}`;
 }

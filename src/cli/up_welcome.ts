@@ -1,13 +1,11 @@
 /** What `cairn up` says when it runs: where everything is, and what to do next. */
 
-import { specialRange } from "../protocol/turn/special_addresses.ts";
-import { formatIp } from "../base/address.ts";
-import { formatListenAddress, type ListenAddress } from "../roles/http.ts";
+import type { ListenAddress } from "../roles/http.ts";
 import { qrTerminal } from "../roles/qr_code.ts";
-import { machineAddresses } from "../roles/relay/relay_addresses.ts";
 import type { LinkOffer } from "../roles/server/pairing_control.ts";
 import { VERSION } from "../version.ts";
 import { OPTIONS } from "./options.ts";
+import { loopbackOf, reachableUrl } from "./reachable.ts";
 import { defaultOf, flagOf, type Settings } from "./settings.ts";
 import { printLine } from "./standard_output.ts";
 import type { RunningHome } from "./up.ts";
@@ -91,23 +89,6 @@ function sameServer(settings: Settings, dataDir: string): string {
   return [...folder, ...moved].map((flag) => ` ${flag}`).join("");
 }
 
-/** The URL of a listener for other machines: of a wildcard the first address that leads outward. */
-export function reachableUrl(scheme: string, { host, port }: ListenAddress): string {
-  return `${scheme}://${formatListenAddress({ host: outwardHost(host), port })}`;
-}
-
-/** A listening host as other machines know it. */
-export function outwardHost(host: string): string {
-  if (host !== "0.0.0.0" && host !== "::") return host;
-  const { outward } = machineAddresses();
-  const usable = outward.filter((address) =>
-    (host === "::" || address.length === 4) && !specialRange(address).is.startsWith("link-local")
-  );
-  const [first] = usable.toSorted((one, other) => one.length - other.length);
-  return first === undefined ? "127.0.0.1" : formatIp(first);
-}
-
 function httpUrl({ host, port }: ListenAddress, secure: boolean): string {
-  const shown = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  return `${secure ? "https" : "http"}://${formatListenAddress({ host: shown, port })}/`;
+  return `${secure ? "https" : "http"}://${loopbackOf(host)}:${port}/`;
 }

@@ -30,6 +30,7 @@ export interface ListenOptions extends ListenAddress {
   readonly prepare?: (server: Server) => void;
   /** See {@linkcode AcceptOptions}. */
   readonly checkInterval?: number;
+  readonly fd?: number | undefined;
 }
 
 /** A listening HTTP server. */
@@ -115,6 +116,8 @@ export async function listen(options: ListenOptions): Promise<HttpListener> {
 }
 
 export interface AcceptOptions extends ListenAddress {
+  /** File descriptor of a socket that listens already, in place of the address. */
+  readonly fd?: number | undefined;
   /** As in {@linkcode ListenOptions}. */
   readonly option?: string;
   readonly allowHalfOpen?: boolean;
@@ -153,7 +156,8 @@ export async function acceptConnections(options: AcceptOptions): Promise<Accepto
     );
     return await bind(server, { ...options, ...address }) ?? address;
   };
-  const watch = new AcceptWatch({ interval: checkInterval, listenAgain: start });
+  const listenAgain = options.fd === undefined ? start : endWithSocket;
+  const watch = new AcceptWatch({ interval: checkInterval, listenAgain });
   const address = await start({ host, port });
   watch.start(address);
   return {
@@ -165,13 +169,27 @@ export async function acceptConnections(options: AcceptOptions): Promise<Accepto
   };
 }
 
+/**
+ * A socket that was handed to this process can be opened only once. Whoever keeps it open, and what
+ * waits in it, starts the process again.
+ */
+function endWithSocket({ port }: ListenAddress): Promise<never> {
+  const failure = new CairnError(
+    "closed",
+    `The inherited socket on port ${port} takes no connections any more; raise the limit of open ` +
+      "files (LimitNOFILE)",
+  );
+  reportError(failure);
+  return Promise.reject(failure);
+}
+
 /** Where `server` listens then. */
 function bind(server: NetServer, options: AcceptOptions): Promise<ListenAddress | undefined> {
-  const { host, port } = options;
+  const { host, port, fd } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, options));
     server.once("error", fail);
-    server.listen({ host, port, backlog: BACKLOG }, () => {
+    server.listen(fd === undefined ? { host, port, backlog: BACKLOG } : { fd }, () => {
       server.off("error", fail);
       const address: AddressInfo | string | null = server.address();
       resolve(

@@ -153,6 +153,7 @@ function settings(
 ): Settings {
   const surroundings: Surroundings = {
     env: (name) => env[name],
+    names: () => Object.keys(env),
     readTextFile: (path) => files.get(path) ?? assert.fail(`there is no file ${path}`),
   };
   return new Settings("relay", new Map(), surroundings);

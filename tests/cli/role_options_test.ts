@@ -26,6 +26,7 @@ Deno.test("serverOptions() takes every documented variable", () => {
     CAIRN_RELAY_CAPACITY: "10",
     CAIRN_RELAY_PEER_RATE: "2MB",
     CAIRN_SIGNAL_SERVERS: "ws://signaling:8443,wss://b",
+    CAIRN_SIGNAL_PUBLIC_URLS: "wss://signal.example.com",
     CAIRN_SIGNAL_AUTH_TOKEN: "first,second",
     CAIRN_TURN_SERVERS: "turn:relay:3478",
     CAIRN_TURN_USERNAME: "cairn",
@@ -59,6 +60,7 @@ Deno.test("serverOptions() takes every documented variable", () => {
     relayCapacity: 10,
     relayPeerRate: 2 * 2 ** 20,
     signalServers: ["ws://signaling:8443", "wss://b"],
+    signalHints: ["wss://signal.example.com"],
     signalAuthToken: "first",
     turnServers: ["turn:relay:3478"],
     turnCredentials: { username: "cairn", password: "password of the relay" },
@@ -164,6 +166,7 @@ Deno.test("TURN credentials are a name and a password, or a secret, and nothing 
 function settings(command: CommandName, env: Readonly<Record<string, string>>): Settings {
   return new Settings(command, new Map(), {
     env: (name) => env[name],
+    names: () => Object.keys(env),
     readTextFile: (path) => assert.fail(`nothing reads ${path}`),
   });
 }

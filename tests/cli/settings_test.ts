@@ -16,6 +16,7 @@ function settings(
   const files = new Map(Object.entries(given.files ?? {}));
   return new Settings(command, new Map(Object.entries(given.flags ?? {})), {
     env: (name) => given.env?.[name],
+    names: () => Object.keys(given.env ?? {}),
     readTextFile(path) {
       const text = files.get(path);
       if (text === undefined) throw new Deno.errors.NotFound(path);

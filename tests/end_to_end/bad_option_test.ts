@@ -142,6 +142,7 @@ Deno.test("Settings refuses a wrong value of every option that can have one, by 
       for (const source of row.env === undefined ? [flag] : [flag, row.env]) {
         const settings = new Settings(command, new Map(source === flag ? [[flag, wrong]] : []), {
           env: (name) => name === source ? wrong : undefined,
+          names: () => [],
           readTextFile: () => "",
         });
         throws(() => settings.value(row), (error) => {

@@ -18,6 +18,7 @@ export async function listenForLinks(
   return await listen({
     host,
     port,
+    fd: options.listenFd,
     option: "--listen-addr (CAIRN_SERVER_LISTEN_ADDR)",
     ...(options.tls && { tls: options.tls }),
     prepare: (server) => acceptLinks(server, links),

@@ -98,7 +98,7 @@ export class Management implements AsyncDisposable {
    */
   async listen(prepare: (server: Server) => void): Promise<HttpListener | undefined> {
     const { options, host } = this.#parts;
-    const { enabled = true, bind = "127.0.0.1", port = 9090, token, hosts = [] } =
+    const { enabled = true, bind = "127.0.0.1", port = 9090, token, hosts = [], fd } =
       options.management ?? {};
     if (!enabled) return undefined;
     const made = await ensureManagementToken(options.storagePath, token, host);
@@ -113,6 +113,7 @@ export class Management implements AsyncDisposable {
     const listener = await listen({
       host: bind,
       port,
+      fd,
       option: "--mgmt-port (CAIRN_MGMT_PORT)",
       ...(options.tls && { tls: options.tls }),
       onRequest: getRequestListener(api.fetch),

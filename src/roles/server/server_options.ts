@@ -9,6 +9,8 @@ export interface ServerOptions {
   readonly storagePath: string;
   /** Where links are accepted, `host:port`; default `0.0.0.0:9091`. */
   readonly listenAddr?: string;
+  /** File descriptor of a socket that listens already, in place of the address. */
+  readonly listenFd?: number | undefined;
   /** How the server is reached from outside, when it sits behind a proxy. */
   readonly publicUrl?: string;
   /** The management REST API. */
@@ -19,6 +21,8 @@ export interface ServerOptions {
     readonly bind?: string;
     /** Default 9090. */
     readonly port?: number;
+    /** File descriptor of a socket that listens already, in place of address and port. */
+    readonly fd?: number | undefined;
     /** Bearer token; one is made and stored when it is left out. */
     readonly token?: string;
     /** Host names under which the API may be asked, beside localhost and IP addresses. */

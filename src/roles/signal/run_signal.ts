@@ -68,6 +68,7 @@ export async function startSignal(
   let sockets: WebSocketAcceptor | undefined;
   const listener = await listen({
     ...parseListenAddress(listenAddr),
+    fd: options.listenFd,
     option: "--listen-addr (CAIRN_SIGNAL_LISTEN_ADDR)",
     ...(tls && { tls }),
     handshakeTimeout: limits.handshakeTimeout,

@@ -54,6 +54,8 @@ export const BURST_SECONDS = 20;
 export interface SignalOptions {
   /** `host:port`, with an IPv6 address in brackets. */
   readonly listenAddr: string;
+  /** File descriptor of a socket that listens already, in place of the address. */
+  readonly listenFd?: number | undefined;
   /** Paths of PEM files; without them the server speaks plaintext. */
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
   /** Any one of these must come as bearer token; with none, everybody is let in. */
