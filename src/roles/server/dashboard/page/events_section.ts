@@ -1,0 +1,32 @@
+/// <reference lib="dom" />
+import { byId, element } from "./elements.ts";
+import type { StreamedEvent } from "./event_parser.ts";
+import { eventText } from "./event_wording.ts";
+import { clockText } from "./wording.ts";
+
+const SHOWN = 100;
+
+/** What happened lately, the latest first. */
+export class EventsSection {
+  readonly #list = byId("event-list", HTMLOListElement);
+  readonly #nameOf: (peerId: string) => string;
+
+  constructor(nameOf: (peerId: string) => string) {
+    this.#nameOf = nameOf;
+  }
+
+  /** `at`: Unix seconds. */
+  add(event: Pick<StreamedEvent, "type" | "data">, at: number): void {
+    const text = eventText(event, this.#nameOf);
+    if (text === undefined) return;
+    const time = element("time", { datetime: new Date(at * 1000).toISOString() }, clockText(at));
+    this.#list.prepend(element("li", {}, time, element("span", {}, text)));
+    while (this.#list.childElementCount > SHOWN) this.#list.lastElementChild?.remove();
+    byId("no-events", HTMLElement).hidden = true;
+  }
+
+  clear(): void {
+    this.#list.replaceChildren();
+    byId("no-events", HTMLElement).hidden = false;
+  }
+}
