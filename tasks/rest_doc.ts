@@ -28,7 +28,10 @@ const REFUSALS = [
   ["413", "The body has more than 16 KiB"],
   ["415", "The body is not marked as `application/json`"],
   ["422", "A value is not right; the sentence names it"],
-  ["429", "The token is wrong, and so were ten before it from the address; the right one never waits"],
+  [
+    "429",
+    "The token is wrong, and so were ten before it from the address; the right one never waits",
+  ],
   ["503", "There are 32 listeners to `/events`, or the server is about to end"],
   ["507", "The disk is full"],
 ];

@@ -60,14 +60,12 @@ export class DashboardPage implements AsyncDisposable {
 
   /** Waits until an element says something. */
   async says(selector: string, text: RegExp): Promise<void> {
-    const said = `document.querySelector(${JSON.stringify(selector)}).innerText`;
-    await this.until(`${text} in ${selector}`, `${text}.test(${said})`);
+    await this.until(`${text} in ${selector}`, `${text}.test(${seen(selector)})`);
   }
 
-  /** What an element says, or `""` where there is none. */
+  /** What an element says to who sees the page; `""` where there is none. */
   async text(selector: string): Promise<string> {
-    const found = `document.querySelector(${JSON.stringify(selector)})`;
-    return String(await this.browser.run(`${found}?.innerText ?? ""`));
+    return String(await this.browser.run(seen(selector)));
   }
 
   /** Goes on by Tab until the element in focus is called so, as a screen reader would call it. */
@@ -149,4 +147,10 @@ export class DashboardPage implements AsyncDisposable {
       this.requested.push(new URL(url));
     }
   }
+}
+
+/** An expression: the text of an element that is not hidden. */
+function seen(selector: string): string {
+  const found = `document.querySelector(${JSON.stringify(selector)})`;
+  return `(${found}?.checkVisibility() ? ${found}.innerText : "")`;
 }

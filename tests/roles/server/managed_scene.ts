@@ -35,7 +35,7 @@ const DEFAULT_QUOTA = { messages: 10_000, bytes: 2 ** 30 };
 export class ManagedScene implements ManagedServer {
   readonly host = new TestHost();
   readonly peerId = identityFor("server").peerId;
-  readonly version = "1.2.3";
+  version = "1.2.3";
   readonly retention = 7 * 86_400_000;
   readonly startedAt = this.host.monotonic();
   readonly registry = new MetricsRegistry();

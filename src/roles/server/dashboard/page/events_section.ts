@@ -2,7 +2,7 @@
 import { byId, element } from "./elements.ts";
 import type { StreamedEvent } from "./event_parser.ts";
 import { eventText } from "./event_wording.ts";
-import { clockText } from "./wording.ts";
+import { clockText, momentText } from "./wording.ts";
 
 const SHOWN = 100;
 
@@ -19,7 +19,10 @@ export class EventsSection {
   add(event: Pick<StreamedEvent, "type" | "data">, at: number): void {
     const text = eventText(event, this.#nameOf);
     if (text === undefined) return;
-    const time = element("time", { datetime: new Date(at * 1000).toISOString() }, clockText(at));
+    const clock = clockText(at);
+    const moment = momentText(at, Date.now() / 1000);
+    const shown = moment === clock ? clock : `${moment}, ${clock}`;
+    const time = element("time", { datetime: new Date(at * 1000).toISOString() }, shown);
     this.#list.prepend(element("li", {}, time, element("span", {}, text)));
     while (this.#list.childElementCount > SHOWN) this.#list.lastElementChild?.remove();
     byId("no-events", HTMLElement).hidden = true;

@@ -1,13 +1,16 @@
 /// <reference lib="dom" />
 import type { History, HistorySample } from "./answers.ts";
 import { byId, element } from "./elements.ts";
-import { type Measure, Plot } from "./plot.ts";
+import { type Measure, Plot, topOfBytes, topOfCounts } from "./plot.ts";
 import type { Session } from "./session.ts";
 import { bytesText, clockText, countText, dayText } from "./wording.ts";
 
 type Range = "hour" | "week";
 
-const LENGTHS: Readonly<Record<Range, number>> = { hour: 3_600, week: 604_800 };
+const SPANS = {
+  hour: { seconds: 3_600, name: "the last hour", begin: "an hour ago" },
+  week: { seconds: 604_800, name: "the last week", begin: "a week ago" },
+} as const;
 const TABLE_ROWS = 12;
 
 const MEASURES: readonly (Measure & { readonly column: string })[] = [
@@ -16,28 +19,28 @@ const MEASURES: readonly (Measure & { readonly column: string })[] = [
     column: "Stored",
     value: ({ stored_bytes: bytes }) => bytes,
     text: bytesText,
-    least: 1024,
+    top: topOfBytes,
   },
   {
     title: "Waiting messages",
     column: "Waiting",
     value: ({ waiting_messages: count }) => count,
     text: countText,
-    least: 4,
+    top: topOfCounts,
   },
   {
     title: "Relayed",
     column: "Relayed",
     value: ({ relayed_bytes: bytes }, stepSecs) => bytes / stepSecs,
     text: (value) => `${bytesText(value)}/s`,
-    least: 1024,
+    top: topOfBytes,
   },
   {
     title: "Peers online",
     column: "Online",
     value: ({ connected_peers: count }) => count,
     text: countText,
-    least: 4,
+    top: topOfCounts,
   },
 ];
 
@@ -94,10 +97,11 @@ export class HistorySection {
 
   #show(): void {
     const to = [...this.#samples.keys()].at(-1) ?? Date.now() / 1000;
-    const from = to - LENGTHS[this.#range];
+    const { seconds, ...words } = SPANS[this.#range];
+    const from = to - seconds;
     for (const at of [...this.#samples.keys()]) if (at < from) this.#samples.delete(at);
     const samples = [...this.#samples.values()];
-    const span = { samples, stepSecs: this.#stepSecs, from, to, name: `the last ${this.#range}` };
+    const span = { samples, stepSecs: this.#stepSecs, from, to, ...words };
     for (const plot of this.#plots) plot.show(span);
     this.#fillTable(samples);
   }

@@ -33,7 +33,7 @@ export class PeersSection {
   #row(peer: Peer): Row<Peer> {
     const name = element("h3");
     const state = element("p");
-    const waits = element("p", { class: "waits" });
+    const waits = element("p");
     const paired = element("p", { class: "fine" });
     let current = peer;
     const act = (action: (peer: Peer) => Promise<string | undefined>) => () => {
@@ -52,8 +52,7 @@ export class PeersSection {
         name,
         state,
         element("code", {}, peer.peer_id),
-        waits,
-        paired,
+        element("div", {}, waits, paired),
         element("div", { class: "buttons" }, rename, purge, unpair),
       ),
       update(peer) {
@@ -64,6 +63,7 @@ export class PeersSection {
         state.className = peer.connected ? "online" : "offline";
         setText(state, stateText(peer, now));
         setText(waits, waitingText(peer));
+        waits.classList.toggle("some", peer.pending_messages > 0);
         waits.classList.toggle("warning", isNearlyFull(peer));
         setText(
           paired,

@@ -13,8 +13,8 @@ export interface Measure {
   value(sample: HistorySample, stepSecs: number): number;
   /** A value in words. */
   text(value: number): string;
-  /** The least that the top of the scale may be, so that next to nothing does not look like much. */
-  readonly least: number;
+  /** The top of a scale for values up to this. */
+  top(highest: number): number;
 }
 
 /** The samples that a plot shows, and the span of time: Unix seconds. */
@@ -23,8 +23,9 @@ export interface PlotSpan {
   readonly stepSecs: number;
   readonly from: number;
   readonly to: number;
-  /** As in `the last hour`. */
+  /** As in `the last hour` and `an hour ago`. */
   readonly name: string;
+  readonly begin: string;
 }
 
 /** One measure over time, as a small picture with a sentence that says the same. */
@@ -60,15 +61,15 @@ export class Plot {
   }
 
   show(span: PlotSpan): void {
-    const { samples, stepSecs, name } = span;
+    const { samples, stepSecs, name, begin } = span;
     const values = samples.map((sample) => this.#measure.value(sample, stepSecs));
     const highest = values.reduce((a, b) => Math.max(a, b), 0);
-    const top = roundedUp(Math.max(highest, this.#measure.least));
+    const top = this.#measure.top(highest);
     const latest = values.at(-1);
     const { text, title } = this.#measure;
     setText(this.#latest, latest === undefined ? "no sample yet" : text(latest));
     setText(this.#top, text(top));
-    setText(this.#begin, `${name.replace("the last ", "a ")} ago`);
+    setText(this.#begin, begin);
     const summary = latest === undefined
       ? `${title}: no sample yet`
       : `${title} over ${name}: ${text(latest)} now, ${text(highest)} at most`;
@@ -106,9 +107,16 @@ function joined(run: readonly (readonly [x: string, y: string])[]): string {
   return run.map(([x, y]) => `${x} ${y}`).join("L");
 }
 
-/** The next of 1, 2, 4, 8, … up: halves of it are as easy to read as bytes of it. */
-function roundedUp(value: number): number {
-  return 2 ** Math.ceil(Math.log2(value));
+/** The next power of two, as bytes are counted. */
+export function topOfBytes(highest: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(highest, 1024)));
+}
+
+/** The next of 4, 10, 20, 40, 100, …: half of it is a whole number. */
+export function topOfCounts(highest: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(highest, 1)));
+  return [1, 2, 4, 10].map((step) => step * power).find((top) => top >= Math.max(highest, 4)) ??
+    10 * power;
 }
 
 function svg<Tag extends keyof SVGElementTagNameMap>(

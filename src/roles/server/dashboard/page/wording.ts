@@ -5,8 +5,7 @@ const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 export function bytesText(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(bytes) / 10));
   const value = bytes / 1024 ** power;
-  const digits = power === 0 || value >= 100 ? 0 : 1;
-  return `${value.toFixed(digits)} ${UNITS[power]}`;
+  return `${Number(value.toFixed(value >= 100 ? 0 : 1))} ${UNITS[power]}`;
 }
 
 export function countText(count: number): string {
