@@ -26,6 +26,12 @@ Deno.test(`The dashboard is for who has the token, until signed out${note}`, {
   await page.browser.loaded(async () => void await page.browser.run("void location.reload()"));
   await page.says("#contact", /^Live$/);
 
+  await page.browser.run(`sessionStorage.setItem("cairn-management-token", "of yesterday")`);
+  await page.browser.run("void location.reload()");
+  await page.says("#sign-in-problem", /^The server does not take this token any more$/);
+  await page.signIn(TOKEN);
+  await page.says("#contact", /^Live$/);
+
   await page.tabTo(/^Sign out$/);
   await page.browser.loaded(() => page.press("Enter"));
   await page.until("the form", `document.activeElement.id === "token"`);

@@ -55,7 +55,18 @@ export class DashboardPage implements AsyncDisposable {
       document.addEventListener("focusin", check);
       check();
     })`;
-    await within(this.deadline, this.browser.run(script), () => `${what} on the page`);
+    const holds = async () => {
+      for (;;) {
+        try {
+          return await this.browser.run(script);
+        } catch (error) {
+          // The page was loaded anew meanwhile.
+          if (!/navigated|context/.test(String(error))) throw error;
+          this.deadline.throwIfAborted();
+        }
+      }
+    };
+    await within(this.deadline, holds(), () => `${what} on the page`);
   }
 
   /** Waits until an element says something. */

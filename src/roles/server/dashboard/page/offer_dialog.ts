@@ -93,7 +93,7 @@ export class OfferDialog {
 function pinView(pin: string): HTMLElement {
   return element(
     "div",
-    {},
+    { class: "offered" },
     element("p", { class: "secret" }, pin),
     element(
       "p",
@@ -107,7 +107,7 @@ function pinView(pin: string): HTMLElement {
 function linkView({ secret, svg = "" }: MadeOffer): HTMLElement {
   return element(
     "div",
-    {},
+    { class: "offered" },
     element("img", {
       class: "code-image",
       alt: "QR code of the link",
