@@ -13,8 +13,9 @@ const INTRODUCTION = `# Management REST API
 Made from the routes in \`src/roles/server/api/\` by \`deno task rest-doc\`. A server tells the same to
 programs at \`/openapi.json\`, as OpenAPI 3.1. [operating.md](operating.md) says how to reach it.
 
-Every request but \`GET /health\` needs the header \`Authorization: Bearer\` with the management token.
-Bodies and answers are JSON unless a route says otherwise, and no answer may be stored. A refusal is
+\`GET /\` is the [dashboard](dashboard.md). Every other request but \`GET /health\` needs the header
+\`Authorization: Bearer\` with the management token. Bodies and answers are JSON unless a route says
+otherwise, and no answer may be stored. A refusal is
 \`{"error": "one sentence for a person", "code": "what-a-program-branches-on"}\`:
 
 `;

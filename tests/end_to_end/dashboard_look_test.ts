@@ -6,7 +6,7 @@ import { ignore, note } from "../support/dashboard_home.ts";
 import { DashboardPage } from "../support/dashboard_page.ts";
 import { inventedServer } from "../support/invented_server.ts";
 
-const WITHIN = 60_000;
+const WITHIN = 120_000;
 /** WCAG 2.2, 1.4.3. */
 const LEAST_CONTRAST = 4.5;
 const DIALOGS = ["#make-pin", "#make-link", ".peer .buttons button", ".peer .danger"];

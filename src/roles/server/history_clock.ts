@@ -6,13 +6,13 @@ const log = getLogger(["cairn", "server"]);
 
 /** Reads a server's numbers into its history, at once and then every ten seconds. */
 export class HistoryClock implements AsyncDisposable {
-  readonly #server: Omit<ManagedServer, "metrics">;
+  readonly #server: ManagedServer;
   readonly #history: History;
   readonly #timer: ReturnType<typeof setInterval>;
   #relayed: number;
   #reading: Promise<void>;
 
-  constructor(server: Omit<ManagedServer, "metrics">, history: History) {
+  constructor(server: ManagedServer, history: History) {
     this.#server = server;
     this.#history = history;
     this.#relayed = server.relay.bytesRelayed();

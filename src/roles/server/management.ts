@@ -57,12 +57,12 @@ export class Management implements AsyncDisposable {
   readonly #server: ManagedServer;
   readonly #metrics: ServerMetrics;
   readonly #streams: EventStreams;
+  readonly #history = new History();
   readonly #stack = new AsyncDisposableStack();
 
   private constructor(parts: ManagementParts, audit: AuditLog) {
     const { folder, host, book, names, links, accounts, pairing, self, options } = parts;
     const events = new ServerEvents(host);
-    const history = new History();
     this.#parts = parts;
     this.#metrics = new ServerMetrics();
     this.#streams = new EventStreams(events);
@@ -77,7 +77,7 @@ export class Management implements AsyncDisposable {
       pairing,
       audit,
       events,
-      history,
+      history: this.#history,
       relay: parts.relay,
       retention: parts.retention,
       isConnected: (peer: PeerId) => links.isConnected(peer),
@@ -86,7 +86,6 @@ export class Management implements AsyncDisposable {
     };
     this.#metrics.describe(server, options.management?.metricsPerPeer ?? false);
     this.#server = { ...server, metrics: () => this.#metrics.text(folder.freeBytes()) };
-    this.#stack.use(new HistoryClock(server, history));
     links.onPresence = (peerId, connected) => events.publish(presenceEvent(peerId, connected));
     this.#stack.defer(tellOfPairing(pairing, { events, audit, names }));
     if (accounts) this.#watchMailbox(accounts, events);
@@ -131,6 +130,7 @@ export class Management implements AsyncDisposable {
       onRequest: getRequestListener(api.fetch),
       prepare,
     });
+    this.#stack.use(new HistoryClock(this.#server, this.#history));
     this.#stack.defer(() => listener.close());
     // First of all, for the listener waits for the answers that are under way.
     this.#stack.defer(() => this.#streams.close());
