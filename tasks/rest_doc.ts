@@ -13,8 +13,9 @@ const INTRODUCTION = `# Management REST API
 Made from the routes in \`src/roles/server/api/\` by \`deno task rest-doc\`. A server tells the same to
 programs at \`/openapi.json\`, as OpenAPI 3.1. [operating.md](operating.md) says how to reach it.
 
-Every request but \`GET /health\` needs the header \`Authorization: Bearer\` with the management token.
-Bodies and answers are JSON unless a route says otherwise, and no answer may be stored. A refusal is
+\`GET /\` is the [dashboard](dashboard.md). Every other request but \`GET /health\` needs the header
+\`Authorization: Bearer\` with the management token. Bodies and answers are JSON unless a route says
+otherwise, and no answer may be stored. A refusal is
 \`{"error": "one sentence for a person", "code": "what-a-program-branches-on"}\`:
 
 `;
@@ -28,7 +29,10 @@ const REFUSALS = [
   ["413", "The body has more than 16 KiB"],
   ["415", "The body is not marked as `application/json`"],
   ["422", "A value is not right; the sentence names it"],
-  ["429", "Ten wrong tokens came from the address; one more is free every 6 s"],
+  [
+    "429",
+    "The token is wrong, and so were ten before it from the address; the right one never waits",
+  ],
   ["503", "There are 32 listeners to `/events`, or the server is about to end"],
   ["507", "The disk is full"],
 ];

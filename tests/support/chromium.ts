@@ -37,6 +37,7 @@ export const canTrust = await new Deno.Command("certutil", {
 interface Answer {
   readonly id?: number;
   readonly method?: string;
+  readonly params?: Readonly<Record<string, unknown>>;
   readonly result?: Readonly<Record<string, unknown>>;
   readonly error?: { readonly message: string };
 }
@@ -51,6 +52,8 @@ export class Chromium {
   #lastId = 0;
   #session: string | undefined;
   #onLoad = () => {};
+  /** Hears what the page's domains tell that {@linkcode Chromium.command} has enabled. */
+  onEvent: (method: string, params: Readonly<Record<string, unknown>>) => void = () => {};
 
   private constructor(
     child: Deno.ChildProcess,
@@ -65,7 +68,7 @@ export class Chromium {
     socket.onmessage = ({ data }) => {
       const answer: Answer = JSON.parse(data);
       if (answer.method === "Page.loadEventFired") this.#onLoad();
-      if (answer.id === undefined) return;
+      if (answer.id === undefined) return this.onEvent(answer.method ?? "", answer.params ?? {});
       this.#pending.get(answer.id)?.(answer);
       this.#pending.delete(answer.id);
     };
@@ -114,10 +117,28 @@ export class Chromium {
     assert.ok(typeof sessionId === "string");
     browser.#session = sessionId;
     await browser.#ask("Page.enable", {});
-    const loaded = new Promise<void>((resolve) => browser.#onLoad = resolve);
-    await browser.#ask("Page.navigate", { url });
-    await loaded;
+    await browser.navigate(url);
     return browser;
+  }
+
+  /** Shows another page, to the end of its loading. */
+  async navigate(url: string): Promise<void> {
+    await this.loaded(async () => void await this.#ask("Page.navigate", { url }));
+  }
+
+  /** Does what makes a page load, and waits for that. */
+  async loaded(cause: () => Promise<void>): Promise<void> {
+    const loaded = new Promise<void>((resolve) => this.#onLoad = resolve);
+    await cause();
+    await loaded;
+  }
+
+  /** A command of the protocol to the page, and its answer. */
+  async command(
+    method: string,
+    params: object = {},
+  ): Promise<Readonly<Record<string, unknown>>> {
+    return await this.#ask(method, params);
   }
 
   /** Runs `script`, an expression, in the page, and returns what it, or its promise, becomes. */

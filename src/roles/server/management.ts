@@ -16,6 +16,8 @@ import type { ManagedServer, RelayCount } from "./api/managed_server.ts";
 import { ensureManagementToken } from "./api/token_auth.ts";
 import { AuditLog } from "./audit_log.ts";
 import { MailboxNews, presenceEvent, tellOfPairing } from "./event_sources.ts";
+import { History } from "./history.ts";
+import { HistoryClock } from "./history_clock.ts";
 import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import type { PairingControl } from "./pairing_control.ts";
 import type { PeerLinks } from "./peer_links.ts";
@@ -25,6 +27,9 @@ import { ServerMetrics } from "./server_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
 
 const log = getLogger(["cairn", "server"]);
+
+/** Nothing but its length keeps out who guesses. */
+const GOOD_TOKEN_LENGTH = 16;
 
 /** What the management of a server is made of. */
 export interface ManagementParts {
@@ -52,11 +57,12 @@ export class Management implements AsyncDisposable {
   readonly #server: ManagedServer;
   readonly #metrics: ServerMetrics;
   readonly #streams: EventStreams;
+  readonly #history = new History();
   readonly #stack = new AsyncDisposableStack();
 
   private constructor(parts: ManagementParts, audit: AuditLog) {
     const { folder, host, book, names, links, accounts, pairing, self, options } = parts;
-    const events = new ServerEvents(host.now());
+    const events = new ServerEvents(host);
     this.#parts = parts;
     this.#metrics = new ServerMetrics();
     this.#streams = new EventStreams(events);
@@ -71,6 +77,7 @@ export class Management implements AsyncDisposable {
       pairing,
       audit,
       events,
+      history: this.#history,
       relay: parts.relay,
       retention: parts.retention,
       isConnected: (peer: PeerId) => links.isConnected(peer),
@@ -103,6 +110,11 @@ export class Management implements AsyncDisposable {
     if (!enabled) return undefined;
     const made = await ensureManagementToken(options.storagePath, token, host);
     if (made.path !== null) log.info("The management token is in {path}", { path: made.path });
+    if (made.token.length < GOOD_TOKEN_LENGTH) {
+      log.warn("The management token is short; use {length} random characters or more", {
+        length: GOOD_TOKEN_LENGTH,
+      });
+    }
     const api = createApi(this.#server, {
       token: made.token,
       hosts,
@@ -119,6 +131,7 @@ export class Management implements AsyncDisposable {
       onRequest: getRequestListener(api.fetch),
       prepare,
     });
+    this.#stack.use(new HistoryClock(this.#server, this.#history));
     this.#stack.defer(() => listener.close());
     // First of all, for the listener waits for the answers that are under way.
     this.#stack.defer(() => this.#streams.close());

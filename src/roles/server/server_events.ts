@@ -1,3 +1,5 @@
+import type { Host } from "../../base/host.ts";
+
 /** What happens at a server, with the data that each event carries. */
 export const EVENTS = {
   "peer.connected": "The first link of a paired peer came up: `peer_id`",
@@ -28,6 +30,8 @@ export interface ServerEvent {
 export interface NumberedEvent extends ServerEvent {
   /** `<start of the server>-<number>`: who was away says the last one it saw. */
   readonly id: string;
+  /** Unix milliseconds. */
+  readonly at: number;
 }
 
 /** An event as listeners get it; one without an id is not kept. */
@@ -38,14 +42,15 @@ const KEPT = 256;
 
 /** Tells listeners what happens; keeps the latest events for those that were away. */
 export class ServerEvents {
+  readonly #host: Pick<Host, "now">;
   readonly #epoch: string;
   readonly #listeners = new Set<(event: HeardEvent) => void>();
   readonly #kept: NumberedEvent[] = [];
   #last = 0;
 
-  /** `startedAt`: Unix milliseconds. */
-  constructor(startedAt: number) {
-    this.#epoch = startedAt.toString(36);
+  constructor(host: Pick<Host, "now">) {
+    this.#host = host;
+    this.#epoch = host.now().toString(36);
   }
 
   get hasListeners(): boolean {
@@ -53,7 +58,7 @@ export class ServerEvents {
   }
 
   publish(event: ServerEvent): void {
-    const numbered = { ...event, id: `${this.#epoch}-${++this.#last}` };
+    const numbered = { ...event, id: this.#idOf(++this.#last), at: this.#host.now() };
     this.#kept.push(numbered);
     if (this.#kept.length > KEPT) this.#kept.shift();
     this.#tell(numbered);
@@ -72,6 +77,11 @@ export class ServerEvents {
     return () => void this.#listeners.delete(listener);
   }
 
+  /** The latest events that are kept, the oldest first, and the id to listen on from. */
+  recent(): { readonly events: readonly NumberedEvent[]; readonly lastId: string } {
+    return { events: this.#kept, lastId: this.#idOf(this.#last) };
+  }
+
   /** What happened after the event `id`; `undefined` when that is no longer known. */
   since(id: string): readonly NumberedEvent[] | undefined {
     const [epoch, number] = id.split("-");
@@ -80,6 +90,10 @@ export class ServerEvents {
     const known = epoch === this.#epoch && Number.isSafeInteger(after) && after >= first &&
       after <= this.#last;
     return known ? this.#kept.slice(after - first) : undefined;
+  }
+
+  #idOf(number: number): string {
+    return `${this.#epoch}-${number}`;
   }
 
   #tell(event: HeardEvent): void {

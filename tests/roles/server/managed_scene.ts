@@ -12,6 +12,7 @@ import type {
   QueuedMessage,
   QuotaChange,
 } from "../../../src/roles/server/mailbox_accounts.ts";
+import { History } from "../../../src/roles/server/history.ts";
 import type {
   LinkOffer,
   PairingControl,
@@ -34,11 +35,12 @@ const DEFAULT_QUOTA = { messages: 10_000, bytes: 2 ** 30 };
 export class ManagedScene implements ManagedServer {
   readonly host = new TestHost();
   readonly peerId = identityFor("server").peerId;
-  readonly version = "1.2.3";
+  version = "1.2.3";
   readonly retention = 7 * 86_400_000;
   readonly startedAt = this.host.monotonic();
   readonly registry = new MetricsRegistry();
-  readonly events = new ServerEvents(this.host.now());
+  readonly events = new ServerEvents(this.host);
+  readonly history = new History();
   readonly streams = new EventStreams(this.events);
   readonly pairing = new FakePairing(this);
   readonly audit = new FakeAudit(this.host);

@@ -331,7 +331,9 @@ Deno.test("GET /openapi.json is a valid OpenAPI 3.1 document that names every pa
   deepStrictEqual(Object.keys(document.paths).sort(), [
     "/audit",
     "/events",
+    "/events/recent",
     "/health",
+    "/history",
     "/metrics",
     "/pairing/link",
     "/pairing/offers",

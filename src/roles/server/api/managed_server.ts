@@ -2,6 +2,7 @@ import type { Host } from "../../../base/host.ts";
 import type { PeerId } from "../../../protocol/crypto/peer_id.ts";
 import type { Pairing } from "../../peer_book.ts";
 import type { AuditLog } from "../audit_log.ts";
+import type { History } from "../history.ts";
 import type { MailboxAccounts } from "../mailbox_accounts.ts";
 import type { PairingControl } from "../pairing_control.ts";
 import type { PeerNames } from "../peer_names.ts";
@@ -25,6 +26,7 @@ export interface ManagedServer {
   readonly pairing: PairingControl;
   readonly audit: Pick<AuditLog, "record" | "entries">;
   readonly events: ServerEvents;
+  readonly history: Pick<History, "samples">;
   readonly relay: RelayCount;
   /** Milliseconds that a message waits at most. */
   readonly retention: number;

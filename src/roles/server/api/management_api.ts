@@ -1,4 +1,5 @@
 import { bodyLimit } from "hono/body-limit";
+import { dashboardRoutes } from "../dashboard/dashboard_routes.ts";
 import type { EventStreams } from "./event_streams.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { requireKnownHost } from "./host_check.ts";
@@ -34,7 +35,7 @@ export function createApi(server: ManagedServer, options: ApiOptions): Api {
 
   api.use(async (context, next) => {
     await next();
-    context.header("cache-control", "no-store");
+    if (!context.res.headers.has("cache-control")) context.header("cache-control", "no-store");
     context.header("x-content-type-options", "nosniff");
     onAnswer?.(context.res.status);
   });
@@ -45,6 +46,7 @@ export function createApi(server: ManagedServer, options: ApiOptions): Api {
       return problem(context, 413, "too-large", `A body has at most ${MAX_BODY} bytes`);
     },
   }));
+  api.route("/", dashboardRoutes());
   api.route("/", healthRoutes(server, gate));
   api.use(async (context, next) => {
     gate.admit(context);

@@ -1,9 +1,17 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { METRICS_CONTENT_TYPE } from "../../metrics.ts";
+import { HISTORY_STEPS, type HistorySample as Sample } from "../history.ts";
 import type { EventStreams } from "./event_streams.ts";
 import type { ManagedServer } from "./managed_server.ts";
 import { type Api, json, newApi, refusals, refuseHead } from "./route.ts";
-import { AuditQuery, AuditTrail } from "./shapes.ts";
+import {
+  AuditQuery,
+  AuditTrail,
+  HistoryAnswer,
+  HistoryQuery,
+  type HistorySample,
+  RecentEvents,
+} from "./shapes.ts";
 
 const tags = ["server"];
 
@@ -22,6 +30,27 @@ const events = createRoute({
     },
     ...refusals(503),
   },
+});
+
+const recent = createRoute({
+  method: "get",
+  path: "/events/recent",
+  summary: "What happened lately",
+  description: "The latest 256 events since the start, without `queue.changed`.",
+  tags,
+  responses: { 200: json(RecentEvents, "The oldest first"), ...refusals() },
+});
+
+const history = createRoute({
+  method: "get",
+  path: "/history",
+  summary: "How the server fared",
+  description:
+    "Every 10 s for the last hour, or every 10 min for the last week; begins anew when " +
+    "the server is started.",
+  tags,
+  request: { query: HistoryQuery },
+  responses: { 200: json(HistoryAnswer, "What is known of it"), ...refusals(422) },
 });
 
 const metrics = createRoute({
@@ -60,6 +89,20 @@ export function observationRoutes(server: ManagedServer, streams: EventStreams):
     });
   });
 
+  api.openapi(recent, (context) => {
+    const { events, lastId } = server.events.recent();
+    return context.json({
+      events: events.map(({ id, at, type, data }) => ({ id, at: toSeconds(at), type, data })),
+      last_id: lastId,
+    }, 200);
+  });
+
+  api.openapi(history, (context) => {
+    const { range, after = -1 } = context.req.valid("query");
+    const samples = server.history.samples(range).map(sampleView).filter(({ at }) => at > after);
+    return context.json({ step_secs: HISTORY_STEPS[range] / 1000, samples }, 200);
+  });
+
   api.openapi(metrics, async (context) => {
     return context.text(await server.metrics(), 200, { "content-type": METRICS_CONTENT_TYPE });
   });
@@ -80,4 +123,20 @@ export function observationRoutes(server: ManagedServer, streams: EventStreams):
   });
 
   return api;
+}
+
+function sampleView(sample: Sample): z.infer<typeof HistorySample> {
+  return {
+    at: toSeconds(sample.at),
+    connected_peers: sample.connectedPeers,
+    waiting_messages: sample.waitingMessages,
+    stored_bytes: sample.storedBytes,
+    relay_pairs: sample.relayPairs,
+    free_bytes: Number.isFinite(sample.freeBytes) ? sample.freeBytes : null,
+    relayed_bytes: sample.relayedBytes,
+  };
+}
+
+function toSeconds(milliseconds: number): number {
+  return Math.floor(milliseconds / 1000);
 }

@@ -176,7 +176,8 @@ export function pairingRoutes(server: ManagedServer): Api {
     const expiresInSecs = secondsLeft(expiresAt);
     if (form === "application/json") {
       const qrData = toBase64(payload);
-      return context.json({ qr_data: qrData, uri, expires_in_secs: expiresInSecs, id }, 200);
+      const svg = qrSvg(payload);
+      return context.json({ qr_data: qrData, uri, svg, expires_in_secs: expiresInSecs, id }, 200);
     }
     const image = form === "image/svg+xml" ? qrSvg(payload) : qrPng(payload);
     return context.body(image, 200, { "content-type": form });

@@ -156,6 +156,7 @@ export const PairingLink = z.object({
 export const PairingQr = z.object({
   qr_data: z.string().openapi({ description: "What the code holds, in base64" }),
   uri: z.string().openapi({ description: "The same invitation as a link" }),
+  svg: z.string().openapi({ description: "The code as an SVG image" }),
   expires_in_secs: expiry,
   id: offerId,
 }).openapi("PairingQr");
@@ -198,6 +199,47 @@ export const RelayStats = z.object({
     per_peer: z.array(z.object({ peer_id: peerId, bytes_relayed: count, active_streams: count })),
   }),
 }).openapi("RelayStats");
+
+/** An event that is over. */
+export const PastEvent = z.object({
+  id: z.string(),
+  at: unixSeconds,
+  type: z.string(),
+  data: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+}).openapi("PastEvent");
+
+/** `GET /events/recent`. */
+export const RecentEvents = z.object({
+  events: z.array(PastEvent),
+  last_id: z.string().openapi({ description: "To listen on from, as `Last-Event-ID`" }),
+}).openapi("RecentEvents");
+
+/** How the server fared at one moment, or in one step of ten minutes. */
+export const HistorySample = z.object({
+  at: unixSeconds.openapi({ description: "Unix seconds; of a step its begin" }),
+  connected_peers: count.openapi({ description: "Of a step the highest, as of all but the last" }),
+  waiting_messages: count,
+  stored_bytes: count,
+  relay_pairs: count,
+  free_bytes: count.nullable().openapi({
+    description: "Room on the disk, of a step the least; null where the system does not say",
+  }),
+  relayed_bytes: count.openapi({ description: "Since the sample before; of a step in all of it" }),
+}).openapi("HistorySample");
+
+/** `GET /history`. */
+export const HistoryAnswer = z.object({
+  step_secs: count.openapi({ description: "From one sample to the next" }),
+  samples: z.array(HistorySample).openapi({ description: "The oldest first" }),
+}).openapi("History");
+
+/** Which samples `GET /history` answers. */
+export const HistoryQuery = z.object({
+  range: z.enum(["hour", "week"]).default("hour"),
+  after: z.coerce.number().int().min(0).optional().openapi({
+    description: "Only what is later than this, in Unix seconds",
+  }),
+});
 
 const ACTORS = ["token", "cli", "peer"] as const;
 

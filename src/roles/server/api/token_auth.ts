@@ -13,7 +13,7 @@ const TOKEN_FILE = "mgmt_token";
 /** What a header can carry as one word. */
 const TOKEN = /^[\x21-\x7e]+$/;
 
-/** Wrong tokens of one address: then nothing from it is looked at until some time has passed. */
+/** Wrong tokens of one address: then the next is told to wait. */
 const WRONG_TOKENS = { burst: 10, perSecond: 1 / 6 };
 
 /** Whether the holder of the token asks. */
@@ -32,26 +32,24 @@ export class TokenGate {
 
   /**
    * Returns when the request carries the right token; the time it takes tells nothing about it.
+   * The right one never waits: else whoever shares an address with its holder, as behind a proxy,
+   * could keep the holder out. What keeps a guesser out is the length of the token.
    *
    * @throws {Refusal} 401, or 429 when its address has sent too many wrong ones.
    */
   admit(context: Context<ApiEnv>): void {
-    const source = sourceOf(context);
-    const now = this.#host.monotonic();
-    // A right token has to wait, too: else there would be no end to guessing.
-    if (!this.#wrong.has(source, now)) {
-      context.header("retry-after", String(Math.ceil(1 / WRONG_TOKENS.perSecond)));
-      throw new Refusal(
-        429,
-        "too-many-attempts",
-        "Too many wrong tokens came from this address; wait a little",
-      );
-    }
     const authorization = context.req.header("authorization");
     if (this.#isRight(authorization)) return;
     if (authorization !== undefined) {
-      this.#wrong.take(source, now);
       this.#onWrong();
+      if (!this.#wrong.take(sourceOf(context), this.#host.monotonic())) {
+        context.header("retry-after", String(Math.ceil(1 / WRONG_TOKENS.perSecond)));
+        throw new Refusal(
+          429,
+          "too-many-attempts",
+          "Too many wrong tokens came from this address; wait a little",
+        );
+      }
     }
     context.header("www-authenticate", 'Bearer realm="cairn"');
     throw new Refusal(401, "unauthorized", "A valid bearer token is required");

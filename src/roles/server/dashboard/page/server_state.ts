@@ -1,0 +1,116 @@
+/// <reference lib="dom" />
+import {
+  type Ending,
+  ending,
+  type Health,
+  type PairingOffer,
+  type PairingRequest,
+  type Peer,
+} from "./answers.ts";
+import type { StreamedEvent } from "./event_parser.ts";
+import type { Session } from "./session.ts";
+import { shortId } from "./wording.ts";
+
+/** Milliseconds for which changes are gathered before they are asked for. */
+const GATHER = 150;
+
+/** Which part of the server's state is asked for anew. */
+type Part = "health" | "peers" | "requests" | "offers";
+
+/** The server's state as the page knows it. */
+export class ServerState {
+  health: Health | undefined;
+  peers: readonly Peer[] = [];
+  requests: readonly Ending<PairingRequest>[] = [];
+  offers: readonly Ending<PairingOffer>[] = [];
+  /** Called after something has changed. */
+  onChange: () => void = () => {};
+
+  readonly #session: Session;
+  readonly #stale = new Set<Part>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** What a peer is called, else the ends of its id. */
+  nameOf(peerId: string): string {
+    return this.peers.find((peer) => peer.peer_id === peerId)?.name ?? shortId(peerId);
+  }
+
+  /** Asks for everything. @throws {Refused} */
+  async load(): Promise<void> {
+    await this.#loadParts(["health", "peers", "requests", "offers"]);
+  }
+
+  /** Asks for the numbers that change without an event. @throws {Refused} */
+  async loadHealth(): Promise<void> {
+    await this.#loadParts(["health"]);
+  }
+
+  /** Takes over what an event says, or asks for what it touches. */
+  hear({ type, data }: StreamedEvent): void {
+    if (type === "missed") this.refresh("health", "peers", "requests", "offers");
+    else if (type === "queue.changed") this.#changeQueue(data);
+    else if (type.startsWith("pairing.")) this.refresh("requests", "offers", "health");
+    else this.refresh("peers", "requests", "offers", "health");
+  }
+
+  /** Asks for parts soon, and once for all that are wanted by then. */
+  refresh(...parts: readonly Part[]): void {
+    for (const part of parts) this.#stale.add(part);
+    this.#timer ??= setTimeout(() => {
+      const stale = [...this.#stale];
+      this.#stale.clear();
+      // When it cannot be had, contact is lost, and everything is asked for when it is back.
+      this.#loadParts(stale).catch(() => {}).finally(() => {
+        this.#timer = undefined;
+        if (this.#stale.size > 0) this.refresh();
+      });
+    }, GATHER);
+  }
+
+  async #loadParts(parts: readonly Part[]): Promise<void> {
+    await Promise.all(parts.map((part) => this.#loadPart(part)));
+    this.onChange();
+  }
+
+  async #loadPart(part: Part): Promise<void> {
+    switch (part) {
+      case "health":
+        this.health = await this.#session.ask<Health>("health");
+        return;
+      case "peers":
+        this.peers = await this.#session.ask<Peer[]>("peers");
+        return;
+      case "requests": {
+        const { requests } = await this.#session.ask<{ requests: PairingRequest[] }>(
+          "pairing/requests",
+        );
+        this.requests = requests.map(ending);
+        return;
+      }
+      case "offers": {
+        const { offers } = await this.#session.ask<{ offers: PairingOffer[] }>("pairing/offers");
+        this.offers = offers.map(ending);
+        return;
+      }
+    }
+  }
+
+  /** So that a busy mailbox costs no requests. */
+  #changeQueue(data: StreamedEvent["data"]): void {
+    this.peers = this.peers.map((peer) =>
+      peer.peer_id === data.peer_id
+        ? {
+          ...peer,
+          pending_messages: Number(data.pending_messages),
+          stored_bytes: Number(data.stored_bytes),
+        }
+        : peer
+    );
+    this.refresh("health");
+    this.onChange();
+  }
+}

@@ -1,0 +1,33 @@
+// deno-lint-ignore-file no-console -- a task speaks to the terminal that started it.
+/**
+ * Makes `src/roles/server/dashboard/page.js`, the script of the dashboard, of the modules in
+ * `dashboard/page/`; `--check` only compares.
+ */
+
+import { fileURLToPath } from "node:url";
+
+const FOLDER = new URL("../src/roles/server/dashboard/", import.meta.url);
+const SCRIPT = new URL("page.js", FOLDER);
+
+/** The modules as one script for browsers. @throws {Error} with what the bundler said. */
+export async function dashboardScript(): Promise<string> {
+  const main = fileURLToPath(new URL("page/main.ts", FOLDER));
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--platform", "browser", "--minify", main],
+    env: { NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  if (!success) throw new Error(`deno bundle failed:\n${decoder.decode(stderr)}`);
+  return decoder.decode(stdout);
+}
+
+if (import.meta.main) {
+  const wanted = await dashboardScript();
+  if (!Deno.args.includes("--check")) {
+    await Deno.writeTextFile(SCRIPT, wanted);
+  } else if (await Deno.readTextFile(SCRIPT).catch(() => "") !== wanted) {
+    console.error("The dashboard's page.js is not up to date; run: deno task dashboard");
+    Deno.exit(1);
+  }
+}
