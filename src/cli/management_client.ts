@@ -59,11 +59,16 @@ export class ManagementClient {
   }
 
   /**
-   * The answer as it comes, for as long as `signal` allows: an event stream, an image.
+   * The answer as it comes, for as long as `signal` allows: an event stream, an image, a backup.
    * @throws {CairnError} as {@linkcode ask}.
    */
-  async open(path: string, accept: string, signal: AbortSignal): Promise<Response> {
-    return await this.#send(path, {}, { accept, signal });
+  async open(
+    path: string,
+    accept: string,
+    signal: AbortSignal,
+    request: ManagementRequest = {},
+  ): Promise<Response> {
+    return await this.#send(path, request, { accept, signal });
   }
 
   async #send(

@@ -1,5 +1,6 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
+import { BACKUP_OPTIONS } from "./backup_options.ts";
 import { HUB_OPTIONS } from "./hub_options.ts";
 import * as value from "./option_values.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
@@ -19,6 +20,7 @@ const SERVER_QUESTIONS: readonly CommandName[] = [
   "server unpair",
   "server queue",
   "server purge",
+  "server backup",
 ];
 const SERVER_VERBS: readonly CommandName[] = ["server", ...SERVER_QUESTIONS, "up"];
 /** Every verb takes the common options, so that one shell alias serves them all. */
@@ -32,6 +34,8 @@ const PEER: readonly CommandName[] = [
   "peer chat",
   "peer safety-number",
   "peer doctor",
+  "peer backup",
+  "peer restore",
 ];
 const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
 const ALL: readonly CommandName[] = [
@@ -40,6 +44,7 @@ const ALL: readonly CommandName[] = [
   ...RELAY_VERBS,
   ...SERVER_VERBS,
   "server psk",
+  "server restore",
   ...PEER,
 ];
 
@@ -136,7 +141,7 @@ export const OPTIONS = {
       "nor can be made, the user's data folder",
     kind: value.path,
     essential: true,
-    commands: SERVER_VERBS,
+    commands: [...SERVER_VERBS, "server restore"],
   },
   psk: {
     flag: "--psk",
@@ -284,7 +289,7 @@ export const OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: SERVER_QUESTIONS.filter((name) => name !== "server id"),
+    commands: SERVER_QUESTIONS.filter((name) => name !== "server id" && name !== "server backup"),
   },
   mgmtHosts: {
     flag: "--mgmt-hosts",
@@ -328,6 +333,7 @@ export const OPTIONS = {
   },
   ...SERVER_BACKING_OPTIONS,
   ...HUB_OPTIONS,
+  ...BACKUP_OPTIONS,
 
   peerDataDir: {
     flag: "--data-dir",
@@ -485,7 +491,7 @@ export const OPTIONS = {
     kind: value.logFilter,
     commands: ALL,
     per: Object.fromEntries(
-      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS].map((name) => [name, QUIET]),
+      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS, "server restore"].map((name) => [name, QUIET]),
     ),
   },
   logFormat: {

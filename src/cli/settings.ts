@@ -23,6 +23,8 @@ export type CommandName =
   | "server psk"
   | "server queue"
   | "server purge"
+  | "server backup"
+  | "server restore"
   | "up"
   | "peer id"
   | "peer pair"
@@ -32,7 +34,9 @@ export type CommandName =
   | "peer listen"
   | "peer chat"
   | "peer safety-number"
-  | "peer doctor";
+  | "peer doctor"
+  | "peer backup"
+  | "peer restore";
 
 /** One row of the table of options. */
 export interface OptionRow<T> {

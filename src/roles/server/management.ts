@@ -5,6 +5,7 @@ import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { VERSION } from "../../version.ts";
 import type { DataFolder } from "../data_folder.ts";
+import type { BackupDesk } from "../backup/backup_desk.ts";
 import { MIN_FREE_BYTES } from "../disk_gauge.ts";
 import type { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen } from "../http.ts";
@@ -38,6 +39,7 @@ export interface ManagementParts {
   readonly links: PeerLinks;
   readonly accounts: MailboxAccounts | undefined;
   readonly pairing: PairingControl;
+  readonly backups: BackupDesk | undefined;
   readonly relay: RelayCount;
   /** Milliseconds that a message waits at most. */
   readonly retention: number;
@@ -55,7 +57,7 @@ export class Management implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
 
   private constructor(parts: ManagementParts, audit: AuditLog) {
-    const { folder, host, book, names, links, accounts, pairing, self, options } = parts;
+    const { folder, host, book, names, links, accounts, pairing, backups, self, options } = parts;
     const events = new ServerEvents(host.now());
     this.#parts = parts;
     this.#metrics = new ServerMetrics();
@@ -69,6 +71,7 @@ export class Management implements AsyncDisposable {
       names,
       accounts,
       pairing,
+      backups,
       audit,
       events,
       relay: parts.relay,

@@ -12,6 +12,7 @@ import type { HttpListener } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { nativePrimitives } from "../native_primitives.ts";
+import { BackupDesk } from "../backup/backup_desk.ts";
 import { PeerBook } from "../peer_book.ts";
 import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
@@ -145,6 +146,10 @@ async function assemble(
   });
   const linkListener = await listenForLinks(options, links);
   stack.defer(() => linkListener.close());
+  const backups = folder.isRemote
+    ? undefined
+    : new BackupDesk({ store: folder.path, files: options.storagePath }, host);
+  stack.defer(() => backups?.close());
   const management = await Management.open({
     options,
     folder,
@@ -156,6 +161,7 @@ async function assemble(
     links,
     accounts: desk?.accounts,
     pairing: operator,
+    backups,
     retention,
     relay: hub.relayCount(),
   });

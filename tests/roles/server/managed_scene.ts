@@ -44,6 +44,7 @@ export class ManagedScene implements ManagedServer {
   readonly audit = new FakeAudit(this.host);
   readonly paired = new Map<string, PairedFacts>();
   readonly connected = new Set<string>();
+  readonly backups = undefined;
   readonly peerNames = new Map<string, string>();
   accounts: FakeAccounts | undefined = new FakeAccounts();
   free = 10 ** 9;

@@ -1,5 +1,6 @@
 import type { Host } from "../../../base/host.ts";
 import type { PeerId } from "../../../protocol/crypto/peer_id.ts";
+import type { BackupDesk } from "../../backup/backup_desk.ts";
 import type { Pairing } from "../../peer_book.ts";
 import type { AuditLog } from "../audit_log.ts";
 import type { MailboxAccounts } from "../mailbox_accounts.ts";
@@ -23,6 +24,8 @@ export interface ManagedServer {
   /** `undefined` when no mailbox is kept. */
   readonly accounts: MailboxAccounts | undefined;
   readonly pairing: PairingControl;
+  /** `undefined` when the store is not in a folder of ours. */
+  readonly backups: Pick<BackupDesk, "open"> | undefined;
   readonly audit: Pick<AuditLog, "record" | "entries">;
   readonly events: ServerEvents;
   readonly relay: RelayCount;

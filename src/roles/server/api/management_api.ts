@@ -1,4 +1,5 @@
 import { bodyLimit } from "hono/body-limit";
+import { backupRoutes } from "./backup_routes.ts";
 import type { EventStreams } from "./event_streams.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { requireKnownHost } from "./host_check.ts";
@@ -55,6 +56,7 @@ export function createApi(server: ManagedServer, options: ApiOptions): Api {
       peerRoutes(server),
       pairingRoutes(server),
       queueRoutes(server),
+      backupRoutes(server),
       observationRoutes(server, streams),
     ]
   ) api.route("/", routes);
