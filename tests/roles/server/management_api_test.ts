@@ -323,6 +323,7 @@ Deno.test("GET /openapi.json is a valid OpenAPI 3.1 document that names every pa
   strictEqual(document.openapi, "3.1.0");
   deepStrictEqual(Object.keys(document.paths).sort(), [
     "/audit",
+    "/backup",
     "/events",
     "/health",
     "/metrics",
