@@ -121,7 +121,10 @@ export class ArchiveReader {
   async *entries(): AsyncGenerator<ArchiveEntry, void> {
     while (true) {
       const { type, content } = await readFrame(this.#reader);
-      if (type === END) break;
+      if (type === END) {
+        this.#requireCount(content);
+        break;
+      }
       if (type === FILE) yield this.#file(content);
       else if (type === RECORD) yield this.#record(content);
       else throw malformed();
@@ -129,6 +132,11 @@ export class ArchiveReader {
       else this.#records++;
     }
     if (!await this.#reader.isAtEnd()) throw malformed();
+  }
+
+  #requireCount(content: Uint8Array): void {
+    const { files, records } = parseJson(content);
+    if (files !== this.#files || records !== this.#records) throw malformed();
   }
 
   #file(content: Uint8Array): ArchiveEntry {
