@@ -1,6 +1,7 @@
 /** Where a command writes something large, and from where it reads it: a file, or the standard ones. */
 
 import { CairnError } from "../base/errors.ts";
+import { type ByteSink, writeBytes } from "../roles/backup/write_bytes.ts";
 
 /** Writes what passes through it, and yields it again. */
 export type Passage = (source: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>;
@@ -56,12 +57,10 @@ export async function* readingFrom(path: string): AsyncGenerator<Uint8Array, voi
 
 async function* through(
   source: AsyncIterable<Uint8Array>,
-  sink: { write(bytes: Uint8Array): Promise<number> },
+  sink: ByteSink,
 ): AsyncGenerator<Uint8Array, void> {
   for await (const bytes of source) {
-    for (let written = 0; written < bytes.length;) {
-      written += await sink.write(bytes.subarray(written));
-    }
+    await writeBytes(sink, bytes);
     yield bytes;
   }
 }

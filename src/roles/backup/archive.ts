@@ -34,7 +34,8 @@ const MAX_FRAME = 256 * 1024;
 export const MAX_FILE_BYTES = 64 * 1024;
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** What belongs to the store itself, or to the folder in which it lies. */
-const OWN_FILE = /^(cairn\.kv.*|store\.json.*|remote_store\.json.*|lock|reserve|.*\.sock)$/;
+const OWN_FILE =
+  /^(cairn\.kv.*|store\.json.*|remote_store\.json.*|lock|reserve|.*\.(sock|age|partial))$/;
 
 /** What a backup says of itself. */
 export interface BackupHeader {

@@ -1,6 +1,6 @@
 import { toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
-import { makeFolder, takeLock } from "../data_folder.ts";
+import { makeFolder, syncPath, takeLock } from "../data_folder.ts";
 import { mapDiskFull } from "../disk_space.ts";
 import { type DataFolderKind, type Marker, statOf, STORE_FILE, unusable } from "../store_record.ts";
 import { MARKER_FILE } from "../store_record.ts";
@@ -105,12 +105,6 @@ async function requireEmpty(folder: string): Promise<void> {
 async function writeFile(path: string, content: Uint8Array): Promise<void> {
   await Deno.writeFile(path, content, { createNew: true, mode: 0o600 });
   await syncPath(path);
-}
-
-/** Brings a file, or the names in a folder, to the disk. */
-async function syncPath(path: string): Promise<void> {
-  using file = await Deno.open(path);
-  await file.sync();
 }
 
 async function remove(path: string): Promise<void> {

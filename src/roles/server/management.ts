@@ -21,6 +21,7 @@ import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import type { PairingControl } from "./pairing_control.ts";
 import type { PeerLinks } from "./peer_links.ts";
 import type { PeerNames } from "./peer_names.ts";
+import { scheduleBackups } from "./server_backups.ts";
 import { ServerEvents } from "./server_events.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
@@ -29,7 +30,7 @@ const log = getLogger(["cairn", "server"]);
 
 /** What the management of a server is made of. */
 export interface ManagementParts {
-  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls">;
+  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls" | "backups">;
   readonly folder: Pick<DataFolder, "kv" | "freeBytes">;
   readonly commit: GroupCommit;
   readonly host: Host;
@@ -85,6 +86,12 @@ export class Management implements AsyncDisposable {
     links.onPresence = (peerId, connected) => events.publish(presenceEvent(peerId, connected));
     this.#stack.defer(tellOfPairing(pairing, { events, audit, names }));
     if (accounts) this.#watchMailbox(accounts, events);
+    if (options.backups && backups) {
+      const { registry } = this.#metrics;
+      const made = { options: options.backups, desk: backups, self, host, events, registry };
+      const schedule = scheduleBackups(made);
+      this.#stack.defer(() => schedule.close());
+    }
   }
 
   static async open(parts: ManagementParts): Promise<Management> {

@@ -12,7 +12,6 @@ import type { HttpListener } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { nativePrimitives } from "../native_primitives.ts";
-import { BackupDesk } from "../backup/backup_desk.ts";
 import { PeerBook } from "../peer_book.ts";
 import { SignalClient } from "../signal_client.ts";
 import { explainStoreFailure } from "../store_record.ts";
@@ -29,6 +28,7 @@ import { PathAnswers } from "./path_answers.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PeerNames } from "./peer_names.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
+import { openBackups } from "./server_backups.ts";
 import { openServerStore } from "./server_store.ts";
 import { openServerPaths, relayAccess } from "./server_relays.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
@@ -146,9 +146,7 @@ async function assemble(
   });
   const linkListener = await listenForLinks(options, links);
   stack.defer(() => linkListener.close());
-  const backups = folder.isRemote
-    ? undefined
-    : new BackupDesk({ store: folder.path, files: options.storagePath }, host);
+  const backups = openBackups(options, folder);
   stack.defer(() => backups?.close());
   const management = await Management.open({
     options,
