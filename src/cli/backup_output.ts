@@ -14,10 +14,11 @@ export type Passage = (source: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8
  */
 export async function writingTo<T>(
   path: string,
+  { isText }: { readonly isText: boolean },
   work: (passage: Passage) => Promise<T>,
 ): Promise<T> {
   if (path === "-") {
-    if (Deno.stdout.isTerminal()) {
+    if (!isText && Deno.stdout.isTerminal()) {
       throw new CairnError("invalid-option", "FILE: - is a terminal here; name a file, or a pipe");
     }
     return await work((source) => through(source, Deno.stdout));

@@ -20,6 +20,7 @@ export async function backUp(
   requirePassphrase(passphrase);
   const summary = await writingTo(
     file,
+    { isText: false },
     (passage) => verifyBackup(passage(bytes(passphrase)), passphrase),
   );
   const said = `Backup of ${describe(summary)}`;

@@ -118,6 +118,20 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import("./server_backup.ts")).serverRestore(settings, file),
   },
   {
+    name: "server export",
+    summary: "write what the running server holds of one peer, as lines of JSON",
+    operands: ["<peer>", "[file]"],
+    run: async (settings, [peer = "", file]) =>
+      (await import("./server_inquiry.ts")).serverExport(settings, peer, file),
+  },
+  {
+    name: "server trace",
+    summary: "show the way of a message through the running server, without its content",
+    operands: ["<message>"],
+    run: async (settings, [message = ""]) =>
+      (await import("./server_inquiry.ts")).serverTrace(settings, message),
+  },
+  {
     name: "peer id",
     summary: "print this peer's Peer ID",
     run: async (settings) => (await import("./peer.ts")).peerIdentity(settings),

@@ -21,7 +21,11 @@ const SERVER_QUESTIONS: readonly CommandName[] = [
   "server queue",
   "server purge",
   "server backup",
+  "server export",
+  "server trace",
 ];
+/** What they print is one thing, or has a form of its own. */
+const WITHOUT_JSON = new Set<CommandName>(["server id", "server backup", "server export"]);
 const SERVER_VERBS: readonly CommandName[] = ["server", ...SERVER_QUESTIONS, "up"];
 /** Every verb takes the common options, so that one shell alias serves them all. */
 const PEER: readonly CommandName[] = [
@@ -289,7 +293,7 @@ export const OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: SERVER_QUESTIONS.filter((name) => name !== "server id" && name !== "server backup"),
+    commands: SERVER_QUESTIONS.filter((name) => !WITHOUT_JSON.has(name)),
   },
   mgmtHosts: {
     flag: "--mgmt-hosts",

@@ -10,9 +10,6 @@ import { ManagementClient } from "./management_client.ts";
 import { OPTIONS } from "./options.ts";
 import type { Settings } from "./settings.ts";
 
-/** A server that sends nothing for so long is given up. */
-const SILENT = 120_000;
-
 /** `cairn server backup FILE`: of the running server, or of the data folder of one that is not. */
 export async function serverBackup(settings: Settings, file: string): Promise<number> {
   return await backUp(settings, file, (passphrase) => serverBytes(settings, passphrase));
@@ -27,7 +24,11 @@ async function* serverBytes(settings: Settings, passphrase: string): AsyncGenera
   const files = findServerDataDir(settings);
   const store = storeFolder(settings, files);
   const lock = settings.isSet(OPTIONS.mgmtUrl) ? undefined : await lockIfIdle(store);
-  if (lock === undefined) return yield* runningServer(settings, passphrase);
+  if (lock === undefined) {
+    const request = { method: "POST", body: { passphrase } } as const;
+    const client = new ManagementClient(settings);
+    return yield* client.stream("/backup", "application/octet-stream", request);
+  }
   try {
     yield* takeBackup({ store, files }, passphrase);
   } finally {
@@ -55,31 +56,5 @@ async function lockIfIdle(folder: string): Promise<Deno.FsFile | undefined> {
     if (error instanceof Deno.errors.NotFound) return undefined;
     if (error instanceof CairnError && error.code === "data-folder-in-use") return undefined;
     throw error;
-  }
-}
-
-async function* runningServer(settings: Settings, passphrase: string): AsyncGenerator<Uint8Array> {
-  const silent = new AbortController();
-  const wait = () => setTimeout(() => silent.abort(), SILENT);
-  let timer = wait();
-  try {
-    const client = new ManagementClient(settings);
-    const request = { method: "POST", body: { passphrase } } as const;
-    const accept = "application/octet-stream";
-    const response = await client.open("/backup", accept, silent.signal, request);
-    for await (const bytes of response.body ?? []) {
-      clearTimeout(timer);
-      timer = wait();
-      yield bytes;
-    }
-  } catch (cause) {
-    if (cause instanceof CairnError) throw cause;
-    throw new CairnError(
-      "unreachable",
-      "The server stopped sending the backup before its end; its log says why",
-      { cause },
-    );
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -25,6 +25,8 @@ export type CommandName =
   | "server purge"
   | "server backup"
   | "server restore"
+  | "server export"
+  | "server trace"
   | "up"
   | "peer id"
   | "peer pair"

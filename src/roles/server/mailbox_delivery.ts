@@ -44,6 +44,8 @@ export class MailboxDelivery {
   readonly #end: (message: MailboxMessage, outcome: Outcome) => Promise<void>;
   readonly #recipients = new Map<string, Recipient>();
   readonly #pumps = new Set<Promise<void>>();
+  /** Called with each message that goes out. */
+  onOffered: (message: MailboxMessage) => void = () => {};
 
   /** @param end makes the end of a message durable; resolves after `ended` was called. */
   constructor(
@@ -282,5 +284,6 @@ export class MailboxDelivery {
       encryptedPayload: body,
       sequenceNumber: message.sequence,
     });
+    this.onOffered(message);
   }
 }

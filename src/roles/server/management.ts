@@ -18,6 +18,8 @@ import { ensureManagementToken } from "./api/token_auth.ts";
 import { AuditLog } from "./audit_log.ts";
 import { MailboxNews, presenceEvent, tellOfPairing } from "./event_sources.ts";
 import type { MailboxAccounts } from "./mailbox_accounts.ts";
+import type { MailboxInquiry } from "./mailbox_inquiry.ts";
+import { MessageTrace } from "./message_trace.ts";
 import type { PairingControl } from "./pairing_control.ts";
 import type { PeerLinks } from "./peer_links.ts";
 import type { PeerNames } from "./peer_names.ts";
@@ -39,6 +41,7 @@ export interface ManagementParts {
   readonly names: PeerNames;
   readonly links: PeerLinks;
   readonly accounts: MailboxAccounts | undefined;
+  readonly inquiry: MailboxInquiry | undefined;
   readonly pairing: PairingControl;
   readonly backups: BackupDesk | undefined;
   readonly relay: RelayCount;
@@ -59,7 +62,9 @@ export class Management implements AsyncDisposable {
 
   private constructor(parts: ManagementParts, audit: AuditLog) {
     const { folder, host, book, names, links, accounts, pairing, backups, self, options } = parts;
+    const { inquiry } = parts;
     const events = new ServerEvents(host.now());
+    const trace = inquiry && new MessageTrace(inquiry, host);
     this.#parts = parts;
     this.#metrics = new ServerMetrics();
     this.#streams = new EventStreams(events);
@@ -71,6 +76,8 @@ export class Management implements AsyncDisposable {
       book,
       names,
       accounts,
+      inquiry,
+      trace,
       pairing,
       backups,
       audit,
@@ -86,6 +93,7 @@ export class Management implements AsyncDisposable {
     links.onPresence = (peerId, connected) => events.publish(presenceEvent(peerId, connected));
     this.#stack.defer(tellOfPairing(pairing, { events, audit, names }));
     if (accounts) this.#watchMailbox(accounts, events);
+    if (accounts && trace) this.#stack.defer(accounts.watch((event) => trace.hear(event)));
     if (options.backups && backups) {
       const { registry } = this.#metrics;
       const made = { options: options.backups, desk: backups, self, host, events, registry };

@@ -158,6 +158,7 @@ async function assemble(
     names,
     links,
     accounts: desk?.accounts,
+    inquiry: desk?.inquiry,
     pairing: operator,
     backups,
     retention,

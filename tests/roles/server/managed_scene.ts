@@ -45,6 +45,8 @@ export class ManagedScene implements ManagedServer {
   readonly paired = new Map<string, PairedFacts>();
   readonly connected = new Set<string>();
   readonly backups = undefined;
+  readonly inquiry = undefined;
+  readonly trace = undefined;
   readonly peerNames = new Map<string, string>();
   accounts: FakeAccounts | undefined = new FakeAccounts();
   free = 10 ** 9;
