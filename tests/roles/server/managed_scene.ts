@@ -44,7 +44,7 @@ export class ManagedScene implements ManagedServer {
   readonly audit = new FakeAudit(this.host);
   readonly paired = new Map<string, PairedFacts>();
   readonly connected = new Set<string>();
-  readonly backups = undefined;
+  readonly backups: ManagedServer["backups"] = undefined;
   readonly inquiry = undefined;
   readonly trace = undefined;
   readonly peerNames = new Map<string, string>();
