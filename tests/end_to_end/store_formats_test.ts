@@ -72,7 +72,10 @@ for (let format = 1; format <= FORMAT_VERSION; format++) {
     await withStores(format, async (path) => {
       for (const [store, kind] of Object.entries(STORES)) {
         const from = `${path}/${store}`;
-        const backup = takeBackup({ store: from, files: from }, PASSPHRASE, host);
+        const backup = takeBackup({ store: from, files: from }, PASSPHRASE, {
+          host,
+          workFactor: 10,
+        });
         const folder = `${path}/restored/${store}`;
         const summary = await restoreBackup(backup, { passphrase: PASSPHRASE, kind, folder });
         equal(summary.format, format);

@@ -19,7 +19,7 @@ const SCRYPT_LABEL = "age-encryption.org/v1/scrypt";
 const FILE_KEY_BYTES = 16;
 const SALT_BYTES = 16;
 /** N = 2^17, r = 8, p = 1: 128 MiB and about half a second for each guess. */
-const LOG_N = 17;
+const WORK_FACTOR = 17;
 /** What a file may ask for at most: 1 GiB. */
 const MAX_LOG_N = 20;
 const SCRYPT_R = 8;
@@ -42,16 +42,22 @@ export function requirePassphrase(passphrase: string): void {
   );
 }
 
+export interface EncryptionOptions {
+  readonly host: Host;
+  /** Logarithm of scrypt's N; default 17. */
+  readonly workFactor?: number;
+}
+
 /** A random key of a file, and the header that gives it to whoever knows the passphrase. */
 export async function sealFileKey(
   passphrase: string,
-  host: Host,
+  { host, workFactor = WORK_FACTOR }: EncryptionOptions,
 ): Promise<{ readonly header: Uint8Array; readonly fileKey: Uint8Array }> {
   const fileKey = host.random(FILE_KEY_BYTES);
   const salt = host.random(SALT_BYTES);
-  const key = await wrappingKey(passphrase, salt, LOG_N);
+  const key = await wrappingKey(passphrase, salt, workFactor);
   const wrapped = chacha20Poly1305.seal(key, NONCE, NO_DATA, fileKey);
-  const covered = `${VERSION_LINE}\n-> scrypt ${bare(salt)} ${LOG_N}\n${bare(wrapped)}\n---`;
+  const covered = `${VERSION_LINE}\n-> scrypt ${bare(salt)} ${workFactor}\n${bare(wrapped)}\n---`;
   return { header: utf8(`${covered} ${bare(macOf(fileKey, covered))}\n`), fileKey };
 }
 

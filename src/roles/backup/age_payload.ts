@@ -4,10 +4,15 @@
  * missing, added or elsewhere is found.
  */
 
-import type { Host } from "../../base/host.ts";
 import { TAG_LENGTH } from "../../protocol/crypto/primitives.ts";
 import { nativePrimitives } from "../native_primitives.ts";
-import { openFileKey, payloadKey, sealFileKey, unusable } from "./age_header.ts";
+import {
+  type EncryptionOptions,
+  openFileKey,
+  payloadKey,
+  sealFileKey,
+  unusable,
+} from "./age_header.ts";
 import { ByteReader } from "./byte_reader.ts";
 
 const CHUNK_BYTES = 65_536;
@@ -19,10 +24,10 @@ const { chacha20Poly1305 } = nativePrimitives;
 export async function* encryptFile(
   plain: AsyncIterable<Uint8Array>,
   passphrase: string,
-  host: Host,
+  options: EncryptionOptions,
 ): AsyncGenerator<Uint8Array, void> {
-  const { header, fileKey } = await sealFileKey(passphrase, host);
-  const nonce = host.random(NONCE_BYTES);
+  const { header, fileKey } = await sealFileKey(passphrase, options);
+  const nonce = options.host.random(NONCE_BYTES);
   const chunks = new Chunks(payloadKey(fileKey, nonce));
   yield header;
   yield nonce;

@@ -31,7 +31,7 @@ export class BackupDesk {
       throw new CairnError("refused", "Another backup is being taken: try again when it is done");
     }
     this.#isBusy = true;
-    const backup = takeBackup(this.#folders, passphrase, this.#host);
+    const backup = takeBackup(this.#folders, passphrase, { host: this.#host });
     const onEnd = () => {
       this.#isBusy = false;
       this.#running.delete(backup);

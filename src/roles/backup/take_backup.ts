@@ -1,5 +1,5 @@
-import { type Host, systemHost } from "../../base/host.ts";
-import { requirePassphrase } from "./age_header.ts";
+import { systemHost } from "../../base/host.ts";
+import { type EncryptionOptions, requirePassphrase } from "./age_header.ts";
 import { encryptFile } from "./age_payload.ts";
 import { writeArchive } from "./archive.ts";
 import { type SnapshotFolders, StoreSnapshot } from "./store_snapshot.ts";
@@ -13,9 +13,12 @@ import { type SnapshotFolders, StoreSnapshot } from "./store_snapshot.ts";
 export async function* takeBackup(
   folders: SnapshotFolders,
   passphrase: string,
-  host: Host = systemHost,
+  { host = systemHost, ...cost }: Partial<EncryptionOptions> = {},
 ): AsyncGenerator<Uint8Array, void> {
   requirePassphrase(passphrase);
   using snapshot = await StoreSnapshot.open(folders, host);
-  yield* encryptFile(writeArchive(snapshot.header, snapshot.entries()), passphrase, host);
+  yield* encryptFile(writeArchive(snapshot.header, snapshot.entries()), passphrase, {
+    host,
+    ...cost,
+  });
 }

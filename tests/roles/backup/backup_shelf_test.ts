@@ -44,7 +44,7 @@ Deno.test("The oldest backups go once a new one was read back, and only those of
     deepEqual(await namesIn(`${base}/backups`), [...older, ...others].sort());
 
     const folders = { store: `${base}/data`, files: `${base}/data` };
-    const backup = ReadableStream.from(takeBackup(folders, PASSPHRASE));
+    const backup = ReadableStream.from(takeBackup(folders, PASSPHRASE, { workFactor: 10 }));
     const { path, bytes } = await shelf.put(backup, PASSPHRASE, NOW);
     const made = `${NAME}-20261121T143800Z.age`;
     deepEqual(await namesIn(`${base}/backups`), [older[1], made, ...others].sort());

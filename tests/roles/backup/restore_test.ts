@@ -16,6 +16,7 @@ import { FORMAT_VERSION } from "../../../src/roles/store_record.ts";
 import { within } from "../../support/deadline.ts";
 
 const PASSPHRASE = "nine green apples in a row";
+const CHEAP = { workFactor: 10 };
 
 /** A folder in use and a place for others; gone with the test. */
 async function withFolder(
@@ -32,7 +33,7 @@ async function withFolder(
   const folder = await openDataFolder({ path, kind: "server" });
   try {
     await loadIdentity(folder.kv, systemHost);
-    const backup = () => takeBackup({ store: path, files: path }, PASSPHRASE);
+    const backup = () => takeBackup({ store: path, files: path }, PASSPHRASE, CHEAP);
     const { kv, storeId } = folder;
     await story({ kv, path, storeId, other: `${base}/restored`, backup });
   } finally {
@@ -107,7 +108,7 @@ Deno.test("A backup holds what a killed process left in the log of its store", a
       await Deno.copyFile(`${path}/${name}`, `${other}-killed/${name}`);
     }
     const folders = { store: `${other}-killed`, files: `${other}-killed` };
-    await restored(await all(takeBackup(folders, PASSPHRASE)), other);
+    await restored(await all(takeBackup(folders, PASSPHRASE, CHEAP)), other);
     using copy = await Deno.openKv(`${other}/cairn.kv`);
     equal((await copy.get(["in the log"])).value, 1);
   });
@@ -149,7 +150,7 @@ Deno.test("The backup of a later store format is refused with the reason", async
     using snapshot = await StoreSnapshot.open({ store: path, files: path }, systemHost);
     const later = { ...snapshot.header, format: FORMAT_VERSION + 1 };
     const archive = writeArchive(later, snapshot.entries());
-    const bytes = await all(encryptFile(archive, PASSPHRASE, systemHost));
+    const bytes = await all(encryptFile(archive, PASSPHRASE, { host: systemHost, ...CHEAP }));
     const message = /^A newer version of cairn made the backup \(format \d+, this one reads up to/;
     await rejects(restored(bytes, other), { code: "backup-unusable", message });
     await rejects(verifyBackup(stream(bytes), PASSPHRASE), { code: "backup-unusable", message });
@@ -159,7 +160,8 @@ Deno.test("The backup of a later store format is refused with the reason", async
 Deno.test("A folder without a store, without an identity or with a damaged one is refused", async () => {
   const base = await Deno.makeTempDir();
   try {
-    const backup = (path: string) => all(takeBackup({ store: path, files: path }, PASSPHRASE));
+    const backup = (path: string) =>
+      all(takeBackup({ store: path, files: path }, PASSPHRASE, CHEAP));
     await rejects(backup(base), { code: "data-folder-unusable", message: /holds nothing yet/ });
     await openDataFolder({ path: base, kind: "peer" }).then((folder) => folder.close());
     await rejects(backup(base), { code: "data-folder-unusable", message: /holds no identity/ });
