@@ -44,6 +44,7 @@ export type CairnErrorCode =
   | "data-folder-in-use"
   | "data-folder-corrupt"
   | "data-folder-unusable"
+  | "backup-unusable"
   | "disk-full";
 
 /** A failure whose message is one clear sentence for the person who runs the program. */

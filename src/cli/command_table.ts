@@ -104,6 +104,34 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import("./server_queue.ts")).serverPurge(settings, peer),
   },
   {
+    name: "server backup",
+    summary: "copy all of a server, running or not, to a file that a passphrase encrypts",
+    operands: ["<file>"],
+    run: async (settings, [file = ""]) =>
+      (await import("./server_backup.ts")).serverBackup(settings, file),
+  },
+  {
+    name: "server restore",
+    summary: "make the data folder of a server from its backup, or check the backup",
+    operands: ["<file>"],
+    run: async (settings, [file = ""]) =>
+      (await import("./server_backup.ts")).serverRestore(settings, file),
+  },
+  {
+    name: "server export",
+    summary: "write what the running server holds of one peer, as lines of JSON",
+    operands: ["<peer>", "[file]"],
+    run: async (settings, [peer = "", file]) =>
+      (await import("./server_inquiry.ts")).serverExport(settings, peer, file),
+  },
+  {
+    name: "server trace",
+    summary: "show the way of a message through the running server, without its content",
+    operands: ["<message>"],
+    run: async (settings, [message = ""]) =>
+      (await import("./server_inquiry.ts")).serverTrace(settings, message),
+  },
+  {
     name: "peer id",
     summary: "print this peer's Peer ID",
     run: async (settings) => (await import("./peer.ts")).peerIdentity(settings),
@@ -154,6 +182,20 @@ export const COMMANDS: readonly CommandSpec[] = [
     name: "peer doctor",
     summary: "try everything that this peer needs, and say what is wrong",
     run: async (settings) => (await import("./peer_doctor.ts")).peerDoctor(settings),
+  },
+  {
+    name: "peer backup",
+    summary: "copy all of this peer to a file that a passphrase encrypts",
+    operands: ["<file>"],
+    run: async (settings, [file = ""]) =>
+      (await import("./peer_backup.ts")).peerBackup(settings, file),
+  },
+  {
+    name: "peer restore",
+    summary: "make the data folder of a peer from its backup, or check the backup",
+    operands: ["<file>"],
+    run: async (settings, [file = ""]) =>
+      (await import("./peer_backup.ts")).peerRestore(settings, file),
   },
   {
     name: "up",

@@ -16,7 +16,9 @@ export const LOG_OPTIONS = {
     kind: value.logFilter,
     commands: ALL,
     per: Object.fromEntries(
-      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS, ...OPERATOR].map((name) => [name, QUIET]),
+      [...PEER, ...RELAY_VERBS, ...SERVER_QUESTIONS, "server restore", ...OPERATOR].map((
+        name,
+      ) => [name, QUIET]),
     ),
   },
   logFormat: {

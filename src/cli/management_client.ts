@@ -12,6 +12,8 @@ import { escapeControls } from "./standard_output.ts";
 const logger = getLogger(["cairn", "cli"]);
 
 const ANSWER_WITHIN_MS = 10_000;
+/** A server that is silent for so long in the middle of an answer is given up. */
+const SILENT_MS = 120_000;
 
 /** What an answer must look like; a zod schema is one. */
 export interface Shape<T> {
@@ -64,6 +66,38 @@ export class ManagementClient {
    */
   async open(path: string, accept: string, signal: AbortSignal): Promise<Response> {
     return await this.#send(path, {}, { accept, signal });
+  }
+
+  /**
+   * The bytes of a long answer, as they come.
+   * @throws {CairnError} as {@linkcode ask}, and `unreachable` when it breaks off.
+   */
+  async *stream(
+    path: string,
+    accept: string,
+    request: ManagementRequest = {},
+  ): AsyncGenerator<Uint8Array, void> {
+    const silence = new AbortController();
+    const listen = () => setTimeout(() => silence.abort(), SILENT_MS);
+    let timer = listen();
+    try {
+      const response = await this.#send(path, request, { accept, signal: silence.signal });
+      for await (const bytes of response.body ?? []) {
+        clearTimeout(timer);
+        yield bytes;
+        timer = listen();
+      }
+    } catch (cause) {
+      if (cause instanceof CairnError) throw cause;
+      throw new CairnError(
+        "unreachable",
+        "The server stopped sending before the end; its log says why",
+        { cause },
+      );
+    } finally {
+      clearTimeout(timer);
+      silence.abort();
+    }
   }
 
   async #send(

@@ -2,7 +2,10 @@
 
 import { SERVER, SERVER_QUESTIONS, SERVER_VERBS } from "./option_commands.ts";
 import * as value from "./option_values.ts";
-import type { OptionRow } from "./settings.ts";
+import type { CommandName, OptionRow } from "./settings.ts";
+
+/** What they print is one thing, or has a form of its own. */
+const WITHOUT_JSON = new Set<CommandName>(["server id", "server backup", "server export"]);
 
 export const MANAGEMENT_OPTIONS = {
   mgmtEnabled: {
@@ -63,7 +66,7 @@ export const MANAGEMENT_OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: SERVER_QUESTIONS.filter((name) => name !== "server id"),
+    commands: SERVER_QUESTIONS.filter((name) => !WITHOUT_JSON.has(name)),
   },
   mgmtHosts: {
     flag: "--mgmt-hosts",

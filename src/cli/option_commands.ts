@@ -14,6 +14,9 @@ export const SERVER_QUESTIONS: readonly CommandName[] = [
   "server unpair",
   "server queue",
   "server purge",
+  "server backup",
+  "server export",
+  "server trace",
 ];
 export const SERVER_VERBS: readonly CommandName[] = ["server", ...SERVER_QUESTIONS, "up"];
 /** Every verb takes the common options, so that one shell alias serves them all. */
@@ -27,6 +30,8 @@ export const PEER: readonly CommandName[] = [
   "peer chat",
   "peer safety-number",
   "peer doctor",
+  "peer backup",
+  "peer restore",
 ];
 export const RELAY_VERBS: readonly CommandName[] = ["relay check", "relay check-peer"];
 /** What looks after a machine that roles run on, or are to run on. */
@@ -43,6 +48,7 @@ export const ALL: readonly CommandName[] = [
   ...RELAY_VERBS,
   ...SERVER_VERBS,
   "server psk",
+  "server restore",
   ...PEER,
   ...OPERATOR,
 ];

@@ -1,5 +1,6 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
+import { BACKUP_OPTIONS } from "./backup_options.ts";
 import { HUB_OPTIONS } from "./hub_options.ts";
 import { LOG_OPTIONS } from "./log_options.ts";
 import { MAILBOX_OPTIONS } from "./mailbox_options.ts";
@@ -27,6 +28,7 @@ export const OPTIONS = {
   ...MAILBOX_OPTIONS,
   ...SERVER_BACKING_OPTIONS,
   ...HUB_OPTIONS,
+  ...BACKUP_OPTIONS,
   ...UP_OPTIONS,
   ...PEER_OPTIONS,
   ...PAIRING_OPTIONS,

@@ -1,5 +1,6 @@
 /** `cairn server`: the always-on server. */
 
+import { CairnError } from "../base/errors.ts";
 import { startServer } from "../roles/server/run_server.ts";
 import type { ServerOptions } from "../roles/server/server_options.ts";
 import { makeServerDataDir } from "./data_dir.ts";
@@ -27,6 +28,23 @@ export function withSockets(
     listenFd: sockets.get("links"),
     management: { ...options.management, fd: sockets.get("management") },
   };
+}
+
+/** @throws {CairnError} `invalid-option` for a folder of backups without a passphrase. */
+function backupOptions(settings: Settings): Pick<ServerOptions, "backups"> {
+  const folder = settings.value(OPTIONS.backupDir);
+  const passphrase = settings.value(OPTIONS.backupPassphrase);
+  if (folder === undefined) return {};
+  if (passphrase === undefined) {
+    throw new CairnError(
+      "invalid-option",
+      `${settings.howToSet(OPTIONS.backupDir)}: backups are encrypted; give a passphrase in ` +
+        "CAIRN_BACKUP_PASSPHRASE, or in the file that CAIRN_BACKUP_PASSPHRASE_FILE names",
+    );
+  }
+  const every = settings.value(OPTIONS.backupEvery);
+  const keep = settings.value(OPTIONS.backupKeep);
+  return { backups: { folder, passphrase, every, keep } };
 }
 
 /** What the role is started with. */
@@ -69,5 +87,6 @@ export function serverOptions(settings: Settings): ServerOptions {
     relayCapacity: settings.value(OPTIONS.relayCapacity),
     ...(kvUrl !== undefined && { kvUrl }),
     ...(tls && { tls }),
+    ...backupOptions(settings),
   };
 }

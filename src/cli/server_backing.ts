@@ -38,6 +38,6 @@ export const SERVER_BACKING_OPTIONS = {
     otherwise: "the data folder",
     sentence: "Folder of the store, or the URL of a KV Connect server that keeps it",
     kind: value.kvLocation,
-    commands: SERVER,
+    commands: [...SERVER, "server backup"],
   },
 } as const satisfies Record<string, OptionRow<unknown>>;

@@ -13,7 +13,7 @@ export const SERVER_OPTIONS = {
       "nor can be made, the user's data folder",
     kind: value.path,
     essential: true,
-    commands: SERVER_VERBS,
+    commands: [...SERVER_VERBS, "server restore"],
   },
   psk: {
     flag: "--psk",

@@ -23,6 +23,10 @@ export type CommandName =
   | "server psk"
   | "server queue"
   | "server purge"
+  | "server backup"
+  | "server restore"
+  | "server export"
+  | "server trace"
   | "up"
   | "init"
   | "config check"
@@ -37,7 +41,9 @@ export type CommandName =
   | "peer listen"
   | "peer chat"
   | "peer safety-number"
-  | "peer doctor";
+  | "peer doctor"
+  | "peer backup"
+  | "peer restore";
 
 /** One row of the table of options. */
 export interface OptionRow<T> {

@@ -22,6 +22,8 @@ const log = getLogger(["cairn", "data-folder"]);
 /** An open data folder; this process is its only owner until {@linkcode DataFolder.close}. */
 export interface DataFolder {
   readonly path: string;
+  /** Whether somebody else keeps the store, and `path` only what is beside it. */
+  readonly isRemote: boolean;
   readonly kv: Deno.Kv;
   /** 16 random bytes; another value after the folder was restored or copied. */
   readonly storeId: Uint8Array;
@@ -75,6 +77,7 @@ export async function openDataFolder(
 }
 
 class OpenFolder implements DataFolder {
+  readonly isRemote = false;
   readonly path: string;
   readonly kv: Deno.Kv;
   readonly restored: boolean;
@@ -135,6 +138,12 @@ export async function makeFolder(path: string): Promise<void> {
       error,
     );
   }
+}
+
+/** Brings a file, or the names in a folder, to the disk. */
+export async function syncPath(path: string): Promise<void> {
+  using file = await Deno.open(path);
+  await file.sync();
 }
 
 /** Locks the folder for this process until the file is closed. */

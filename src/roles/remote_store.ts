@@ -80,6 +80,7 @@ export async function openRemoteStore(
 }
 
 class RemoteStore implements DataFolder {
+  readonly isRemote = true;
   /** Somebody else's disk: its keeper says when it is full. */
   readonly reserve = { release: () => Promise.resolve(false), refill: () => Promise.resolve() };
   #closed = false;

@@ -11,7 +11,7 @@ export type DataFolderKind = "server" | "peer";
 export const FORMAT_VERSION = 3;
 export const META_KEY = ["cairn", "meta"];
 export const STORE_FILE = "cairn.kv";
-const MARKER_FILE = "store.json";
+export const MARKER_FILE = "store.json";
 /** What opening a store takes at least, its side files included. */
 export const ROOM_TO_OPEN = 128 * 1024;
 /** The record inside the store. */

@@ -7,7 +7,11 @@ import { type OptionRow, Settings } from "../../src/cli/settings.ts";
 import type { ServerOptions } from "../../src/mod.ts";
 
 /** What belongs to a process and not to a server in it. */
-const OF_THE_PROCESS: readonly OptionRow<unknown>[] = [OPTIONS.log, OPTIONS.logFormat];
+const OF_THE_PROCESS: readonly OptionRow<unknown>[] = [
+  OPTIONS.log,
+  OPTIONS.logFormat,
+  OPTIONS.envFile,
+];
 
 /** Values of every kind that an option of a server has; each row takes its first two. */
 const SAMPLES = [
@@ -63,18 +67,22 @@ const SERVER: Record<keyof ServerOptions, boolean> = {
   tls: true,
   // Another name for `forward.maxAgeMs`, as the documentation has it.
   maxMessageRetentionSecs: false,
-  // Set by cairn up, whose signaling server has one address for itself and another for its guests.
-  signalHints: false,
+  signalHints: true,
+  // A socket that systemd has opened.
+  listenFd: false,
+  backups: true,
   // For tests.
   host: false,
 };
-const MANAGEMENT: Record<keyof NonNullable<ServerOptions["management"]>, true> = {
+const MANAGEMENT: Record<keyof NonNullable<ServerOptions["management"]>, boolean> = {
   enabled: true,
   bind: true,
   port: true,
   token: true,
   hosts: true,
   metricsPerPeer: true,
+  // A socket that systemd has opened.
+  fd: false,
 };
 const FORWARD: Record<keyof NonNullable<ServerOptions["forward"]>, true> = {
   enabled: true,
@@ -85,9 +93,10 @@ const FORWARD: Record<keyof NonNullable<ServerOptions["forward"]>, true> = {
 
 Deno.test("The environment can tell cairn server what createServer() can be told", () => {
   const options = serverOptions(settings(ALL));
-  const expected = Object.entries(SERVER).filter(([, isSet]) => isSet).map(([name]) => name);
-  deepEqual(Object.keys(options).toSorted(), expected.toSorted());
-  deepEqual(Object.keys(options.management ?? {}).toSorted(), Object.keys(MANAGEMENT).toSorted());
+  const setOf = (table: Record<string, boolean>) =>
+    Object.keys(table).filter((name) => table[name]).toSorted();
+  deepEqual(Object.keys(options).toSorted(), setOf(SERVER));
+  deepEqual(Object.keys(options.management ?? {}).toSorted(), setOf(MANAGEMENT));
   deepEqual(Object.keys(options.forward ?? {}).toSorted(), Object.keys(FORWARD).toSorted());
 });
 
@@ -113,6 +122,7 @@ function sampleOf(row: OptionRow<unknown>, index: number): string {
 function settings(env: Env): Settings {
   return new Settings("server", new Map(), {
     env: (name) => env[name],
+    names: () => Object.keys(env),
     readTextFile: (path) => fail(`nothing reads ${path}`),
   });
 }

@@ -4,7 +4,10 @@ import { deepEqual, equal, rejects } from "node:assert/strict";
 import { fromUtf8 } from "../../src/base/bytes.ts";
 import { type Host, systemHost } from "../../src/base/host.ts";
 import { createServer, Node } from "../../src/mod.ts";
-import { openDataFolder } from "../../src/roles/data_folder.ts";
+import { restoreBackup } from "../../src/roles/backup/restore_backup.ts";
+import { takeBackup } from "../../src/roles/backup/take_backup.ts";
+import { type DataFolderKind, openDataFolder } from "../../src/roles/data_folder.ts";
+import { PEER_MIGRATIONS } from "../../src/roles/peer/peer_migration.ts";
 import { openRemoteStore } from "../../src/roles/remote_store.ts";
 import { SERVER_MIGRATIONS } from "../../src/roles/server/mailbox_migration.ts";
 import { FORMAT_VERSION, type StoreRecord } from "../../src/roles/store_record.ts";
@@ -21,6 +24,14 @@ const TEXTS = [
   "four",
   "in the outbox",
 ];
+
+/** The stores of a dump. */
+const STORES: Readonly<Record<string, DataFolderKind>> = {
+  server: "server",
+  sender: "peer",
+  reader: "peer",
+};
+const PASSPHRASE = "nine green apples in a row";
 
 async function dumpOf(format: number): Promise<string> {
   return await Deno.readTextFile(new URL(`store_format_${format}.jsonl`, VECTORS));
@@ -49,54 +60,114 @@ for (let format = 1; format <= FORMAT_VERSION; format++) {
   Deno.test(`A server, a sender and a reader go on with stores of format ${format}`, async () => {
     const host = hostOf(await dumpOf(format));
     await withStores(format, async (path) => {
-      const server = createServer({
-        storagePath: `${path}/server`,
-        listenAddr: "127.0.0.1:0",
-        management: { enabled: false },
-        host,
-      });
-      await server.start();
-      const serverUrl = `ws://127.0.0.1:${server.addresses.links.port}/link`;
-      const sender = await Node.create({ storagePath: `${path}/sender`, serverUrl, host });
-      const reader = await Node.create({ storagePath: `${path}/reader`, serverUrl, host });
-      try {
-        const came: string[] = [];
-        const all = Promise.withResolvers<void>();
-        reader.on("message", ({ data }) => {
-          came.push(fromUtf8(data));
-          if (came.length === TEXTS.length) all.resolve();
-        });
-        const receipts = Promise.withResolvers<void>();
-        let receipted = 0;
-        sender.on("delivered", () => {
-          if (++receipted === TEXTS.length - 1) receipts.resolve();
-        });
-        await sender.start();
-        await reader.start();
-        const deadline = AbortSignal.timeout(60_000);
-        await within(deadline, all.promise, () => `the rest after ${came.length}`);
-        await within(deadline, receipts.promise, () => `receipts after ${receipted}`);
-        deepEqual(came, TEXTS);
-      } finally {
-        await Promise.all([sender.close(), reader.close()]);
-        await server.close();
+      await goOn(path, host);
+      for (const store of Object.keys(STORES)) {
+        const copies = (await Array.fromAsync(Deno.readDir(`${path}/${store}`)))
+          .filter(({ name }) => name.includes("format"));
+        equal(copies.length, format < FORMAT_VERSION ? 1 : 0, store);
       }
-      const copies = (await Array.fromAsync(Deno.readDir(`${path}/server`)))
-        .filter(({ name }) => name.includes("format"));
-      equal(copies.length, format < FORMAT_VERSION ? 1 : 0);
+    });
+  });
+
+  Deno.test(`They go on from backups of their stores of format ${format}`, async () => {
+    const host = hostOf(await dumpOf(format));
+    await withStores(format, async (path) => {
+      for (const [store, kind] of Object.entries(STORES)) {
+        const from = `${path}/${store}`;
+        const backup = takeBackup({ store: from, files: from }, PASSPHRASE, {
+          host,
+          workFactor: 10,
+        });
+        const folder = `${path}/restored/${store}`;
+        const summary = await restoreBackup(backup, { passphrase: PASSPHRASE, kind, folder });
+        equal(summary.format, format);
+      }
+      await goOn(`${path}/restored`, host);
     });
   });
 }
 
-Deno.test("The copy of a store that was migrated is the store of before", async () => {
+/** What waited is delivered, to the end: each message once and in order. */
+async function goOn(path: string, host: Host): Promise<void> {
+  const server = createServer({
+    storagePath: `${path}/server`,
+    listenAddr: "127.0.0.1:0",
+    management: { enabled: false },
+    host,
+  });
+  await server.start();
+  const serverUrl = `ws://127.0.0.1:${server.addresses.links.port}/link`;
+  const sender = await Node.create({ storagePath: `${path}/sender`, serverUrl, host });
+  const reader = await Node.create({ storagePath: `${path}/reader`, serverUrl, host });
+  try {
+    const came: string[] = [];
+    const all = Promise.withResolvers<void>();
+    reader.on("message", ({ data }) => {
+      came.push(fromUtf8(data));
+      if (came.length === TEXTS.length) all.resolve();
+    });
+    const receipts = Promise.withResolvers<void>();
+    let receipted = 0;
+    sender.on("delivered", () => {
+      if (++receipted === TEXTS.length - 1) receipts.resolve();
+    });
+    await sender.start();
+    await reader.start();
+    const deadline = AbortSignal.timeout(60_000);
+    await within(deadline, all.promise, () => `the rest after ${came.length}`);
+    await within(deadline, receipts.promise, () => `receipts after ${receipted}`);
+    deepEqual(came, TEXTS);
+  } finally {
+    await Promise.all([sender.close(), reader.close()]);
+    await server.close();
+  }
+}
+
+for (const [store, kind] of Object.entries(STORES)) {
+  Deno.test(`The copy of a ${store}'s store that was migrated is the store of before`, async () => {
+    await withStores(1, async (path) => {
+      const before = await dumpStore(store, `${path}/${store}`);
+      await open(`${path}/${store}`, kind).then((folder) => folder.close());
+      const copy = `${path}/${store}/cairn.kv.format-1`;
+      equal((await Deno.stat(copy)).mode! & 0o777, 0o600);
+      await Deno.mkdir(`${path}/copy`);
+      await Deno.rename(copy, `${path}/copy/cairn.kv`);
+      equal(await dumpStore(store, `${path}/copy`), before);
+    });
+  });
+
+  Deno.test(`A ${store}'s store of a later format is refused with the reason, and stays`, async () => {
+    await withStores(FORMAT_VERSION, async (path) => {
+      const folder = `${path}/${store}`;
+      {
+        using kv = await Deno.openKv(`${folder}/cairn.kv`);
+        const { value } = await kv.get<object>(["cairn", "meta"]);
+        await kv.set(["cairn", "meta"], { ...value, version: FORMAT_VERSION + 1 });
+      }
+      const before = await dumpStore(store, folder);
+      await rejects(start(folder, kind), {
+        code: "data-folder-unusable",
+        message: new RegExp(
+          `a newer version of cairn wrote it \\(format ${
+            FORMAT_VERSION + 1
+          }, this one reads up to ` +
+            `${FORMAT_VERSION}\\); update this one, or put the copy back that the update made`,
+        ),
+      });
+      equal(await dumpStore(store, folder), before);
+    });
+  });
+}
+
+Deno.test("Who goes back to the copy that an update made goes on from there", async () => {
   await withStores(1, async (path) => {
-    const before = await dumpStore("server", `${path}/server`);
-    await openServer(path).then((folder) => folder.close());
-    const copy = `${path}/server/cairn.kv.format-1`;
-    equal((await Deno.stat(copy)).mode! & 0o777, 0o600);
-    await Deno.mkdir(`${path}/copy`);
-    await Deno.rename(copy, `${path}/copy/cairn.kv`);
-    equal(await dumpStore("server", `${path}/copy`), before);
+    for (const [store, kind] of Object.entries(STORES)) {
+      const folder = `${path}/${store}`;
+      await open(folder, kind).then((opened) => opened.close());
+      await Deno.copyFile(`${folder}/cairn.kv.format-1`, `${folder}/cairn.kv.back`);
+      await Deno.rename(`${folder}/cairn.kv.back`, `${folder}/cairn.kv`);
+    }
+    await goOn(path, hostOf(await dumpOf(1)));
   });
 });
 
@@ -175,12 +246,20 @@ Deno.test("A store of a format that nothing leads from is refused, and stays as 
   });
 });
 
-function openServer(path: string) {
-  return openDataFolder({
-    path: `${path}/server`,
-    kind: "server",
-    migrations: SERVER_MIGRATIONS,
-  });
+function open(path: string, kind: DataFolderKind) {
+  const migrations = kind === "server" ? SERVER_MIGRATIONS : PEER_MIGRATIONS;
+  return openDataFolder({ path, kind, migrations });
+}
+
+/** As a program does that uses the library. */
+async function start(storagePath: string, kind: DataFolderKind): Promise<void> {
+  if (kind === "peer") {
+    await Node.create({ storagePath }).then((node) => node.close());
+  } else {
+    const server = createServer({ storagePath, listenAddr: "127.0.0.1:0" });
+    await server.start();
+    await server.close();
+  }
 }
 
 /** The mailbox records of a server's store of format 1 after `before` and a migration. */
@@ -188,7 +267,7 @@ async function migrated(before: (path: string) => Promise<void>): Promise<string
   let records: string[] = [];
   await withStores(1, async (path) => {
     await before(path);
-    await openServer(path).then((folder) => folder.close());
+    await open(`${path}/server`, "server").then((folder) => folder.close());
     records = mailboxOf(await dumpStore("server", `${path}/server`));
   });
   return records;

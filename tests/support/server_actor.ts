@@ -53,6 +53,17 @@ export class ServerActor implements AsyncDisposable {
     await this.start();
   }
 
+  /** `cairn server backup` of it while it runs. */
+  backUp(file: string, passphrase: string): CairnProcess {
+    return this.scene.start(["server", "backup", file], {
+      env: {
+        CAIRN_MGMT_URL: this.#managementUrl,
+        CAIRN_MGMT_TOKEN: TOKEN,
+        CAIRN_BACKUP_PASSPHRASE: passphrase,
+      },
+    });
+  }
+
   /** `GET /queues`: how many messages wait, by Peer ID. */
   async queues(): Promise<Record<string, number>> {
     const response = await fetch(`${this.#managementUrl}/queues`, {

@@ -24,7 +24,7 @@ export class MailboxNews {
   }
 
   hear(event: MailboxEvent): void {
-    if (!this.#events.hasListeners) return;
+    if (event.type === "offered" || !this.#events.hasListeners) return;
     const key = event.to.toString();
     const change = this.#changed.get(key) ?? { peerId: event.to, refused: 0, reason: null };
     if (event.type === "refused") {

@@ -46,17 +46,27 @@ export interface QueuedMessage {
   readonly acceptedAt: number;
 }
 
+/** What is told of a message. */
+export interface MessageParts {
+  readonly msgId: Uint8Array;
+  readonly from: PeerId;
+  readonly to: PeerId;
+  /** Bytes of the body. */
+  readonly size: number;
+  /** Unix milliseconds. */
+  readonly acceptedAt: number;
+}
+
 /** What happened to a message, for those who count and watch. */
 export type MailboxEvent =
-  | { readonly type: "accepted"; readonly from: PeerId; readonly to: PeerId; readonly size: number }
-  | {
+  | (MessageParts & { readonly type: "accepted" })
+  /** It went out on its recipient's link, for the first time or again. */
+  | (MessageParts & { readonly type: "offered" })
+  | (MessageParts & {
     readonly type: "ended";
-    readonly from: PeerId;
-    readonly to: PeerId;
-    readonly size: number;
     /** `null` when it was delivered. */
     readonly reason: string | null;
-  }
+  })
   | {
     readonly type: "refused";
     readonly from: PeerId;

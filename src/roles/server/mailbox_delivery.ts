@@ -49,6 +49,8 @@ export class MailboxDelivery {
   readonly #end: (message: MailboxMessage, outcome: Outcome) => Promise<void>;
   readonly #recipients = new Map<string, Recipient>();
   readonly #pumps = new Set<Promise<void>>();
+  /** Called with each message that goes out. */
+  onOffered: (message: MailboxMessage) => void = () => {};
 
   /** @param end makes the end of a message durable; resolves after `ended` was called. */
   constructor(
@@ -294,5 +296,6 @@ export class MailboxDelivery {
       ...body,
       sequenceNumber: message.sequence,
     });
+    this.onOffered(message);
   }
 }

@@ -15,6 +15,7 @@ import type { MailboxAccounts } from "./mailbox_accounts.ts";
 import { MailboxDelivery } from "./mailbox_delivery.ts";
 import { lookInto } from "./mailbox_check.ts";
 import { MailboxEnds } from "./mailbox_ends.ts";
+import { MailboxInquiry } from "./mailbox_inquiry.ts";
 import { type IntakeSurroundings, MailboxIntake } from "./mailbox_intake.ts";
 import { MailboxPairs } from "./mailbox_pairs.ts";
 import { partsOf } from "./mailbox_records.ts";
@@ -54,6 +55,8 @@ export class MailboxDesk {
   readonly #ends: MailboxEnds;
   readonly #sweep: MailboxSweep;
   readonly #book: MailboxBook;
+  /** What is known of single messages, for the operator. */
+  readonly inquiry: MailboxInquiry;
   #isSweeping = false;
   #closed = false;
 
@@ -74,6 +77,10 @@ export class MailboxDesk {
       store,
       (message, outcome) => this.#ends.end(message, outcome),
     );
+    this.#delivery.onOffered = (message) => {
+      this.#book.tell({ type: "offered", ...partsOf(message) });
+    };
+    this.inquiry = new MailboxInquiry(store, this.#delivery);
     this.#receipts = new ReceiptDesk(store, commit);
     this.#ends = new MailboxEnds({
       store,

@@ -211,7 +211,7 @@ function higherOf(one: Uint8Array | undefined, other: Uint8Array): Uint8Array {
 
 /** What an operator is told of a message. */
 export function partsOf(
-  { from, to, size }: MailboxMessage,
-): Pick<MailboxMessage, "from" | "to" | "size"> {
-  return { from, to, size };
+  { from, to, size, msgId, acceptedAt }: MailboxMessage,
+): Pick<MailboxMessage, "from" | "to" | "size" | "msgId" | "acceptedAt"> {
+  return { from, to, size, msgId, acceptedAt };
 }

@@ -5,6 +5,7 @@ import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { VERSION } from "../../version.ts";
 import type { DataFolder } from "../data_folder.ts";
+import type { BackupDesk } from "../backup/backup_desk.ts";
 import { MIN_FREE_BYTES } from "../disk_gauge.ts";
 import type { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen } from "../http.ts";
@@ -19,9 +20,12 @@ import { MailboxNews, presenceEvent, tellOfPairing } from "./event_sources.ts";
 import { History } from "./history.ts";
 import { HistoryClock } from "./history_clock.ts";
 import type { MailboxAccounts } from "./mailbox_accounts.ts";
+import type { MailboxInquiry } from "./mailbox_inquiry.ts";
+import { MessageTrace } from "./message_trace.ts";
 import type { PairingControl } from "./pairing_control.ts";
 import type { PeerLinks } from "./peer_links.ts";
 import type { PeerNames } from "./peer_names.ts";
+import { scheduleBackups } from "./server_backups.ts";
 import { ServerEvents } from "./server_events.ts";
 import { ServerMetrics } from "./server_metrics.ts";
 import type { ServerOptions } from "./server_options.ts";
@@ -33,7 +37,7 @@ const GOOD_TOKEN_LENGTH = 16;
 
 /** What the management of a server is made of. */
 export interface ManagementParts {
-  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls">;
+  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls" | "backups">;
   readonly folder: Pick<DataFolder, "kv" | "freeBytes">;
   readonly commit: GroupCommit;
   readonly host: Host;
@@ -42,7 +46,9 @@ export interface ManagementParts {
   readonly names: PeerNames;
   readonly links: PeerLinks;
   readonly accounts: MailboxAccounts | undefined;
+  readonly inquiry: MailboxInquiry | undefined;
   readonly pairing: PairingControl;
+  readonly backups: BackupDesk | undefined;
   readonly relay: RelayCount;
   /** Milliseconds that a message waits at most. */
   readonly retention: number;
@@ -61,8 +67,10 @@ export class Management implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
 
   private constructor(parts: ManagementParts, audit: AuditLog) {
-    const { folder, host, book, names, links, accounts, pairing, self, options } = parts;
+    const { folder, host, book, names, links, accounts, pairing, backups, self, options } = parts;
+    const { inquiry } = parts;
     const events = new ServerEvents(host);
+    const trace = inquiry && new MessageTrace(inquiry, host);
     this.#parts = parts;
     this.#metrics = new ServerMetrics();
     this.#streams = new EventStreams(events);
@@ -74,7 +82,10 @@ export class Management implements AsyncDisposable {
       book,
       names,
       accounts,
+      inquiry,
+      trace,
       pairing,
+      backups,
       audit,
       events,
       history: this.#history,
@@ -89,6 +100,13 @@ export class Management implements AsyncDisposable {
     links.onPresence = (peerId, connected) => events.publish(presenceEvent(peerId, connected));
     this.#stack.defer(tellOfPairing(pairing, { events, audit, names }));
     if (accounts) this.#watchMailbox(accounts, events);
+    if (accounts && trace) this.#stack.defer(accounts.watch((event) => trace.hear(event)));
+    if (options.backups && backups) {
+      const { registry } = this.#metrics;
+      const made = { options: options.backups, desk: backups, self, host, events, registry };
+      const schedule = scheduleBackups(made);
+      this.#stack.defer(() => schedule.close());
+    }
   }
 
   static async open(parts: ManagementParts): Promise<Management> {

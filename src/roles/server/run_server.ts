@@ -27,6 +27,7 @@ import { PathAnswers } from "./path_answers.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PeerNames } from "./peer_names.ts";
 import { PrekeyShelf } from "./prekey_shelf.ts";
+import { openBackups } from "./server_backups.ts";
 import { openServerStore } from "./server_store.ts";
 import { openServerPaths, relayAccess } from "./server_relays.ts";
 import type { RunningServer, ServerOptions } from "./server_options.ts";
@@ -143,6 +144,8 @@ async function assemble(
   });
   const linkListener = await listenForLinks(options, links);
   stack.defer(() => linkListener.close());
+  const backups = openBackups(options, folder);
+  stack.defer(() => backups?.close());
   const management = await Management.open({
     options,
     folder,
@@ -153,7 +156,9 @@ async function assemble(
     names,
     links,
     accounts: desk?.accounts,
+    inquiry: desk?.inquiry,
     pairing: operator,
+    backups,
     retention,
     relay: hub.relayCount(),
   });

@@ -16,6 +16,8 @@ export const EVENTS = {
     "told: `mechanism`",
   "queue.changed": "What waits for a peer, at most once a second and not repeated: `peer_id`, " +
     "`pending_messages`, `stored_bytes`, `quota_messages`, `quota_bytes`, `refused`, `reason`",
+  "backup.made": "The server wrote a backup by itself: `path`, `bytes`, `records`",
+  "backup.failed": "It could not: `reason`",
   "queue.purged": "An operator dropped what waited for a peer: `peer_id`, `purged`",
 } as const;
 

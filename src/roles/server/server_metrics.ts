@@ -51,7 +51,7 @@ export class ServerMetrics {
       this.#acceptedBytes.add("", event.size);
     } else if (event.type === "refused") {
       this.#refused.add(withoutNumbers(event.reason));
-    } else {
+    } else if (event.type === "ended") {
       this.#ended.add(withoutNumbers(event.reason ?? "delivered"));
     }
   }

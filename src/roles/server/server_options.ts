@@ -45,6 +45,8 @@ export interface ServerOptions {
     /** Bytes of all waiting messages; default 1 GiB. */
     readonly maxTotalBytes?: number;
   };
+  /** Backups that the server takes by itself; left out for none. */
+  readonly backups?: BackupOptions;
   /** Whether peers are told of one another: names, and who is online. Default true. */
   readonly roster?: boolean;
   /** Most pairs of peers that the server relays between at a time; default 100, 0 for none. */
@@ -74,6 +76,18 @@ export interface ServerOptions {
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
   /** Clocks and randomness; default the system's. */
   readonly host?: Host;
+}
+
+/** How a server takes backups by itself. */
+export interface BackupOptions {
+  /** Made when it is not there; another disk is the right place. */
+  readonly folder: string;
+  /** At least 12 characters. */
+  readonly passphrase: string;
+  /** Milliseconds from one to the next. */
+  readonly every: number;
+  /** How many are kept, 1 or more. */
+  readonly keep: number;
 }
 
 /** A server that runs. */

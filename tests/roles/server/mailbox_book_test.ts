@@ -86,10 +86,11 @@ Deno.test("An unpaired peer takes its quota along", async () => {
 });
 
 Deno.test("Those who watch hear what was accepted, refused and ended", async () => {
-  await deskTest(async (desk) => {
+  await deskTest(async (desk, _reopen, host) => {
     const events: MailboxEvent[] = [];
     const stop = desk.accounts.watch((event) => events.push(event));
-    await desk.forward(alice, request(bob, 1, "12345"));
+    const first = request(bob, 1, "12345");
+    await desk.forward(alice, first);
     await desk.forward(alice, request(bob, 1, "1"));
     const waiting = await desk.accounts.messages(bob, 10);
     deepStrictEqual(waiting.map(({ from, size }) => [from, size]), [[alice, 5]]);
@@ -97,15 +98,16 @@ Deno.test("Those who watch hear what was accepted, refused and ended", async () 
     stop();
     await desk.forward(alice, request(bob, 2));
     const parts = { from: alice, to: bob };
+    const message = { ...parts, msgId: first.msgId, size: 5, acceptedAt: host.now() };
     deepStrictEqual(events, [
-      { type: "accepted", ...parts, size: 5 },
+      { type: "accepted", ...message },
       {
         type: "refused",
         ...parts,
         size: 1,
         reason: "sequence 1 was already used (last accepted 1)",
       },
-      { type: "ended", ...parts, size: 5, reason: "purged by the operator" },
+      { type: "ended", ...message, reason: "purged by the operator" },
     ]);
   });
 });

@@ -46,6 +46,9 @@ export class ManagedScene implements ManagedServer {
   readonly audit = new FakeAudit(this.host);
   readonly paired = new Map<string, PairedFacts>();
   readonly connected = new Set<string>();
+  readonly backups: ManagedServer["backups"] = undefined;
+  readonly inquiry = undefined;
+  readonly trace = undefined;
   readonly peerNames = new Map<string, string>();
   accounts: FakeAccounts | undefined = new FakeAccounts();
   free = 10 ** 9;

@@ -330,10 +330,12 @@ Deno.test("GET /openapi.json is a valid OpenAPI 3.1 document that names every pa
   strictEqual(document.openapi, "3.1.0");
   deepStrictEqual(Object.keys(document.paths).sort(), [
     "/audit",
+    "/backup",
     "/events",
     "/events/recent",
     "/health",
     "/history",
+    "/messages/{id}/trace",
     "/metrics",
     "/pairing/link",
     "/pairing/offers",
@@ -345,6 +347,7 @@ Deno.test("GET /openapi.json is a valid OpenAPI 3.1 document that names every pa
     "/peers",
     "/peers/approve",
     "/peers/{id}",
+    "/peers/{id}/export",
     "/peers/{id}/unpair",
     "/queue",
     "/queue/{id}",

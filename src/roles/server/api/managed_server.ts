@@ -1,9 +1,12 @@
 import type { Host } from "../../../base/host.ts";
 import type { PeerId } from "../../../protocol/crypto/peer_id.ts";
+import type { BackupDesk } from "../../backup/backup_desk.ts";
 import type { Pairing } from "../../peer_book.ts";
 import type { AuditLog } from "../audit_log.ts";
 import type { History } from "../history.ts";
 import type { MailboxAccounts } from "../mailbox_accounts.ts";
+import type { MailboxInquiry } from "../mailbox_inquiry.ts";
+import type { MessageTrace } from "../message_trace.ts";
 import type { PairingControl } from "../pairing_control.ts";
 import type { PeerNames } from "../peer_names.ts";
 import type { ServerEvents } from "../server_events.ts";
@@ -23,7 +26,12 @@ export interface ManagedServer {
   readonly names: Pick<PeerNames, "get" | "set">;
   /** `undefined` when no mailbox is kept. */
   readonly accounts: MailboxAccounts | undefined;
+  /** As `accounts`, about single messages. */
+  readonly inquiry: Pick<MailboxInquiry, "waitingFor" | "waitingFrom"> | undefined;
+  readonly trace: Pick<MessageTrace, "of"> | undefined;
   readonly pairing: PairingControl;
+  /** `undefined` when the store is not in a folder of ours. */
+  readonly backups: Pick<BackupDesk, "open"> | undefined;
   readonly audit: Pick<AuditLog, "record" | "entries">;
   readonly events: ServerEvents;
   readonly history: Pick<History, "samples">;

@@ -1,8 +1,10 @@
 import { bodyLimit } from "hono/body-limit";
 import { dashboardRoutes } from "../dashboard/dashboard_routes.ts";
+import { backupRoutes } from "./backup_routes.ts";
 import type { EventStreams } from "./event_streams.ts";
 import { healthRoutes } from "./health_routes.ts";
 import { requireKnownHost } from "./host_check.ts";
+import { inquiryRoutes } from "./inquiry_routes.ts";
 import type { ManagedServer } from "./managed_server.ts";
 import { observationRoutes } from "./observation_routes.ts";
 import { pairingRoutes } from "./pairing_routes.ts";
@@ -57,6 +59,8 @@ export function createApi(server: ManagedServer, options: ApiOptions): Api {
       peerRoutes(server),
       pairingRoutes(server),
       queueRoutes(server),
+      backupRoutes(server),
+      inquiryRoutes(server),
       observationRoutes(server, streams),
     ]
   ) api.route("/", routes);

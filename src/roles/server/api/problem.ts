@@ -42,6 +42,7 @@ export function problem(
 
 const STATUS_OF: Partial<Record<CairnErrorCode, ProblemStatus>> = {
   "refused": 409,
+  "invalid-option": 422,
   "not-paired": 404,
   "too-large": 413,
   "closed": 503,
