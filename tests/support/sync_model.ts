@@ -142,9 +142,9 @@ export class SyncModel implements AsyncDisposable {
     if (dice < 40) return await this.#did("sync", () => this.#sync());
     if (dice < 48) return await this.#did("failed sync", () => this.#failedSync());
     if (dice < 56) return await this.#did("death in a sync", () => this.#deathInSync());
-    if (dice < 80) return await this.#did("read", () => this.#read());
+    if (dice < 74) return await this.#did("read", () => this.#read());
+    if (dice < 80) return await this.#did("read together", () => this.#readTogether());
     if (dice < 86) return await this.#did("death in a read", () => this.#deathInRead());
-    if (dice < 88) return await this.#did("read together", () => this.#readTogether());
     if (dice < 90) return await this.#did("failed read", () => this.#read({ failing: 2 }));
     if (dice < 94) return await this.#did("expiry", () => this.#expire());
     if (dice < 97) return await this.#did("purge", () => this.#purge());
