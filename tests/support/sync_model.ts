@@ -15,9 +15,12 @@ class TrappedCommit extends GroupCommit {
   failing = 0;
   #left = Infinity;
   #died: (() => void) | undefined;
+  /** Whoever asks a dead process has no answer, until the test is over. */
+  readonly #silence = Promise.withResolvers<never>();
 
   constructor(folder: MemoryFolder) {
     super(folder.kv, folder.reserve);
+    this.#silence.promise.catch(() => {});
   }
 
   /** Calls `died` behind the commit after `count` more; none is made from there on. */
@@ -26,11 +29,15 @@ class TrappedCommit extends GroupCommit {
     this.#died = died;
   }
 
+  bury(): void {
+    this.#silence.reject(new Error("The process is dead"));
+  }
+
   override async commit(
     operations: readonly KvOperation[],
     options: CommitOptions = {},
   ): Promise<void> {
-    if (this.#left <= 0) return await new Promise(() => {});
+    if (this.#left <= 0) return await this.#silence.promise;
     if (this.failing > 0) {
       this.failing--;
       throw new Error("The disk does not answer");
@@ -39,7 +46,7 @@ class TrappedCommit extends GroupCommit {
     await super.commit(operations, options);
     if (!isLast) return;
     this.#died?.();
-    return await new Promise(() => {});
+    return await this.#silence.promise;
   }
 }
 
@@ -70,7 +77,7 @@ class MortalDisk {
     const atomic = kv.atomic();
     const commit = atomic.commit.bind(atomic);
     atomic.commit = async () => {
-      if (this.#isDead) return await new Promise(() => {});
+      if (this.#isDead) throw new Error("The process is dead");
       const result = commit();
       this.#underWay.add(result);
       try {
@@ -111,7 +118,7 @@ export class SyncModel implements AsyncDisposable {
   readonly #gone = new Set<string>();
   #waiting: Expected[] = [];
   #disk: MortalDisk;
-  readonly #dead: MortalDisk[] = [];
+  readonly #dead: { disk: MortalDisk; commit: TrappedCommit; desk: MailboxDesk }[] = [];
   #commit!: TrappedCommit;
   #desk!: MailboxDesk;
   #count = 0;
@@ -179,7 +186,7 @@ export class SyncModel implements AsyncDisposable {
 
   async #deathInSync(): Promise<void> {
     const asked = this.#ask();
-    await this.#die(() => void this.#desk.sync(asked.from, asked.request));
+    await this.#die(() => this.#desk.sync(asked.from, asked.request));
     // Whatever the disk has: its sender asks again, with the same bytes.
     const ack = await this.#desk.sync(asked.from, asked.request);
     deepEqual(
@@ -217,7 +224,7 @@ export class SyncModel implements AsyncDisposable {
     const recipient = this.#pick(this.#recipients);
     const { deliveries, purge } = await this.#deliveries(recipient);
     const ids = deliveries.map(({ msgId }) => msgId);
-    await this.#die(() => void purge(ids));
+    await this.#die(() => purge(ids));
     // What was not ended comes again; the recipient has it, and says so.
     await this.#readAll(recipient);
     this.#end(({ to }) => to.equals(recipient));
@@ -387,10 +394,10 @@ export class SyncModel implements AsyncDisposable {
   }
 
   /** The process dies after one of the next commits, or when nothing is left to be done. */
-  async #die(work: () => void): Promise<void> {
+  async #die(work: () => Promise<unknown>): Promise<void> {
     const died = Promise.withResolvers<void>();
     this.#commit.dieAfter(1 + this.#host.pick(6), died.resolve);
-    work();
+    work().catch(() => {});
     const idle = (async () => {
       for (let quiet = 0; quiet < 20; quiet++) {
         await new Promise((resolve) => setTimeout(resolve, 0));
@@ -405,7 +412,7 @@ export class SyncModel implements AsyncDisposable {
     for await (const { key, value } of this.#disk.kv.list({ prefix: [] })) {
       await left.kv.set(key, value);
     }
-    this.#dead.push(this.#disk);
+    this.#dead.push({ disk: this.#disk, commit: this.#commit, desk: this.#desk });
     this.#disk = left;
     await this.#openDesk();
   }
@@ -438,7 +445,12 @@ export class SyncModel implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#desk.close();
-    for (const { kv } of [this.#disk, ...this.#dead]) kv.close();
+    this.#disk.kv.close();
+    for (const { disk, commit, desk } of this.#dead) {
+      commit.bury();
+      await desk.close();
+      disk.kv.close();
+    }
   }
 }
 
