@@ -1,11 +1,11 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
-import { createServer, Node, type NodeOptions } from "../../src/mod.ts";
+import { createServer, Node, type ServerOptions } from "../../src/mod.ts";
 import { within } from "../support/deadline.ts";
 
 const PSK = "correct horse battery staple";
 
-Deno.test("A broadcast reaches every contact, and no stranger", async () => {
+Deno.test("A broadcast reaches every contact under one id, and no stranger", async () => {
   await using home = await Home.open();
   const [laptop, phone, desktop, stranger] = await home.peers(
     "laptop",
@@ -26,7 +26,7 @@ Deno.test("A broadcast reaches every contact, and no stranger", async () => {
   );
   for (const message of await soon(Promise.all(arrived), "the broadcast")) {
     deepEqual([message.channel, message.text], ["notes", "milk"]);
-    equal(sent.some(({ id }) => id === message.id), true);
+    deepEqual(sent.map(({ id }) => id), [message.id, message.id]);
   }
   await soon(Promise.all(sent.map(({ accepted }) => accepted)), "the acceptance");
 });
@@ -42,15 +42,88 @@ Deno.test("A broadcast to somebody named goes to these alone, and to nobody is n
   await rejects(laptop.broadcast("", utf8("z"), { to: [laptop.peerId] }), { code: "refused" });
 });
 
+Deno.test("A broadcast to devices that are away is stored once, and gone with the last of them", async () => {
+  await using home = await Home.open({ relayCapacity: 0 });
+  const [laptop] = await home.peers("laptop");
+  const away = await home.peers("phone", "desktop", "tablet");
+  const ids = away.map(({ peerId }) => peerId);
+  await Promise.all(away.map((node) => node.close()));
+  const data = new Uint8Array(300_000).fill(7);
+  const sent = await laptop.broadcast("photos", data, { to: ids });
+  await soon(Promise.all(sent.map(({ accepted }) => accepted)), "the acceptance");
+  const parts = Math.ceil(data.length / 65_536);
+  equal(await home.storedParts(), parts);
+
+  for (const name of ["phone", "desktop", "tablet"]) {
+    equal(await home.storedParts(), parts, "there is one who has yet to read it");
+    const delivered = new Promise((resolve) => laptop.on("delivered", resolve));
+    const node = await home.reopen(name);
+    equal((await soon(next(node), "the broadcast")).size, data.length);
+    await soon(delivered, "the receipt");
+  }
+  equal(await home.storedParts(), 0);
+});
+
+Deno.test("What waits for a device that is removed is freed at once, and no sooner for the others", async () => {
+  await using home = await Home.open({ relayCapacity: 0 });
+  const [laptop] = await home.peers("laptop");
+  const away = await home.peers("phone", "desktop");
+  const [phone, desktop] = away.map(({ peerId }) => peerId);
+  await Promise.all(away.map((node) => node.close()));
+  const data = new Uint8Array(300_000);
+  const sent = await laptop.broadcast("photos", data, { to: [phone!, desktop!] });
+  await soon(Promise.all(sent.map(({ accepted }) => accepted)), "the acceptance");
+  const refused = new Promise<string>((resolve) => {
+    laptop.on("refused", ({ error }) => resolve(error.message));
+  });
+  await home.server.pairing.unpair(phone!);
+  equal(
+    await soon(refused, "the end"),
+    `The message did not reach ${phone}: recipient was unpaired`,
+  );
+  equal(await home.storedParts() > 0, true);
+  await home.server.pairing.unpair(desktop!);
+  equal(await home.storedParts(), 0);
+});
+
+Deno.test("A new device is told with its first broadcast how many came before", async () => {
+  await using home = await Home.open();
+  const [laptop, phone] = await home.peers("laptop", "phone");
+  await laptop.addContact(phone.peerId);
+  for (const text of ["one", "two"]) {
+    const arrived = next(phone);
+    await laptop.broadcast("", utf8(text));
+    equal((await soon(arrived, text)).unreadable, undefined);
+  }
+  const tablet = await home.peer("tablet");
+  await laptop.addContact(tablet.peerId);
+  for (const [text, unreadable] of [["three", 2], ["four", undefined]] as const) {
+    const arrived = next(tablet);
+    await laptop.broadcast("", utf8(text));
+    deepEqual(await soon(arrived.then(({ text, unreadable }) => [text, unreadable]), text), [
+      text,
+      unreadable,
+    ]);
+  }
+});
+
 function soon<T>(promise: Promise<T>, what: string): Promise<T> {
   return within(AbortSignal.timeout(60_000), promise, () => what);
 }
 
-function next(node: Node): Promise<{ id: string; channel: string; text: string }> {
+interface Shown {
+  readonly id: string;
+  readonly channel: string;
+  readonly text: string;
+  readonly size: number;
+  readonly unreadable: number | undefined;
+}
+
+function next(node: Node): Promise<Shown> {
   return new Promise((resolve) => {
-    const remove = node.on("message", ({ id, channel, data }) => {
+    const remove = node.on("message", ({ id, channel, data, unreadable }) => {
       remove();
-      resolve({ id, channel, text: fromUtf8(data) });
+      resolve({ id, channel, text: fromUtf8(data), size: data.length, unreadable });
     });
   });
 }
@@ -63,13 +136,14 @@ class Home implements AsyncDisposable {
     readonly server: ReturnType<typeof createServer>,
   ) {}
 
-  static async open(): Promise<Home> {
+  static async open(options: Partial<ServerOptions> = {}): Promise<Home> {
     const folder = await Deno.makeTempDir({ prefix: "cairn-test-" });
     const server = createServer({
       storagePath: `${folder}/server`,
       listenAddr: "127.0.0.1:0",
       management: { enabled: false },
       psk: PSK,
+      ...options,
     });
     await server.start();
     const home = new Home(folder, server);
@@ -85,16 +159,27 @@ class Home implements AsyncDisposable {
     return await Promise.all(names.map((name) => this.peer(name)));
   }
 
-  async peer(name: string, options: Partial<NodeOptions> = {}): Promise<Node> {
+  async peer(name: string): Promise<Node> {
+    const node = await this.reopen(name);
+    await node.pairWithPsk(PSK, this.server.peerId);
+    return node;
+  }
+
+  /** A peer that has paired before. */
+  async reopen(name: string): Promise<Node> {
     const node = await Node.create({
       storagePath: `${this.folder}/${name}`,
       serverUrl: `ws://127.0.0.1:${this.server.addresses.links.port}`,
-      ...options,
     });
     this.#stack.defer(() => node.close());
     await node.start();
-    await node.pairWithPsk(PSK, this.server.peerId);
     return node;
+  }
+
+  /** In how many parts large bodies lie in the server's store. */
+  async storedParts(): Promise<number> {
+    using kv = await Deno.openKv(`${this.folder}/server/cairn.kv`);
+    return (await Array.fromAsync(kv.list({ prefix: ["mailbox", "blob", "part"] }))).length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

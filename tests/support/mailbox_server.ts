@@ -24,6 +24,11 @@ import {
   type PrekeyPublish,
 } from "../../src/protocol/prekey_messages.ts";
 import { encodeVersionNegotiate } from "../../src/protocol/session_messages.ts";
+import {
+  decodeSyncRequest,
+  encodeSyncAck,
+  type SyncRequest,
+} from "../../src/protocol/sync_messages.ts";
 import type { LinkConnection } from "../../src/roles/link_connection.ts";
 import { bytesFor } from "./identities.ts";
 import { Journal } from "./journal.ts";
@@ -46,7 +51,9 @@ export class FakeMailbox {
   /** Every request, accepted or not. */
   readonly requests: ForwardRequest[] = [];
   /** What it has on disk, in order of acceptance. */
-  accepted: ForwardRequest[] = [];
+  accepted: (ForwardRequest & { readonly sharedBody?: Uint8Array })[] = [];
+  /** Every request for several recipients, accepted or not. */
+  readonly syncs: SyncRequest[] = [];
   readonly publications: PrekeyPublish[] = [];
   readonly purged: string[] = [];
   readonly failed: string[] = [];
@@ -160,6 +167,8 @@ export class FakeMailbox {
       }
       case MessageType.ForwardRequest:
         return this.#request(link, decodeForwardRequest(payload.slice()));
+      case MessageType.SyncRequest:
+        return this.#sync(link, decodeSyncRequest(payload.slice()));
       case MessageType.ForwardPurge: {
         const { msgIds, failed } = decodeForwardPurge(payload);
         this.purged.push(...msgIds.map(toHex));
@@ -214,6 +223,31 @@ export class FakeMailbox {
         lastSequence: pair.last,
       }),
     );
+  }
+
+  /** All or nothing. */
+  #sync(link: LinkConnection, request: SyncRequest): void {
+    this.syncs.push(request);
+    const { id, rows, sharedBody } = request;
+    const refusals = rows.map((row) => this.#refusal(this.#pair(row.recipient), row));
+    const accepted = refusals.every((reason) => reason === undefined);
+    for (const row of rows) {
+      const pair = this.#pair(row.recipient);
+      if (!accepted) {
+        pair.refused = Math.min(row.sequenceNumber, pair.refused ?? Infinity);
+        continue;
+      }
+      pair.refused = undefined;
+      pair.last = row.sequenceNumber;
+      this.accepted.push({ ...row, sharedBody });
+    }
+    this.heard.add(`${accepted ? "took" : "refused"} for ${rows.length}`);
+    const answers = rows.map(({ recipient }, index) => ({
+      recipient,
+      rejectionReason: refusals[index] ?? null,
+      lastSequence: this.#pair(recipient).last,
+    }));
+    link.send(MessageType.SyncAck, encodeSyncAck({ id, accepted, answers }));
   }
 
   #refusal({ last, refused }: Pair, request: ForwardRequest): string | undefined {

@@ -102,19 +102,24 @@ export interface Message {
   /** Unix milliseconds by the sender's clock. */
   readonly sentAt: number;
   readonly data: Uint8Array;
+  /**
+   * How many broadcasts of this sender came before and were not for this reader; only in the first
+   * that is for it.
+   */
+  readonly unreadable?: number;
 }
 
 /** CBOR form of a message: the plaintext of the ratchet. */
 export function encodeMessage(message: Message): Uint8Array {
-  return encodeCbor(
-    new Map<number, CborValue>([
-      [0, message.id],
-      [1, message.sequence],
-      [2, message.channel],
-      [3, message.sentAt],
-      [4, message.data],
-    ]),
-  );
+  const map = new Map<number, CborValue>([
+    [0, message.id],
+    [1, message.sequence],
+    [2, message.channel],
+    [3, message.sentAt],
+    [4, message.data],
+  ]);
+  if (message.unreadable !== undefined) map.set(7, message.unreadable);
+  return encodeCbor(map);
 }
 
 /** @throws {ProtocolError} `malformed`. */
@@ -126,5 +131,6 @@ export function decodeMessage(plaintext: Uint8Array): Message {
     channel: map.text(2, MAX_CHANNEL_LENGTH),
     sentAt: map.uint(3),
     data: map.bytesUpTo(4, plaintext.length),
+    ...(map.has(7) && { unreadable: map.uint(7) }),
   };
 }

@@ -1,6 +1,7 @@
 import { ProtocolError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
 import { x25519KeyPair } from "../../protocol/crypto/primitives.ts";
 import {
   type Body,
@@ -8,6 +9,7 @@ import {
   decodeMessage,
   type Message,
 } from "../../protocol/session/message_body.ts";
+import { decodeWithShared } from "../../protocol/session/shared_body.ts";
 import { acceptSession, openInSession, type Session } from "../../protocol/session/session.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { Prekeys } from "./prekeys.ts";
@@ -24,6 +26,9 @@ export interface Opened {
   readonly oneTimeId: number | undefined;
 }
 
+/** What a mailbox brings of a message. */
+export type Delivered = Pick<ForwardDeliver, "sender" | "encryptedPayload" | "sharedBody">;
+
 /** What opening bodies stands on. */
 export interface BodyOpenerParts {
   readonly own: OwnIdentity;
@@ -39,16 +44,16 @@ export class BodyOpener {
   constructor(private readonly parts: BodyOpenerParts) {}
 
   /** @throws {ProtocolError} when the body is not a good one from `sender`. */
-  async open(sender: PeerId, bytes: Uint8Array): Promise<Opened> {
+  async open({ sender, encryptedPayload, sharedBody }: Delivered): Promise<Opened> {
     const { sessions, host } = this.parts;
-    const body = decodeBody(bytes);
+    const body = decodeBody(encryptedPayload);
     const known = sessions.get(sender, body.sessionId);
     const session = known ?? await this.#accept(sender, body);
     const freshPair = x25519KeyPair(host.random(32));
     const { session: stepped, plaintext } = openInSession(session, body, freshPair, host.now());
     return {
       session: stepped,
-      message: decodeMessage(plaintext),
+      message: sharedBody ? decodeWithShared(plaintext, sharedBody) : decodeMessage(plaintext),
       isNew: !known,
       oneTimeId: known ? undefined : body.x3dh?.oneTimePrekeyId,
     };

@@ -12,17 +12,19 @@ import {
 } from "../../protocol/forward_messages.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePrekeyFetch, type PrekeyBundle } from "../../protocol/prekey_messages.ts";
+import type { SyncAck } from "../../protocol/sync_messages.ts";
 import { isDiskFull } from "../disk_space.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { MailboxCount } from "./mailbox_count.ts";
 import { MailboxRefusals } from "./mailbox_refusals.ts";
-import type { OutboxEntry, Wire } from "./outbox_entry.ts";
+import type { OutboxEntry } from "./outbox_entry.ts";
 import { linkEnded, Questions } from "./questions.ts";
 import { takeReceipt } from "./receipts.ts";
 import { Retries } from "./retries.ts";
-import { NoPrekeys, Sealer } from "./sealer.ts";
+import { NoPrekeys, type Prepared, Sealer } from "./sealer.ts";
 import { SendWindow } from "./send_window.ts";
+import { type Offer, SyncOffers } from "./sync_offers.ts";
 import { TakeOver, type TakeOverParts } from "./take_over.ts";
 
 const log = getLogger(["cairn", "peer"]);
@@ -62,6 +64,7 @@ export class Courier {
   readonly #refusals: MailboxRefusals;
   readonly #retries = new Retries();
   readonly #window = new SendWindow();
+  readonly #sync: SyncOffers;
   readonly #sealer: Sealer;
   #closed = false;
 
@@ -87,8 +90,17 @@ export class Courier {
       count: this.#count,
       takeOver: this.#takeOver,
     });
+    this.#sync = new SyncOffers({
+      ...parts,
+      link,
+      window: this.#window,
+      expected: (entry) =>
+        parts.outbox.sharing(entry)
+          .filter((each) => this.#serves(each.recipient) && this.#isDue(each)).length,
+    });
     this.#sealer = new Sealer({
       ...parts,
+      shares: link.capabilities.has("sync"),
       isKept: this.#takeOver.isKept,
       server: link.remote,
       storeId: status.storeId,
@@ -134,12 +146,12 @@ export class Courier {
   }
 
   onAck(ack: ForwardAck): void {
-    // The acknowledgement of a repeat may be the receipt at the same time.
     this.#acks.answer(toHex(ack.msgId), ack);
-    if (ack.delivered === undefined) return;
-    this.#onReceipt(ack).catch((error) => {
-      log.error("A receipt could not be recorded: {error}", { error });
-    });
+    this.#withReceipt(ack);
+  }
+
+  onSyncAck(ack: SyncAck): void {
+    this.#sync.onAck(ack);
   }
 
   onBundle(bundle: PrekeyBundle): void {
@@ -155,6 +167,7 @@ export class Courier {
     this.#closed = true;
     this.#retries.close();
     this.#window.close();
+    this.#sync.close();
     for (const questions of [this.#acks, this.#bundles, this.#reports]) questions.close();
   }
 
@@ -187,32 +200,21 @@ export class Courier {
       if (this.#closed) throw linkEnded();
       const entry = refusal || !this.#serves(recipient)
         ? undefined
-        : outbox.entries(recipient).find((candidate) =>
-          !offered.has(candidate) &&
-          outbox.needsSending(
-            candidate,
-            this.#link.remote,
-            this.#status.storeId,
-            this.#takeOver.isKept,
-          )
-        );
+        : outbox.entries(recipient).find((each) => !offered.has(each) && this.#isDue(each));
       if (entry && inFlight.size < WINDOW) {
         offered.add(entry);
         // With its body before the next one: they must leave in the order of their numbers.
         const prepared = await this.#sealer.prepare(entry);
         if (!prepared) continue;
-        const { wire, body } = prepared;
-        await this.#window.enter(body.length);
-        const ack = this.#offer(entry, wire, body).then(async (answer) => {
-          if (answer.accepted) await outbox.accepted(entry, wire);
+        const { left, answer } = await this.#offer(entry, prepared);
+        const ack = answer.then(async (answer) => {
+          if (answer.accepted) await outbox.accepted(entry, prepared.wire);
           // The first refusal is the cause; those behind it only wait for that number.
           else refusal ??= { entry, ack: answer };
-        }).finally(() => {
-          this.#window.leave(body.length);
-          inFlight.delete(ack);
-        });
+        }).finally(() => inFlight.delete(ack));
         ack.catch(() => {});
         inFlight.add(ack);
+        await left;
       } else if (inFlight.size > 0) {
         const { promise: poked, resolve } = Promise.withResolvers<void>();
         this.#wakers.set(recipient.toString(), resolve);
@@ -223,18 +225,45 @@ export class Courier {
     }
   }
 
-  #offer(entry: OutboxEntry, wire: Wire, encryptedPayload: Uint8Array): Promise<ForwardAck> {
-    return this.#acks.ask(toHex(wire.outerId), () => {
+  async #offer(entry: OutboxEntry, prepared: Prepared): Promise<Offer> {
+    const { wire, body, sharedBody } = prepared;
+    if (sharedBody) {
+      const { left, answer } = this.#sync.offer(entry, prepared, sharedBody);
+      return { left, answer: answer.then((ack) => this.#withReceipt(ack)) };
+    }
+    await this.#window.enter(body.length);
+    const answer = this.#acks.ask(toHex(wire.outerId), () => {
       this.#link.send(
         MessageType.ForwardRequest,
         encodeForwardRequest({
           msgId: wire.outerId,
           recipient: entry.recipient,
-          encryptedPayload,
+          encryptedPayload: body,
           sequenceNumber: wire.sequence,
         }),
       );
-    });
+    }).finally(() => this.#window.leave(body.length));
+    return { left: Promise.resolve(), answer };
+  }
+
+  #isDue(entry: OutboxEntry): boolean {
+    const { outbox } = this.#parts;
+    return outbox.needsSending(
+      entry,
+      this.#link.remote,
+      this.#status.storeId,
+      this.#takeOver.isKept,
+    );
+  }
+
+  /** The acknowledgement of a repeat may be the receipt at the same time. */
+  #withReceipt(ack: ForwardAck): ForwardAck {
+    if (ack.delivered !== undefined) {
+      this.#onReceipt(ack).catch((error) => {
+        log.error("A receipt could not be recorded: {error}", { error });
+      });
+    }
+    return ack;
   }
 
   async #onReceipt(ack: ForwardAck): Promise<void> {

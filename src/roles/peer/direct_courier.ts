@@ -64,6 +64,7 @@ export class DirectCourier {
       ...parts,
       server: link.remote,
       storeId: new Uint8Array(16),
+      shares: false,
       isKept: () => true,
       fetchBundle: (peerId) =>
         this.#bundles.ask(peerId.toString(), () => {
@@ -156,10 +157,11 @@ export class DirectCourier {
       this.#offered.add(entry);
       const prepared = await this.#sealer.prepareDirect(entry);
       if (!prepared) continue;
-      const { wire, body } = prepared;
-      await this.#window.enter(body.length);
+      const { wire, body, sharedBody } = prepared;
+      const size = body.length + (sharedBody?.length ?? 0);
+      await this.#window.enter(size);
       if (this.#closed) return;
-      this.#unanswered.set(toHex(wire.outerId), { entry, size: body.length });
+      this.#unanswered.set(toHex(wire.outerId), { entry, size });
       this.#watch();
       this.#link.send(
         MessageType.ForwardDeliver,
@@ -168,6 +170,7 @@ export class DirectCourier {
           sender: this.#parts.own.identity.peerId,
           encryptedPayload: body,
           sequenceNumber: entry.sequence,
+          ...(sharedBody && { sharedBody }),
         }),
       );
       const isNext = entry.sequence <= (this.#lastSequence ?? 0) + 1;

@@ -56,8 +56,12 @@ export class Dispatcher {
     while (this.#listeners.has("message") && !this.#closed) {
       const next = await this.#inbox.next(this.#last);
       if (!next) return;
-      const { arrival, from, message: { id, channel, data, sentAt } } = next;
-      const message = { id: formatUuid(id), from, channel, data, sentAt };
+      const { arrival, from, message: { id, ...rest } } = next;
+      const { channel, data, sentAt, unreadable } = rest;
+      const message = {
+        ...{ id: formatUuid(id), from, channel, data, sentAt },
+        ...(unreadable !== undefined && { unreadable }),
+      };
       const acknowledge = () => this.#inbox.acknowledge(arrival);
       await this.#handling.run(
         true,

@@ -90,7 +90,7 @@ export class Inbox {
       if (seen) return seen.failed ? "failed" : "stored";
       if (this.#kept >= MAX_WAITING) return "later";
       try {
-        const opened = await this.#opener.open(delivery.sender, delivery.encryptedPayload);
+        const opened = await this.#opener.open(delivery);
         await this.#keep(delivery, opened, outer);
         return "stored";
       } catch (error) {

@@ -3,7 +3,7 @@ import type { ForwardAck } from "../../protocol/forward_messages.ts";
 import type { MailboxCount } from "./mailbox_count.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
-import { isPermanent, laterError, noRoomError, refusalError } from "./refusals.ts";
+import { FOR_ANOTHER, isPermanent, laterError, noRoomError, refusalError } from "./refusals.ts";
 import type { TakeOver } from "./take_over.ts";
 
 /** What dealing with one mailbox's refusals stands on. */
@@ -35,6 +35,7 @@ export class MailboxRefusals {
     const { outbox, count } = this.parts;
     const { recipient } = entry;
     const text = recipient.toString();
+    if (reason === FOR_ANOTHER) return true;
     count.forget(recipient);
     if (isPermanent(reason)) {
       await this.#giveUp(entry, reason);

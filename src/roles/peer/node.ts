@@ -27,6 +27,7 @@ import type {
   SentCopy,
   SentMessage,
 } from "./node_api.ts";
+import type { OutboxEntry } from "./outbox_entry.ts";
 import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
 import { SentMessages } from "./sent_messages.ts";
@@ -342,10 +343,11 @@ export class Node {
   }
 
   /**
-   * Durably queues one message for several peers, each of whom it reaches as by
-   * {@linkcode Node.send}. Without `to` that is every contact, but those that the servers report
-   * gone: strangers of the same server get nothing. Returns one entry per recipient, in their
-   * order; none when there is nobody to write to.
+   * Durably queues one message for several peers, for all of them or none. It has the same id for
+   * each, and reaches each as by {@linkcode Node.send}; a server stores it once for all that it
+   * keeps it for. Without `to` it is for every contact, but those that the servers report gone:
+   * strangers of the same server get nothing. Returns one entry per recipient, in their order; none
+   * when there is nobody to write to.
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
    */
@@ -356,9 +358,10 @@ export class Node {
   ): Promise<SentCopy[]> {
     const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
     this.#requireSendable(recipients, channel, data);
-    return await Promise.all(
-      recipients.map(async (to) => ({ to, ...await this.#send(to, channel, data) })),
-    );
+    if (recipients.length === 0) return [];
+    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data);
+    const [entries] = await Promise.all([queued, ...recipients.map((each) => this.#pin(each))]);
+    return entries.map((entry) => ({ to: entry.recipient, ...this.#sendOff(entry) }));
   }
 
   /**
@@ -407,9 +410,13 @@ export class Node {
   async #send(recipient: PeerId, channel: string, data: Uint8Array): Promise<SentMessage> {
     const queued = this.#store.outbox.enqueue(recipient, channel, data);
     const [entry] = await Promise.all([queued, this.#pin(recipient)]);
+    return this.#sendOff(entry);
+  }
+
+  #sendOff(entry: OutboxEntry): SentMessage {
     const sent = this.#sent.track(entry);
-    this.#servers.poke(recipient);
-    this.#hub.want(recipient);
+    this.#servers.poke(entry.recipient);
+    this.#hub.want(entry.recipient);
     return sent;
   }
 

@@ -38,6 +38,11 @@ export interface ReceivedMessage {
   readonly data: Uint8Array;
   /** Unix milliseconds by the sender's clock. */
   readonly sentAt: number;
+  /**
+   * How many broadcasts of this sender went out before, to others only: this is the first that this
+   * peer can read. Absent in every other message.
+   */
+  readonly unreadable?: number;
 }
 
 /** A message on its way. */

@@ -2,10 +2,14 @@ import { equalBytes, toHex } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { SharedContent } from "../../protocol/session/shared_body.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
-import type { KvBlobs, StoredBody } from "../kv_blobs.ts";
+import type { KvBlobs } from "../kv_blobs.ts";
+import { SharedBodies } from "../shared_bodies.ts";
 import { messageId } from "../../protocol/uuid.ts";
+import { Audience } from "./audience.ts";
 import { checkOf, isIntact } from "./message_check.ts";
+import { isSharedData, OutboxBodies, type PreparedData } from "./outbox_bodies.ts";
 import type { OutboxEntry, OutboxEvents, Route, Wire } from "./outbox_entry.ts";
 import type { StoreStep } from "./session_store.ts";
 
@@ -20,6 +24,8 @@ const MAX_EARLIER = 8;
 export class Outbox {
   readonly #entries = new Map<string, OutboxEntry[]>();
   readonly #byOuterId = new Map<string, OutboxEntry>();
+  /** Those that share a body, by message id. */
+  readonly #sharing = new Map<string, Set<OutboxEntry>>();
   readonly #next = new Map<string, number>();
   readonly #routes = new Map<string, Route>();
   #staging: Promise<void> = Promise.resolve();
@@ -28,6 +34,8 @@ export class Outbox {
     private readonly commit: GroupCommit,
     private readonly blobs: KvBlobs,
     private readonly host: Host,
+    private readonly bodies: OutboxBodies,
+    private readonly audience: Audience,
     readonly events: OutboxEvents,
   ) {}
 
@@ -38,7 +46,12 @@ export class Outbox {
     host: Host,
     events: OutboxEvents,
   ): Promise<Outbox> {
-    const outbox = new Outbox(commit, blobs, host, events);
+    const bodies = new OutboxBodies(
+      blobs,
+      new SharedBodies(kv, blobs, ["shared"], host),
+      host,
+    );
+    const outbox = new Outbox(commit, blobs, host, bodies, await Audience.open(kv), events);
     const wires = new Map<string, Wire>();
     for await (const { key, value } of kv.list<Wire>({ prefix: ["wire"] })) {
       wires.set(`${String(key[1])} ${String(key[2])}`, value);
@@ -105,47 +118,93 @@ export class Outbox {
    * @throws {CairnError} when too many wait, or the disk is full.
    */
   async enqueue(recipient: PeerId, channel: string, data: Uint8Array): Promise<OutboxEntry> {
+    const [entry] = await this.#enqueue([recipient], channel, data, false);
+    if (entry === undefined) throw new TypeError("A message without its recipient");
+    return entry;
+  }
+
+  /**
+   * The same for several recipients, of whom each gets the same message under the same id: all of
+   * them or none.
+   */
+  enqueueForAll(
+    recipients: readonly PeerId[],
+    channel: string,
+    data: Uint8Array,
+  ): Promise<OutboxEntry[]> {
+    return this.#enqueue(recipients, channel, data, true);
+  }
+
+  async #enqueue(
+    recipients: readonly PeerId[],
+    channel: string,
+    data: Uint8Array,
+    isBroadcast: boolean,
+  ): Promise<OutboxEntry[]> {
+    const now = this.host.now();
+    const id = messageId(now, this.host.random(10));
+    const content = { id, channel, sentAt: now, data };
     // A large body takes longer to stage than a small one behind it.
-    const staged = this.#staging.then(() => this.blobs.storeBody(data));
-    const queued = staged.then((body) => {
+    const staged = this.#staging.then(() => this.bodies.prepare(content, recipients.length));
+    const queued = staged.then((prepared) => {
       // Not awaited by the next in line: the commits keep their order and share a sync.
-      return { durable: this.#enqueueStaged(recipient, channel, data, body) };
+      return { durable: this.#enqueueStaged(recipients, content, prepared, isBroadcast) };
     });
     this.#staging = queued.then(() => {}, () => {});
     return await (await queued).durable;
   }
 
   async #enqueueStaged(
-    recipient: PeerId,
-    channel: string,
-    bytes: Uint8Array,
-    { value: data, ops }: { value: StoredBody; ops: KvOperation[] },
-  ): Promise<OutboxEntry> {
-    const text = recipient.toString();
-    if (this.entries(recipient).length >= MAX_PER_RECIPIENT) {
-      await this.blobs.abandon(data);
+    recipients: readonly PeerId[],
+    content: SharedContent,
+    prepared: PreparedData,
+    isBroadcast: boolean,
+  ): Promise<OutboxEntry[]> {
+    const full = recipients.find((each) => this.entries(each).length >= MAX_PER_RECIPIENT);
+    if (full !== undefined) {
+      await prepared.abandon();
       throw new CairnError(
         "refused",
-        `${MAX_PER_RECIPIENT} messages to ${text} still wait to be delivered; try again later`,
+        `${MAX_PER_RECIPIENT} messages to ${full} still wait to be delivered; try again later`,
       );
     }
-    const sequence = this.#next.get(text) ?? 1;
-    this.#next.set(text, sequence + 1);
-    const now = this.host.now();
-    const id = messageId(now, this.host.random(10));
-    const check = checkOf({ id, sequence, channel, sentAt: now, data: bytes });
-    const entry: StoredEntry = { id, channel, sentAt: now, data, check, failures: 0 };
+    const broadcast = isBroadcast ? this.audience.broadcastTo(recipients) : undefined;
+    const { id, channel, sentAt } = content;
+    const added = recipients.map((recipient) => {
+      const text = recipient.toString();
+      const sequence = this.#next.get(text) ?? 1;
+      this.#next.set(text, sequence + 1);
+      const unreadable = broadcast?.unreadable(recipient);
+      const rest = { ...(unreadable !== undefined && { unreadable }) };
+      const check = checkOf({ ...content, sequence, ...rest });
+      const stored: StoredEntry = {
+        id,
+        channel,
+        sentAt,
+        data: prepared.value,
+        check,
+        failures: 0,
+        ...rest,
+      };
+      return { recipient, text, sequence, stored };
+    });
     try {
       await this.commit.commit([
-        ...ops,
-        { type: "set", key: ["outbox", text, sequence], value: entry },
-        { type: "set", key: ["next", text], value: sequence + 1 },
+        ...prepared.ops,
+        ...broadcast?.ops ?? [],
+        ...added.flatMap(({ text, sequence, stored }): KvOperation[] => [
+          { type: "set", key: ["outbox", text, sequence], value: stored },
+          { type: "set", key: ["next", text], value: sequence + 1 },
+        ]),
       ]);
     } catch (error) {
-      await this.blobs.abandon(data);
+      broadcast?.undo();
+      await prepared.abandon();
       throw error;
     }
-    return this.#add({ ...entry, recipient, sequence, wire: undefined });
+    return added.map(({ recipient, sequence, stored }) =>
+      this.#add({ ...stored, recipient, sequence, wire: undefined })
+    );
   }
 
   /** The inner sequence that was given last to a message for `recipient`; 0 when none was. */
@@ -155,8 +214,18 @@ export class Outbox {
 
   /** The plaintext of a message; `undefined` when it is damaged. */
   async read(entry: OutboxEntry): Promise<Uint8Array | undefined> {
-    const data = await this.blobs.readBody(entry.data);
+    const data = await this.bodies.read(entry);
     return data && isIntact({ ...entry, data }, entry.check) ? data : undefined;
+  }
+
+  /** What an encrypted message shares with others; `undefined` when it is damaged, or alone. */
+  async readShared({ data }: OutboxEntry): Promise<Uint8Array | undefined> {
+    return isSharedData(data) ? await this.bodies.readShared(data) : undefined;
+  }
+
+  /** Every message that shares its body with `entry`, itself among them. */
+  sharing({ id }: OutboxEntry): OutboxEntry[] {
+    return [...this.#sharing.get(toHex(id)) ?? []];
   }
 
   /** The ciphertext of a message that has been encrypted; `undefined` when a part is missing. */
@@ -265,9 +334,12 @@ export class Outbox {
 
   /** The recipient could not open it: the ciphertext is thrown away, the message stays. */
   async reopen(entry: OutboxEntry): Promise<void> {
-    const { recipient, sequence, id, channel, sentAt, data, check } = entry;
+    const { recipient, sequence, id, channel, sentAt, data, check, unreadable } = entry;
     const failures = entry.failures + 1;
-    const stored: StoredEntry = { id, channel, sentAt, data, check, failures };
+    const stored: StoredEntry = {
+      ...{ id, channel, sentAt, data, check, failures },
+      ...(unreadable !== undefined && { unreadable }),
+    };
     const operation: KvOperation = {
       type: "set",
       key: ["outbox", recipient.toString(), sequence],
@@ -322,6 +394,10 @@ export class Outbox {
       entries.splice(after + 1, 0, entry);
     }
     if (entry.wire) this.#noteIds(entry, entry.wire);
+    if (isSharedData(entry.data)) {
+      const name = toHex(entry.id);
+      this.#sharing.set(name, (this.#sharing.get(name) ?? new Set()).add(entry));
+    }
     return entry;
   }
 
@@ -357,16 +433,20 @@ export class Outbox {
 
   async #remove(entry: OutboxEntry): Promise<void> {
     const text = entry.recipient.toString();
-    await this.commit.commit([
-      { type: "delete", key: ["outbox", text, entry.sequence] },
-      ...this.blobs.bodyDeleteOps(entry.data),
-      ...this.#wireRemoval(entry),
-    ], { freesSpace: true });
+    await this.bodies.remove(entry, (ops) =>
+      this.commit.commit([
+        { type: "delete", key: ["outbox", text, entry.sequence] },
+        ...ops,
+        ...this.#wireRemoval(entry),
+      ], { freesSpace: true }));
     const entries = this.#entries.get(text) ?? [];
     const index = entries.indexOf(entry);
     if (index >= 0) entries.splice(index, 1);
     if (entries.length === 0) this.#entries.delete(text);
     if (entry.wire) this.#forgetIds(entry.wire);
+    const sharing = this.#sharing.get(toHex(entry.id));
+    sharing?.delete(entry);
+    if (sharing?.size === 0) this.#sharing.delete(toHex(entry.id));
   }
 
   #noteIds(entry: OutboxEntry, { outerId, earlier = [] }: Wire): void {
@@ -386,4 +466,7 @@ export class Outbox {
   }
 }
 
-type StoredEntry = Pick<OutboxEntry, "id" | "channel" | "sentAt" | "data" | "check" | "failures">;
+type StoredEntry = Pick<
+  OutboxEntry,
+  "id" | "channel" | "sentAt" | "data" | "check" | "failures" | "unreadable"
+>;

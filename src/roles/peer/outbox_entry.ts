@@ -17,6 +17,18 @@ export interface Wire {
   /** Outer ids of the same message at other mailboxes, whose receipts count too; the last few. */
   readonly earlier?: readonly Uint8Array[];
   readonly body: StoredBody;
+  /** The body says how to open the one that the message shares with others. */
+  readonly isNote?: true;
+}
+
+/** The data of a message to several recipients: encrypted once, for all of them. */
+export interface SharedData {
+  /** Name of the encrypted body, 16 bytes. */
+  readonly shared: Uint8Array;
+  /** Opens it, and nothing else. */
+  readonly key: Uint8Array;
+  /** SHA-256 of the encrypted body. */
+  readonly hash: Uint8Array;
 }
 
 /** One message on its way; kept until the recipient's receipt came. */
@@ -27,7 +39,9 @@ export interface OutboxEntry {
   readonly id: Uint8Array;
   readonly channel: string;
   readonly sentAt: number;
-  readonly data: StoredBody;
+  readonly data: StoredBody | SharedData;
+  /** As in the message. */
+  readonly unreadable?: number;
   /** Tells damage of what is above and of the data itself. */
   readonly check: Uint8Array;
   /** How often the recipient could not open it. */

@@ -1,6 +1,9 @@
 import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 
+/** Stands for the reason when a message was refused because another of its recipients was. */
+export const FOR_ANOTHER = "refused for another recipient";
+
 /** Whether offering the same message again cannot help. */
 export function isPermanent(reason: string | null): boolean {
   return reason !== null &&

@@ -13,8 +13,10 @@ import {
   startSession,
 } from "../../protocol/session/session.ts";
 import { messageId } from "../../protocol/uuid.ts";
+import { encodeNote } from "../../protocol/session/shared_body.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { Outbox } from "./outbox.ts";
+import { isSharedData } from "./outbox_bodies.ts";
 import type { OutboxEntry, Wire } from "./outbox_entry.ts";
 import { damagedError } from "./refusals.ts";
 import type { SessionStore } from "./session_store.ts";
@@ -30,6 +32,8 @@ export interface SealerParts {
   readonly sessions: SessionStore;
   readonly own: OwnIdentity;
   readonly host: Host;
+  /** Whether what several recipients get can be sent once for all of them. */
+  readonly shares: boolean;
   /** Whether what was encrypted for another server is left with that one. */
   readonly isKept: (wire: Wire) => boolean;
   /** Asks the mailbox for the prekeys of a peer. */
@@ -40,6 +44,8 @@ export interface SealerParts {
 export interface Prepared {
   readonly wire: Wire;
   readonly body: Uint8Array;
+  /** What the message shares with others, when the body says how to open it. */
+  readonly sharedBody?: Uint8Array;
 }
 
 /** The keys of a recipient cannot be had; the reason is the mailbox's, or ours. */
@@ -92,7 +98,10 @@ export class Sealer {
       const wire = await encrypted();
       const body = wire && await outbox.readWire(wire);
       if (wire === undefined) return undefined;
-      if (body !== undefined) return { wire, body };
+      const sharedBody = wire.isNote && body && await outbox.readShared(entry);
+      if (body !== undefined && (sharedBody || !wire.isNote)) {
+        return { wire, body, ...(sharedBody && { sharedBody }) };
+      }
       // Damaged on this disk: it is encrypted once more, with the next key.
       await sessions.locked(entry.recipient, async () => {
         if (entry.wire?.outerId === wire.outerId) await outbox.unseal(entry);
@@ -101,21 +110,24 @@ export class Sealer {
   }
 
   async #numbered(entry: OutboxEntry): Promise<Wire | undefined> {
-    const { outbox, sessions, server, storeId, isKept } = this.parts;
+    const { outbox, sessions, server, storeId, isKept, shares } = this.parts;
     const { recipient } = entry;
     return await sessions.locked(recipient, async () => {
       // A link to the recipient itself may have brought it there while this waited.
       if (!outbox.has(entry)) return undefined;
-      if (entry.wire && entry.wire.server === server.toString()) {
+      if (entry.wire?.server === server.toString() && (shares || !entry.wire.isNote)) {
         const valid = equalBytes(entry.wire.storeId, storeId) && entry.wire.sequence > 0;
         return valid ? entry.wire : await outbox.number(entry, entry.wire, storeId);
       }
-      if (entry.wire && isKept(entry.wire)) return undefined;
-      const plaintext = await this.#plaintext(entry);
+      const isOthers = entry.wire && entry.wire.server !== server.toString();
+      if (entry.wire && isOthers && isKept(entry.wire)) return undefined;
+      // What its recipient could not open is not left to depend on what others get.
+      const isNote = shares && entry.failures === 0 && isSharedData(entry.data);
+      const plaintext = await this.#plaintext(entry, isNote);
       if (plaintext === undefined) return undefined;
       const session = chooseSession(sessions.list(recipient)) ??
         await this.#startSession(recipient);
-      return await this.#seal(entry, plaintext, session, server.toString());
+      return await this.#seal(entry, plaintext, session, { server: server.toString(), isNote });
     });
   }
 
@@ -125,20 +137,23 @@ export class Sealer {
     return await sessions.locked(recipient, async () => {
       if (!outbox.has(entry)) return undefined;
       if (entry.wire) return entry.wire;
-      const plaintext = await this.#plaintext(entry);
+      const plaintext = await this.#plaintext(entry, false);
       if (plaintext === undefined) return undefined;
       const known = this.#linkSession && sessions.get(recipient, this.#linkSession);
       const session = chooseSession(known ? [{ ...known, retired: false }] : []) ??
         await this.#startSession(recipient);
       this.#linkSession = session.id;
-      return await this.#seal(entry, plaintext, session, NO_SERVER);
+      return await this.#seal(entry, plaintext, session, { server: NO_SERVER, isNote: false });
     });
   }
 
   /** What is to be encrypted; a message that is damaged on this disk is given up. */
-  async #plaintext(entry: OutboxEntry): Promise<Uint8Array | undefined> {
+  async #plaintext(entry: OutboxEntry, isNote: boolean): Promise<Uint8Array | undefined> {
     const { outbox } = this.parts;
     const data = await outbox.read(entry);
+    if (data !== undefined && isNote && isSharedData(entry.data)) {
+      return encodeNote({ ...entry, ...entry.data });
+    }
     if (data !== undefined) return encodeMessage({ ...entry, data });
     await outbox.drop(entry, damagedError());
     return undefined;
@@ -148,7 +163,7 @@ export class Sealer {
     entry: OutboxEntry,
     plaintext: Uint8Array,
     session: Session,
-    server: string,
+    { server, isNote }: { readonly server: string; readonly isNote: boolean },
   ): Promise<Wire> {
     const { outbox, sessions, storeId, host } = this.parts;
     const sealed = sealInSession(session, plaintext, host.now());
@@ -157,6 +172,7 @@ export class Sealer {
       outerId: messageId(host.now(), host.random(10)),
       storeId,
       sessionId: session.id,
+      ...(isNote && { isNote }),
     };
     const step = sessions.step(entry.recipient, {
       ...sealed.session,

@@ -12,6 +12,7 @@ import { MessageType } from "../../protocol/message_types.ts";
 import { decodePairRevoke } from "../../protocol/pairing_messages.ts";
 import { encodeVersionNegotiate } from "../../protocol/session_messages.ts";
 import { decodePrekeyBundle, encodePrekeyPublish } from "../../protocol/prekey_messages.ts";
+import { decodeSyncAck } from "../../protocol/sync_messages.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { Courier, type CourierParts } from "./courier.ts";
 import { DeliveryIntake } from "./delivery_intake.ts";
@@ -92,6 +93,8 @@ export class ServerConversation {
           return this.#courier?.onBundle(decodePrekeyBundle(payload));
         case MessageType.SequenceReport:
           return this.#courier?.onReport(decodeSequenceReport(payload));
+        case MessageType.SyncAck:
+          return this.#courier?.onSyncAck(decodeSyncAck(payload));
         case MessageType.VersionNegotiate:
           return;
         case MessageType.PairConfirm:

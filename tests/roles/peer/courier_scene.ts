@@ -132,12 +132,14 @@ export async function connect(
     servers?: () => readonly string[];
     isServedDirectly?: () => boolean;
     mailboxes?: MailboxChoice;
+    /** What the mailbox declares. */
+    capabilities?: string[];
   } = {},
 ): Promise<Connection> {
   const { label = "mailbox", servers = () => [identityFor(label).peerId.toString()] } = options;
   const pair = await linkPair(
     contextFor(world.label, time, { capabilities: ["receive"] }),
-    contextFor(label, time),
+    contextFor(label, time, { capabilities: options.capabilities ?? [] }),
   );
   pair.near.trustRemote();
   const conversation = new ServerConversation(pair.near, {

@@ -1,0 +1,145 @@
+import { toHex } from "../../base/bytes.ts";
+import type { Host } from "../../base/host.ts";
+import type { ForwardAck } from "../../protocol/forward_messages.ts";
+import { MessageType } from "../../protocol/message_types.ts";
+import {
+  encodeSyncRequest,
+  MAX_SYNC_RECIPIENTS,
+  type SyncAck,
+  type SyncRow,
+} from "../../protocol/sync_messages.ts";
+import { messageId } from "../../protocol/uuid.ts";
+import type { LinkConnection } from "../link_connection.ts";
+import type { OutboxEntry } from "./outbox_entry.ts";
+import { linkEnded, Questions } from "./questions.ts";
+import { FOR_ANOTHER } from "./refusals.ts";
+import type { Prepared } from "./sealer.ts";
+import type { SendWindow } from "./send_window.ts";
+
+/** How long those recipients are waited for that are not as far yet; they get their own request. */
+const GATHER_MS = 200;
+/** Room of one request, in bytes: an envelope, without what is around the parts. */
+const MAX_REQUEST = 1_048_576 - 1_024;
+/** Bytes around each recipient's part. */
+const ROW_OVERHEAD = 80;
+
+/** What gathering stands on. */
+export interface SyncOffersParts {
+  readonly link: LinkConnection;
+  readonly window: SendWindow;
+  readonly host: Host;
+  /** How many recipients of a message this mailbox is to bring it to. */
+  readonly expected: (entry: OutboxEntry) => number;
+}
+
+/** A message on its way to a mailbox. */
+export interface Offer {
+  /** Resolves when it has left: what is behind it in its recipient's order may follow. */
+  readonly left: Promise<void>;
+  readonly answer: Promise<ForwardAck>;
+}
+
+interface Gathering {
+  readonly sharedBody: Uint8Array;
+  readonly rows: SyncRow[];
+  size: number;
+  readonly timer: ReturnType<typeof setTimeout>;
+  readonly left: PromiseWithResolvers<void>;
+  readonly ack: PromiseWithResolvers<SyncAck>;
+}
+
+/** Puts the parts of a message to several recipients together, so that its body goes up once. */
+export class SyncOffers {
+  readonly #parts: SyncOffersParts;
+  readonly #gatherings = new Map<string, Gathering>();
+  readonly #acks = new Questions<SyncAck>();
+
+  constructor(parts: SyncOffersParts) {
+    this.#parts = parts;
+  }
+
+  /** One recipient's part is ready. */
+  offer(entry: OutboxEntry, { wire, body }: Prepared, sharedBody: Uint8Array): Offer {
+    const name = toHex(entry.id);
+    const size = body.length + ROW_OVERHEAD;
+    const open = this.#gatherings.get(name);
+    if (open && open.size + size > MAX_REQUEST) this.#flush(name, open);
+    const gathering = this.#gatherings.get(name) ?? this.#open(name, sharedBody);
+    gathering.rows.push({
+      recipient: entry.recipient,
+      msgId: wire.outerId,
+      encryptedPayload: body,
+      sequenceNumber: wire.sequence,
+    });
+    gathering.size += size;
+    const count = Math.min(this.#parts.expected(entry), MAX_SYNC_RECIPIENTS);
+    if (gathering.rows.length >= count) this.#flush(name, gathering);
+    const answer = gathering.ack.promise.then((ack) => answerFor(entry, wire.outerId, ack));
+    return { left: gathering.left.promise, answer };
+  }
+
+  onAck(ack: SyncAck): void {
+    this.#acks.answer(toHex(ack.id), ack);
+  }
+
+  /** Ends with the link. */
+  close(): void {
+    this.#acks.close();
+    for (const { timer, left, ack } of this.#gatherings.values()) {
+      clearTimeout(timer);
+      left.reject(linkEnded());
+      ack.reject(linkEnded());
+    }
+    this.#gatherings.clear();
+  }
+
+  #open(name: string, sharedBody: Uint8Array): Gathering {
+    const gathering: Gathering = {
+      sharedBody,
+      rows: [],
+      size: sharedBody.length,
+      timer: setTimeout(() => this.#flush(name, gathering), GATHER_MS),
+      left: Promise.withResolvers(),
+      ack: Promise.withResolvers(),
+    };
+    for (const { promise } of [gathering.left, gathering.ack]) promise.catch(() => {});
+    this.#gatherings.set(name, gathering);
+    return gathering;
+  }
+
+  #flush(name: string, gathering: Gathering): void {
+    clearTimeout(gathering.timer);
+    this.#gatherings.delete(name);
+    this.#send(gathering).then(gathering.ack.resolve, (error) => {
+      gathering.left.reject(error);
+      gathering.ack.reject(error);
+    });
+  }
+
+  async #send({ sharedBody, rows, size, left }: Gathering): Promise<SyncAck> {
+    const { window, link, host } = this.#parts;
+    await window.enter(size);
+    try {
+      const id = messageId(host.now(), host.random(10));
+      const answer = this.#acks.ask(toHex(id), () => {
+        link.send(MessageType.SyncRequest, encodeSyncRequest({ id, sharedBody, rows }));
+      });
+      left.resolve();
+      return await answer;
+    } finally {
+      window.leave(size);
+    }
+  }
+}
+
+/** What an answer means for one recipient; without a reason of its own it is to be offered again. */
+function answerFor({ recipient }: OutboxEntry, msgId: Uint8Array, ack: SyncAck): ForwardAck {
+  const own = ack.answers.find((answer) => answer.recipient.equals(recipient));
+  return {
+    msgId,
+    accepted: ack.accepted,
+    rejectionReason: own?.rejectionReason ?? (ack.accepted ? null : FOR_ANOTHER),
+    ...(own && { lastSequence: own.lastSequence }),
+    ...(own?.delivered !== undefined && { delivered: own.delivered }),
+  };
+}
