@@ -1,5 +1,6 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
+import { FOLDER_OPTIONS } from "./folder_options.ts";
 import { HUB_OPTIONS } from "./hub_options.ts";
 import * as value from "./option_values.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
@@ -30,6 +31,7 @@ const PEER: readonly CommandName[] = [
   "peer send",
   "peer listen",
   "peer chat",
+  "peer sync",
   "peer safety-number",
   "peer doctor",
 ];
@@ -429,7 +431,7 @@ export const OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: ["peer list", "peer listen", "peer chat"],
+    commands: ["peer list", "peer listen", "peer chat", "peer sync"],
   },
   file: {
     flag: "--file",
@@ -476,6 +478,7 @@ export const OPTIONS = {
     essential: true,
     commands: ["peer listen"],
   },
+  ...FOLDER_OPTIONS,
 
   log: {
     flag: "--log",

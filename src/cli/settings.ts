@@ -31,6 +31,7 @@ export type CommandName =
   | "peer send"
   | "peer listen"
   | "peer chat"
+  | "peer sync"
   | "peer safety-number"
   | "peer doctor";
 

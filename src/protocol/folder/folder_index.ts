@@ -93,12 +93,19 @@ export class FolderIndex {
     this.#sequence = Math.max(this.#sequence, change.sequence);
   }
 
-  /** A file of this device was changed at `now`. @returns all that is another in consequence. */
-  edit({ path, content, modified, base }: LocalEdit, now: number): IndexChange[] {
+  /**
+   * A file of this device was changed at `now`.
+   *
+   * @returns the version of what the device has on its disk, and all that is another in consequence.
+   */
+  edit(
+    { path, content, modified, base }: LocalEdit,
+    now: number,
+  ): { version: VersionVector; changes: IndexChange[] } {
     const past = this.get(path)?.version.get(this.#self) ?? 0;
     const version = advanceVersion(base ?? new Map(), this.#self, now, past);
     const record = { path, content, modified, device: this.#label, version };
-    return this.#take([record], now, undefined);
+    return { version, changes: this.#take([record], now, undefined) };
   }
 
   /**

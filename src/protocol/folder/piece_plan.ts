@@ -140,8 +140,16 @@ export class PiecePlan {
     if (wanted && wanted.notBefore > 0) wanted.notBefore = Math.max(wanted.notBefore, notBefore);
   }
 
-  /** What to ask `source` for at `now`, with at most `window` bytes under way from it. */
-  ask(source: string, window: number, now: number): PieceRequest[] {
+  /**
+   * What to ask `source` for at `now`, with at most `window` bytes under way from it, of contents
+   * that it may be asked for.
+   */
+  ask(
+    source: string,
+    window: number,
+    now: number,
+    mayAsk: (hash: string) => boolean = () => true,
+  ): PieceRequest[] {
     const requests: PieceRequest[] = [];
     let pieces = 0;
     let open = 0;
@@ -150,6 +158,7 @@ export class PiecePlan {
         pieces >= MAX_PIECES_PER_REQUEST || this.underWay(source) >= window;
       if (isFull || ++open > MAX_OPEN) break;
       if (wanted.notBefore > now || wanted.lackedBy.has(source)) continue;
+      if (!mayAsk(wanted.content.hash)) continue;
       const indices = this.#nextOf(wanted, source, window, MAX_PIECES_PER_REQUEST - pieces);
       if (!indices) continue;
       requests.push({ hash: wanted.content.hash, indices });
@@ -184,6 +193,11 @@ export class PiecePlan {
     for (const [piece] of pieces) this.#settle(wanted, piece);
     wanted.next = 0;
     return pieces.length > 0;
+  }
+
+  /** Whether `source` has said that it does not have this content. */
+  isLackedBy(source: string, hash: string): boolean {
+    return this.#wanted.get(hash)?.lackedBy.has(source) ?? false;
   }
 
   /** `source` may have everything again. */

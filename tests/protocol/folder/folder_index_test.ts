@@ -155,7 +155,8 @@ class Device {
     if (text !== undefined && isTaken) return [];
     const content = text === undefined ? null : contentOf(text);
     const now = START + Device.#now++ % 50_000;
-    return this.index.edit({ path, content, modified: START, base: known?.version }, now + drift);
+    const edit = { path, content, modified: START, base: known?.version };
+    return this.index.edit(edit, now + drift).changes;
   }
 
   hear(changes: readonly IndexChange[]): IndexChange[] {
