@@ -1,5 +1,6 @@
 import { relative } from "node:path";
 import { getLogger } from "@logtape/logtape";
+import { OWN_PREFIX } from "../../protocol/folder/folder_path.ts";
 
 const log = getLogger(["cairn", "folder"]);
 
@@ -61,7 +62,8 @@ export class FolderWatch {
       if (paths.length === 0) this.add("");
       for (const path of paths) {
         const inside = relative(this.#root, path).replaceAll("\\", "/");
-        if (!inside.startsWith("../")) this.add(inside);
+        const isOwn = inside.split("/").some((name) => name.startsWith(OWN_PREFIX));
+        if (!isOwn && !inside.startsWith("../")) this.add(inside);
       }
     }
   }
