@@ -45,6 +45,7 @@ const SECTIONS: readonly (readonly [title: string, commands: readonly CommandNam
   ["cairn peer list", ["peer list"]],
   ["cairn peer send", ["peer send"]],
   ["cairn peer listen", ["peer listen"]],
+  ["cairn peer sync", ["peer sync"]],
   ["cairn relay", ["relay"]],
   ["cairn relay check", ["relay check"]],
   ["cairn relay check-peer", ["relay check-peer"]],

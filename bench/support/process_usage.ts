@@ -12,6 +12,16 @@ export function cpuSeconds(pid: number): number {
 
 /** Bytes of a process that are in memory. */
 export function residentBytes(pid: number): number {
-  const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(Deno.readTextFileSync(`/proc/${pid}/status`))?.[1];
+  return statusBytes(pid, "VmRSS");
+}
+
+/** The most bytes of a process that were ever in memory. */
+export function peakResidentBytes(pid: number): number {
+  return statusBytes(pid, "VmHWM");
+}
+
+function statusBytes(pid: number, field: string): number {
+  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+  const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status)?.[1];
   return Number(kibibytes) * 1_024;
 }

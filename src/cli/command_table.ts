@@ -172,6 +172,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (settings, [peer = ""]) => (await import("./peer_chat.ts")).peerChat(settings, peer),
   },
   {
+    name: "peer sync",
+    summary: "keep a folder the same on several devices",
+    operands: ["<directory>"],
+    run: async (settings, [directory = ""]) =>
+      (await import("./peer_sync.ts")).peerSync(settings, directory),
+  },
+  {
     name: "peer safety-number",
     summary: "print the number to compare with the person behind a peer",
     operands: ["<peer>"],

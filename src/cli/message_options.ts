@@ -11,7 +11,7 @@ export const MESSAGE_OPTIONS = {
     sentence: "Print JSON",
     kind: value.flagOnly,
     essential: true,
-    commands: ["peer list", "peer listen", "peer chat"],
+    commands: ["peer list", "peer listen", "peer chat", "peer sync"],
   },
   file: {
     flag: "--file",

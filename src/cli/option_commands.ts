@@ -28,6 +28,7 @@ export const PEER: readonly CommandName[] = [
   "peer send",
   "peer listen",
   "peer chat",
+  "peer sync",
   "peer safety-number",
   "peer doctor",
   "peer backup",

@@ -1,6 +1,7 @@
 /** The table of all options. Parsing, help and docs/options.md come from it. */
 
 import { BACKUP_OPTIONS } from "./backup_options.ts";
+import { FOLDER_OPTIONS } from "./folder_options.ts";
 import { HUB_OPTIONS } from "./hub_options.ts";
 import { LOG_OPTIONS } from "./log_options.ts";
 import { MAILBOX_OPTIONS } from "./mailbox_options.ts";
@@ -33,6 +34,7 @@ export const OPTIONS = {
   ...PEER_OPTIONS,
   ...PAIRING_OPTIONS,
   ...MESSAGE_OPTIONS,
+  ...FOLDER_OPTIONS,
   ...OPERATOR_OPTIONS,
   ...LOG_OPTIONS,
 } as const satisfies Record<string, OptionRow<unknown>>;

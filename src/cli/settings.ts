@@ -40,6 +40,7 @@ export type CommandName =
   | "peer send"
   | "peer listen"
   | "peer chat"
+  | "peer sync"
   | "peer safety-number"
   | "peer doctor"
   | "peer backup"

@@ -4,6 +4,7 @@ import {
   type CipherGCM,
   createCipheriv,
   createDecipheriv,
+  createHash,
   createPrivateKey,
   createPublicKey,
   type DecipherChaCha20Poly1305,
@@ -36,6 +37,12 @@ export const nativePrimitives: NativePrimitives = {
     (key, nonce) => createCipheriv("aes-256-gcm", key, nonce, AEAD_OPTIONS),
     (key, nonce) => createDecipheriv("aes-256-gcm", key, nonce, AEAD_OPTIONS),
   ),
+
+  sha256(parts) {
+    const hash = createHash("sha256");
+    for (const part of parts) hash.update(part);
+    return new Uint8Array(hash.digest());
+  },
 
   x25519PublicKey(secret) {
     const der = createPublicKey(x25519Private(secret)).export({ format: "der", type: "spki" });

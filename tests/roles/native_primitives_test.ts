@@ -2,7 +2,7 @@
 
 import { deepEqual, equal, throws } from "node:assert/strict";
 import { ed25519 } from "@noble/curves/ed25519.js";
-import { sha512 } from "@noble/hashes/sha2.js";
+import { sha256 as nobleSha256, sha512 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
 import { concatBytes, fromHex } from "../../src/base/bytes.ts";
 import {
@@ -14,6 +14,7 @@ import {
   ed25519Verify,
   installPrimitives,
   isUsableX25519Key,
+  sha256,
   x25519,
   x25519PublicKey,
 } from "../../src/protocol/crypto/primitives.ts";
@@ -32,12 +33,14 @@ Deno.test("what is installed is what is used, until it is taken away", () => {
     aes256Gcm.open(mark, mark.subarray(20), mark, mark),
     x25519(mark, mark),
     x25519PublicKey(mark),
+    sha256(mark),
   ];
   const base = ed25519.Point.BASE.toBytes();
   try {
     installPrimitives({
       chacha20Poly1305: marker,
       aes256Gcm: marker,
+      sha256: () => mark,
       x25519: () => mark,
       x25519PublicKey: () => mark,
       ed25519Verify: () => true,
@@ -50,6 +53,13 @@ Deno.test("what is installed is what is used, until it is taken away", () => {
   } finally {
     installPrimitives(nativePrimitives);
   }
+});
+
+Deno.test("native SHA-256 is that of the portable one, of any parts", () => {
+  fc.assert(fc.property(fc.array(fc.uint8Array({ maxLength: 200 })), (parts) => {
+    const [native, portable] = [nativePrimitives.sha256(parts), nobleSha256(concatBytes(...parts))];
+    deepEqual(native, portable);
+  }));
 });
 
 const LENGTHS = [0, 1, 15, 16, 17, 255, 1_024, 65_519];

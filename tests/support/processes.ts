@@ -38,6 +38,10 @@ export class CairnProcess implements AsyncDisposable {
     if (options.blockOutput) void this.#child.status.then(() => this.#child.stdout.cancel());
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Kills it with SIGKILL and waits until it is gone. */
   async kill(): Promise<void> {
     await this.#signal("SIGKILL");

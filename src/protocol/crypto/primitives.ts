@@ -31,6 +31,7 @@ const FIELD_PRIME = 2n ** 255n - 19n;
 export interface NativePrimitives {
   readonly chacha20Poly1305: Aead;
   readonly aes256Gcm: Aead;
+  sha256(parts: readonly Uint8Array[]): Uint8Array;
   x25519PublicKey(secret: Uint8Array): Uint8Array;
   /** @throws {Error} on a public key of small order. */
   x25519(secret: Uint8Array, publicKey: Uint8Array): Uint8Array;
@@ -51,6 +52,7 @@ export function installPrimitives(primitives?: NativePrimitives): void {
 
 /** SHA-256 over the concatenation of `parts`, 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  if (native) return native.sha256(parts);
   const hash = nobleSha256.create();
   for (const part of parts) hash.update(part);
   return hash.digest();

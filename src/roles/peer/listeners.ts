@@ -2,6 +2,11 @@ import { getLogger } from "@logtape/logtape";
 
 const log = getLogger(["cairn", "peer"]);
 
+/** What a message handler throws to leave the message, unacknowledged, for another program. */
+export class NotTaken extends Error {
+  override readonly name = "NotTaken";
+}
+
 /** Handlers by event name; a handler that fails is logged and hurts nobody else. */
 export class Listeners<Events> {
   readonly #handlers = new Map<keyof Events, Set<(event: never) => void | Promise<void>>>();
@@ -40,6 +45,7 @@ export class Listeners<Events> {
         await (handler as (event: Events[Name]) => void | Promise<void>)(event);
       } catch (error) {
         succeeded = false;
+        if (error instanceof NotTaken) continue;
         log.error("A handler of the event {name} failed: {error}", { name: String(name), error });
       }
     }

@@ -1,0 +1,78 @@
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import {
+  encodeFolderMessage,
+  FOLDER_CHANNEL,
+  type FolderMessage,
+} from "../../protocol/folder/folder_messages.ts";
+import { CairnError } from "../../base/errors.ts";
+import type { Node } from "../peer/node.ts";
+
+/** What the sync of a folder needs of a node. */
+export type FolderNode = Pick<
+  Node,
+  "peerId" | "on" | "send" | "roster" | "rosterMember" | "addContact" | "pairings"
+>;
+
+type WithoutFolder<Message> = Message extends unknown ? Omit<Message, "folder"> : never;
+/** A message about this folder. */
+export type FolderSaying = WithoutFolder<FolderMessage>;
+
+/** A message on its way to one device or several. */
+export interface Said {
+  /** The ids of the messages, one for each of them; empty for one that was not even queued. */
+  readonly ids: readonly string[];
+  /** Resolves when all of them were accepted. */
+  readonly accepted: Promise<void>;
+}
+
+/** Sends what is said about one folder. */
+export class FolderTalk {
+  readonly #node: FolderNode;
+  readonly #folder: string;
+  readonly #onUnsent: (peer: PeerId, error: unknown) => void;
+  /** Messages that nobody has accepted yet. */
+  #unaccepted = 0;
+  closed = false;
+
+  constructor(
+    node: FolderNode,
+    folder: string,
+    onUnsent: (peer: PeerId, error: unknown) => void,
+  ) {
+    this.#node = node;
+    this.#folder = folder;
+    this.#onUnsent = onUnsent;
+  }
+
+  /** Whether everything that was said is with a server or its reader. */
+  get idle(): boolean {
+    return this.#unaccepted === 0;
+  }
+
+  /** Resolves once the message is durably queued. */
+  async send(peer: PeerId, saying: FolderSaying): Promise<Said> {
+    return await this.broadcast([peer], saying);
+  }
+
+  /** The same for several devices. */
+  async broadcast(peers: readonly PeerId[], saying: FolderSaying): Promise<Said> {
+    const data = encodeFolderMessage({ ...saying, folder: this.#folder });
+    const ids: string[] = [];
+    const fates: Promise<void>[] = [];
+    for (const peer of peers) {
+      const sent = await this.#node.send(peer, FOLDER_CHANNEL, data).catch((error) => {
+        if (!(error instanceof CairnError)) throw error;
+        this.#onUnsent(peer, error);
+      });
+      ids.push(sent?.id ?? "");
+      if (!sent) continue;
+      this.#unaccepted++;
+      const fate = sent.accepted.finally(() => this.#unaccepted--);
+      fate.catch((error) => this.#onUnsent(peer, error));
+      fates.push(fate);
+    }
+    const accepted = Promise.all(fates).then(() => {});
+    accepted.catch(() => {}); // Told above.
+    return { ids, accepted };
+  }
+}

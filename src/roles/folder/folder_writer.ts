@@ -1,0 +1,299 @@
+import { getLogger } from "@logtape/logtape";
+import type { FileRecord } from "../../protocol/folder/file_record.ts";
+import { windowsFault } from "../../protocol/folder/folder_path.ts";
+import type { Piece } from "../../protocol/folder/folder_messages.ts";
+import type { PiecePlan } from "../../protocol/folder/piece_plan.ts";
+import { type FileContent, isPiece, pieceCount, pieceRange } from "../../protocol/folder/pieces.ts";
+import { type FolderDisk, Obstacle } from "./folder_disk.ts";
+import type { FolderState } from "./folder_state.ts";
+import type { LocalContents } from "./local_contents.ts";
+import { readPiece } from "./part_file.ts";
+
+const log = getLogger(["cairn", "folder"]);
+
+/** What a writer stands on. */
+export interface FolderWriterParts {
+  readonly disk: FolderDisk;
+  readonly state: FolderState;
+  readonly plan: PiecePlan;
+  readonly contents: LocalContents;
+  /** A file is on the disk as the index has it, or gone. */
+  readonly onWritten: (record: FileRecord) => void;
+  /** A file cannot be written, and why. */
+  readonly onSkipped: (path: string, reason: string) => void;
+  /** The file at a path is not what it was: it is to be looked at. */
+  readonly onStale: (path: string) => void;
+}
+
+/**
+ * Makes the disk as the index says: gathers contents in parts, and lets a part take its place once
+ * all of it is there and on disk. Nothing that was changed meanwhile is written over. Its methods
+ * are called one after the other.
+ */
+export class FolderWriter {
+  readonly #parts: FolderWriterParts;
+  /** For which paths a content is fetched; it gathers where the first of them lies. */
+  readonly #paths = new Map<string, Set<string>>();
+  readonly #hashes = new Map<string, string>();
+
+  constructor(parts: FolderWriterParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether this part is being filled, or might be soon. */
+  isPartInUse(folder: string, name: string): boolean {
+    return [...this.#paths].some(([hash, paths]) => {
+      const [home] = paths;
+      if (home === undefined || !this.#parts.disk.partOf(home, hash).endsWith(`/${name}`)) {
+        return false;
+      }
+      return folder === home.split("/").slice(0, -1).join("/");
+    });
+  }
+
+  /** Brings what is pending among `paths` as far as it gets without asking others. */
+  async settle(paths: Iterable<string>, notBefore = 0): Promise<void> {
+    const { state } = this.#parts;
+    const waiting = [...paths].filter((path) => this.#isStill(path));
+    const isDeletion = (path: string) => state.index.get(path)?.content === null;
+    // First what is added: a file that was renamed is a copy of the one that goes afterwards.
+    const blocked: string[] = [];
+    for (const path of waiting.filter((path) => !isDeletion(path))) {
+      if (!await this.#fill(path, notBefore)) blocked.push(path);
+    }
+    for (const path of waiting.filter(isDeletion)) await this.#remove(path);
+    // What had to go first, a folder where a file is to be, may have gone.
+    for (const path of blocked) {
+      if (!await this.#fill(path, notBefore)) this.#parts.onStale(path);
+    }
+  }
+
+  /** A list of pieces came. */
+  async takeList(hash: string, list: Uint8Array): Promise<void> {
+    const { plan, contents } = this.#parts;
+    if (!plan.takeList(hash, list)) return;
+    contents.remember(hash, list);
+    await this.#resume(hash);
+  }
+
+  /** A piece came. @returns whether it was wanted. */
+  async takePiece({ hash, index, bytes }: Piece): Promise<boolean> {
+    const { plan, disk } = this.#parts;
+    const content = plan.content(hash);
+    const [home] = this.#paths.get(hash) ?? [];
+    const verdict = plan.judge(hash, index, bytes);
+    if (verdict === "damaged") log.warn("A piece came that is not what it says to be");
+    if (verdict !== "wanted" || !content || home === undefined) return false;
+    try {
+      using part = await disk.openPart(home, hash);
+      await part.write(pieceRange(content.size, index).offset, bytes);
+      if (plan.keep(hash, index)) await this.#finish(hash);
+    } catch (error) {
+      this.#parts.onSkipped(home, obstacleIn(error));
+      this.#forgo(home);
+    }
+    return true;
+  }
+
+  #isStill(path: string): boolean {
+    const { state } = this.#parts;
+    if (state.pending.has(path)) {
+      const hash = state.index.get(path)?.content?.hash;
+      if (this.#hashes.get(path) !== hash) this.#forgo(path);
+      return true;
+    }
+    this.#forgo(path);
+    return false;
+  }
+
+  /** Nothing is fetched for `path` any more. */
+  #forgo(path: string): void {
+    const hash = this.#hashes.get(path);
+    if (hash === undefined) return;
+    this.#hashes.delete(path);
+    const paths = this.#paths.get(hash);
+    const [home] = paths ?? [];
+    paths?.delete(path);
+    if (path !== home) return;
+    this.#parts.disk.removePart(path, hash).catch(() => {});
+    if (paths?.size === 0) {
+      this.#paths.delete(hash);
+      this.#parts.plan.remove(hash);
+    } else this.#parts.plan.restart(hash);
+  }
+
+  /** False when something is in the way that may go. */
+  async #fill(path: string, notBefore: number): Promise<boolean> {
+    const { state, plan, onSkipped } = this.#parts;
+    const record = state.index.get(path);
+    if (!record?.content || !state.pending.has(path)) return true;
+    const { content } = record;
+    const twin = state.twinOf(path);
+    if (twin !== undefined) onSkipped(path, `only case tells its name from "${twin}"`);
+    const fault = Deno.build.os === "windows" ? windowsFault(path) : undefined;
+    if (fault !== undefined) onSkipped(path, fault);
+    const foldsCase = Deno.build.os === "windows" || Deno.build.os === "darwin";
+    if (fault !== undefined || (twin !== undefined && foldsCase)) return true;
+    try {
+      const local = state.files.get(path);
+      if (local?.content.hash === content.hash) return await this.#setMode(path, record);
+      if (state.placesOf(content.hash).length > 0 && await this.#copy(path, record)) return true;
+      if (!plan.has(content.hash)) plan.add(content, notBefore);
+      const isFirst = !this.#paths.has(content.hash);
+      this.#paths.set(content.hash, (this.#paths.get(content.hash) ?? new Set()).add(path));
+      this.#hashes.set(path, content.hash);
+      if (isFirst && plan.list(content.hash)) await this.#resume(content.hash);
+      return true;
+    } catch (error) {
+      onSkipped(path, obstacleIn(error));
+      return false;
+    }
+  }
+
+  /** Takes what is here already: pieces of an earlier try, and of the file's earlier version. */
+  async #resume(hash: string): Promise<void> {
+    const { plan, disk, state } = this.#parts;
+    const [content, list, [home]] = [
+      plan.content(hash),
+      plan.list(hash),
+      this.#paths.get(hash) ?? [],
+    ];
+    if (!content || !list || home === undefined) return;
+    let isComplete = pieceCount(content.size) === 0;
+    if (await disk.hasPart(home, hash)) {
+      using part = await disk.openPart(home, hash);
+      for (const index of await part.pieces(content, list)) isComplete = plan.keep(hash, index);
+    }
+    const before = state.files.get(home);
+    if (!isComplete && before) isComplete = await this.#reuse(home, content, list, before.content);
+    if (isComplete) await this.#finish(hash);
+  }
+
+  async #reuse(
+    path: string,
+    content: FileContent,
+    list: Uint8Array,
+    before: FileContent,
+  ): Promise<boolean> {
+    const { plan, disk } = this.#parts;
+    using old = await disk.open(path);
+    if (!old) return false;
+    let isComplete = false;
+    for (let index = 0; index < pieceCount(Math.min(before.size, content.size)); index++) {
+      const bytes = await readPiece(old, content.size, index);
+      if (!bytes || !isPiece(list, index, bytes)) continue;
+      using part = await disk.openPart(path, content.hash);
+      await part.write(pieceRange(content.size, index).offset, bytes);
+      isComplete = plan.keep(content.hash, index);
+    }
+    return isComplete;
+  }
+
+  async #finish(hash: string): Promise<void> {
+    const { plan, disk, state, contents } = this.#parts;
+    const content = plan.content(hash);
+    const paths = [...this.#paths.get(hash) ?? []];
+    const [home] = paths;
+    if (!content || home === undefined) return;
+    using part = await disk.openPart(home, hash);
+    if (!await part.complete(content)) return plan.restart(hash);
+    const list = plan.list(hash);
+    if (list && !content.list) contents.remember(hash, list);
+    plan.remove(hash);
+    this.#paths.delete(hash);
+    for (const path of paths) this.#hashes.delete(path);
+    for (const path of paths) {
+      const record = state.index.get(path);
+      if (record?.content?.hash !== hash || !state.pending.has(path)) continue;
+      if (path === home) await this.#place(path, record);
+      else await this.#fill(path, 0);
+    }
+    await disk.removePart(home, hash);
+  }
+
+  /** Copies a content that is somewhere in the folder; false when it turns out not to be. */
+  async #copy(path: string, record: FileRecord): Promise<boolean> {
+    const { disk, state, contents } = this.#parts;
+    const { content } = record;
+    const [source] = content ? state.placesOf(content.hash) : [];
+    if (!content || source === undefined) return false;
+    using from = await disk.open(source).catch(() => undefined);
+    using part = await disk.openPart(path, content.hash);
+    for (let index = 0; from && index < pieceCount(content.size); index++) {
+      const bytes = await readPiece(from, content.size, index);
+      if (!bytes) break;
+      await part.write(pieceRange(content.size, index).offset, bytes);
+    }
+    if (await part.complete(content)) {
+      await this.#place(path, record);
+      return true;
+    }
+    await disk.removePart(path, content.hash);
+    await contents.list(content.hash);
+    this.#parts.onStale(source);
+    return false;
+  }
+
+  async #place(path: string, record: FileRecord): Promise<void> {
+    const { disk, state, onStale } = this.#parts;
+    const { content, modified, version } = record;
+    const before = state.files.get(path);
+    if (!content) return;
+    await this.#saveForOthers(path);
+    const { executable } = content;
+    state.beingWritten.add(path);
+    try {
+      const wanted = { modified, executable, before: before?.stat };
+      const stat = await disk.place(path, content.hash, wanted);
+      if (!stat) return onStale(path);
+      await state.placed(path, { content, version, stat });
+    } finally {
+      state.beingWritten.delete(path);
+    }
+    this.#parts.onWritten(record);
+  }
+
+  async #setMode(path: string, record: FileRecord): Promise<boolean> {
+    const { disk, state, onStale } = this.#parts;
+    const { content, version } = record;
+    if (!content) return true;
+    const stat = await disk.setMode(path, content.executable);
+    if (!stat) onStale(path);
+    else await state.placed(path, { content, version, stat });
+    if (stat) this.#parts.onWritten(record);
+    return true;
+  }
+
+  async #remove(path: string): Promise<void> {
+    const { disk, state, onStale, onSkipped } = this.#parts;
+    const record = state.index.get(path);
+    const local = state.files.get(path);
+    if (record?.content !== null || !local) return;
+    try {
+      await this.#saveForOthers(path);
+      if (!await disk.remove(path, local.stat)) return onStale(path);
+    } catch (error) {
+      return onSkipped(path, obstacleIn(error));
+    }
+    await state.placed(path, undefined);
+    this.#parts.onWritten(record);
+  }
+
+  /** What is about to go from `path` may be what another path waits for. */
+  async #saveForOthers(path: string): Promise<void> {
+    const { state } = this.#parts;
+    const hash = state.files.get(path)?.content.hash;
+    if (hash === undefined || state.placesOf(hash).length > 1) return;
+    for (const other of [...state.pending]) {
+      const record = state.index.get(other);
+      if (other !== path && record?.content?.hash === hash) await this.#copy(other, record);
+    }
+  }
+}
+
+/** What stands in the way of one file. @throws what is wrong with all of them, as a full disk is. */
+function obstacleIn(error: unknown): string {
+  if (error instanceof Obstacle) return error.message;
+  if (error instanceof Deno.errors.PermissionDenied) return "this user may not write there";
+  throw error;
+}

@@ -1,0 +1,99 @@
+import { getLogger } from "@logtape/logtape";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { Piece, PieceRequest } from "../../protocol/folder/folder_messages.ts";
+import type { FolderTalk, Said } from "./folder_talk.ts";
+import type { LocalContents } from "./local_contents.ts";
+
+const log = getLogger(["cairn", "folder"]);
+
+/** Bytes of pieces in one message, so that it fits. */
+export const BYTES_PER_MESSAGE = 786_432;
+const PIECES_PER_MESSAGE = 200;
+/** Messages to one device that no server and no reader has accepted yet. */
+const MAX_UNACCEPTED = 6;
+/** Pieces that one device may ask for ahead. */
+const MAX_QUEUED = 2_048;
+const LIST = -1;
+
+interface Asked {
+  readonly hash: string;
+  readonly index: number;
+}
+
+interface Asker {
+  readonly peer: PeerId;
+  queue: Asked[];
+  running: boolean;
+}
+
+/** Answers those who ask for pieces: in order, and no faster than the answers are taken. */
+export class PieceGiver {
+  readonly #contents: LocalContents;
+  readonly #talk: FolderTalk;
+  readonly #askers = new Map<string, Asker>();
+
+  constructor(contents: LocalContents, talk: FolderTalk) {
+    this.#contents = contents;
+    this.#talk = talk;
+  }
+
+  /** Whether nobody waits for anything. */
+  get idle(): boolean {
+    return [...this.#askers.values()].every(({ running }) => !running);
+  }
+
+  want(peer: PeerId, requests: readonly PieceRequest[], afresh: boolean): void {
+    const text = peer.toString();
+    const asker = this.#askers.get(text) ?? { peer, queue: [], running: false };
+    this.#askers.set(text, asker);
+    if (afresh) asker.queue = [];
+    for (const { hash, indices } of requests) {
+      const wanted = indices.length === 0 ? [LIST] : indices;
+      asker.queue.push(...wanted.map((index) => ({ hash, index })));
+    }
+    asker.queue.length = Math.min(asker.queue.length, MAX_QUEUED);
+    if (asker.running) return;
+    asker.running = true;
+    this.#serve(asker).catch((error) => {
+      log.warn("Pieces could not be given: {error}", { error });
+    }).finally(() => asker.running = false);
+  }
+
+  async #serve(asker: Asker): Promise<void> {
+    const unaccepted: Promise<void>[] = [];
+    while (asker.queue.length > 0 && !this.#talk.closed) {
+      const { accepted } = await this.#answer(asker);
+      unaccepted.push(accepted.catch(() => {}));
+      if (unaccepted.length >= MAX_UNACCEPTED) await unaccepted.shift();
+    }
+    await Promise.all(unaccepted);
+  }
+
+  async #answer({ peer, queue }: Asker): Promise<Said> {
+    const [first] = queue;
+    if (first?.index === LIST) {
+      queue.shift();
+      const list = await this.#contents.list(first.hash);
+      return list
+        ? this.#talk.send(peer, { kind: "list", hash: first.hash, list })
+        : this.#talk.send(peer, { kind: "lack", hashes: [first.hash] });
+    }
+    const pieces: Piece[] = [];
+    let bytes = 0;
+    while (bytes < BYTES_PER_MESSAGE && pieces.length < PIECES_PER_MESSAGE) {
+      const asked = queue[0];
+      if (!asked || asked.index === LIST) break;
+      const piece = await this.#contents.piece(asked.hash, asked.index);
+      if (piece && bytes + piece.length > BYTES_PER_MESSAGE) break;
+      queue.shift();
+      if (!piece) {
+        const lacking = await this.#talk.send(peer, { kind: "lack", hashes: [asked.hash] });
+        if (pieces.length === 0) return lacking;
+        continue;
+      }
+      pieces.push({ ...asked, bytes: piece });
+      bytes += piece.length;
+    }
+    return this.#talk.send(peer, { kind: "pieces", pieces });
+  }
+}
