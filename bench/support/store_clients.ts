@@ -50,6 +50,7 @@ export function cairnClient(port: number, server: PeerId, identity: Identity): S
     capabilities: [],
     expectedPeer: server,
   });
+  const startedAt = systemHost.now();
   const frames: Uint8Array<ArrayBuffer>[] = [];
   const answers: Uint8Array[] = [];
   let link: Link | undefined;
@@ -77,7 +78,8 @@ export function cairnClient(port: number, server: PeerId, identity: Identity): S
     onAcknowledged: () => {},
     prepare(body, count) {
       for (let i = 0; i < count; i++) {
-        const msgId = messageId(systemHost.now(), systemHost.random(10));
+        // As if given one after the other, not within one millisecond.
+        const msgId = messageId(startedAt + sequence, systemHost.random(10));
         const payload = encodeForwardRequest({
           msgId,
           recipient: identity.peerId,

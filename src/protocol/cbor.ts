@@ -2,19 +2,7 @@ import { utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { CborDecoder } from "./cbor_decoder.ts";
 import { encode } from "./cbor_encoder.ts";
-
-/**
- * What the protocol says in CBOR (RFC 8949): integers within ±(2^53 − 1), text, byte strings,
- * booleans, null, arrays, and maps whose keys are integers or text.
- */
-export type CborValue =
-  | number
-  | string
-  | boolean
-  | null
-  | Uint8Array
-  | CborValue[]
-  | Map<number | string, CborValue>;
+import type { CborValue } from "./cbor_value.ts";
 
 /**
  * Encodes `value` with definite lengths and shortest integers; map entries keep the order in which

@@ -1,5 +1,5 @@
 import { fromUtf8 } from "../base/bytes.ts";
-import type { CborValue } from "./cbor.ts";
+import type { CborValue } from "./cbor_value.ts";
 
 /** Deepest nesting of arrays and maps that is accepted. */
 export const MAX_CBOR_DEPTH = 8;

@@ -1,5 +1,5 @@
 import { utf8 } from "../base/bytes.ts";
-import type { CborValue } from "./cbor.ts";
+import type { CborValue } from "./cbor_value.ts";
 
 /** Major types in place (RFC 8949, section 3.1). */
 const UNSIGNED = 0x00;

@@ -8,7 +8,8 @@
 
 import { concatBytes, equalBytes, readU16, readU32, u16, u32 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import {
   aes256Gcm,
   KEY_LENGTH,
