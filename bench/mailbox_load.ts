@@ -8,17 +8,17 @@
  * `deno run -A bench/mailbox_load.ts [seconds for each line, default 4] [rounds, default 3]`
  */
 
-import { WebSocket } from "ws";
 import { systemHost } from "../src/base/host.ts";
 import { cpuMs, reportLine } from "./measured_times.ts";
+import { serveSockets } from "./support/epoll_sockets.ts";
 import { cpuSeconds } from "./support/process_usage.ts";
 import { type RunningStore, STORES } from "./support/store_servers.ts";
 
 const SECONDS = Number(Deno.args[0] ?? 4);
 const ROUNDS = Number(Deno.args[1] ?? 3);
 const WARM_UP_SECONDS = 1;
-// The built-in client holds small frames back for 40 ms (no TCP_NODELAY); the server is measured here.
-Object.assign(globalThis, { WebSocket });
+/** Messages made ready for the warm-up, all senders together. */
+const WARM_UP_MESSAGES = 40_000;
 const BODY = systemHost.random(1_024);
 
 for (const { name, durability } of STORES) console.log(`${name}: ${durability}`);
@@ -30,8 +30,9 @@ for (const senders of [1, 8, 64]) {
       const folder = await Deno.makeTempDir({ prefix: "cairn-bench-" });
       const store = await kind.start(folder, senders);
       try {
-        await load(store, WARM_UP_SECONDS);
-        const { line, rate } = describe(kind.name, await load(store, SECONDS));
+        const warm = await load(store, WARM_UP_SECONDS, WARM_UP_MESSAGES);
+        const expected = (SECONDS * warm.times.length) / warm.seconds;
+        const { line, rate } = describe(kind.name, await load(store, SECONDS, 2 * expected));
         console.log(line);
         rates.set(kind.name, [...rates.get(kind.name) ?? [], rate]);
       } finally {
@@ -51,23 +52,45 @@ interface Loaded {
   readonly clientCpuMs: number;
 }
 
-async function load({ pid, clients }: RunningStore, seconds: number): Promise<Loaded> {
+/** Gives for so long, or until a sender has given its part of `prepared` messages. */
+async function load(
+  { pid, clients }: RunningStore,
+  seconds: number,
+  prepared: number,
+): Promise<Loaded> {
+  for (const each of clients) each.prepare(BODY, Math.ceil(prepared / clients.length));
   const times: number[] = [];
   const [client, server, start] = [cpuMs(), cpuSeconds(pid), performance.now()];
   const end = start + seconds * 1_000;
-  await Promise.all(clients.map(async (each) => {
-    while (performance.now() < end) {
-      const before = performance.now();
-      await each.store(BODY);
-      times.push(performance.now() - before);
-    }
-  }));
-  return {
+  let [underWay, isOver] = [0, false];
+  for (const each of clients) {
+    let before = 0;
+    const give = () => {
+      isOver ||= !each.give();
+      if (isOver) return;
+      underWay++;
+      before = performance.now();
+    };
+    each.onAcknowledged = () => {
+      const now = performance.now();
+      underWay--;
+      times.push(now - before);
+      isOver ||= now > end;
+      if (!isOver) give();
+    };
+    give();
+  }
+  if (!await serveSockets(() => isOver && underWay === 0, (seconds + 30) * 1_000)) {
+    throw new Error("Messages were not acknowledged");
+  }
+  const loaded = {
     times,
     seconds: (performance.now() - start) / 1_000,
     serverCpuMs: 1_000 * (cpuSeconds(pid) - server),
     clientCpuMs: cpuMs() - client,
   };
+  for (const each of clients) each.check();
+  return loaded;
 }
 
 function describe(

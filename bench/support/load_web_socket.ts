@@ -46,6 +46,11 @@ export class LoadWebSocket implements SocketEvents {
     this.#send(BINARY, bytes);
   }
 
+  /** Sends what {@linkcode maskedBinary} made before. */
+  sendMasked(frame: Uint8Array<ArrayBuffer>): void {
+    this.#socket.send(frame);
+  }
+
   /** Says goodbye; the socket ends when the server has answered, or ended it by itself. */
   close(): void {
     if (this.#isClosing) return;
@@ -141,21 +146,30 @@ export class LoadWebSocket implements SocketEvents {
   }
 
   #send(opcode: number, payload: Uint8Array): void {
-    const { length } = payload;
-    const header = length < 126 ? 6 : 8;
-    const frame = new Uint8Array(header + length);
-    frame[0] = 0x80 | opcode;
-    if (length < 126) {
-      frame[1] = 0x80 | length;
-    } else if (length < 65_536) {
-      frame[1] = 0x80 | 126;
-      frame[2] = length >> 8;
-      frame[3] = length;
-    } else {
-      throw new RangeError("No load needs messages that long");
-    }
-    for (let i = 0; i < 4; i++) frame[header - 4 + i] = MASK[i]!;
-    for (let i = 0; i < length; i++) frame[header + i] = payload[i]! ^ MASK[i & 3]!;
-    this.#socket.send(frame);
+    this.#socket.send(maskedFrame(opcode, payload));
   }
+}
+
+/** A binary message as {@linkcode LoadWebSocket.sendMasked} takes it. */
+export function maskedBinary(payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  return maskedFrame(BINARY, payload);
+}
+
+function maskedFrame(opcode: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { length } = payload;
+  const header = length < 126 ? 6 : 8;
+  const frame = new Uint8Array(header + length);
+  frame[0] = 0x80 | opcode;
+  if (length < 126) {
+    frame[1] = 0x80 | length;
+  } else if (length < 65_536) {
+    frame[1] = 0x80 | 126;
+    frame[2] = length >> 8;
+    frame[3] = length;
+  } else {
+    throw new RangeError("No load needs messages that long");
+  }
+  for (let i = 0; i < 4; i++) frame[header - 4 + i] = MASK[i]!;
+  for (let i = 0; i < length; i++) frame[header + i] = payload[i]! ^ MASK[i & 3]!;
+  return frame;
 }

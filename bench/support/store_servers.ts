@@ -9,10 +9,12 @@ import { GroupCommit } from "../../src/roles/group_commit.ts";
 import { loadIdentity } from "../../src/roles/identity_store.ts";
 import { PeerBook } from "../../src/roles/peer_book.ts";
 import { freePort } from "../../tests/support/free_port.ts";
+import { serveSockets } from "./epoll_sockets.ts";
 import { type StartedProcess, startProcess } from "./started_process.ts";
-import { cairnClients, natsClients, redisClients, type StoreClient } from "./store_clients.ts";
+import { cairnClient, natsClient, redisClient, type StoreClient } from "./store_clients.ts";
 
 const START_WITHIN_MS = 60_000;
+const QUIET_MS = 300;
 
 /** A store that can be compared. */
 export interface StoreKind {
@@ -46,7 +48,7 @@ export const STORES: readonly StoreKind[] = [
       const running = await startCairn(`${folder}/data`, port);
       return await withClients(
         running,
-        await Promise.all(identities.map((identity) => cairnClients(port, server, identity))),
+        identities.map((identity) => cairnClient(port, server, identity)),
       );
     },
   },
@@ -59,7 +61,7 @@ export const STORES: readonly StoreKind[] = [
         ...["--port", String(port), "--bind", "127.0.0.1", "--dir", folder],
         ...["--appendonly", "yes", "--appendfsync", "always", "--save", ""],
       ], port);
-      return await withClients(running, await many(count, () => redisClients(port)));
+      return await withClients(running, many(count, () => redisClient(port)));
     },
   },
   {
@@ -71,7 +73,7 @@ export const STORES: readonly StoreKind[] = [
         ...["-a", "127.0.0.1", "-p", String(port), "--jetstream", "--store_dir", folder],
         ...["--log", `${folder}/log`],
       ], port);
-      return await withClients(running, await many(count, () => natsClients(port)));
+      return await withClients(running, many(count, () => natsClient(port)));
     },
   },
 ];
@@ -128,7 +130,20 @@ function start(
   });
 }
 
-function withClients(process: StartedProcess, clients: readonly StoreClient[]): RunningStore {
+async function withClients(
+  process: StartedProcess,
+  clients: readonly StoreClient[],
+): Promise<RunningStore> {
+  let isReady = false;
+  const ready = Promise.all(clients.map((client) => client.ready)).then(() => isReady = true);
+  try {
+    await Promise.all([ready, serveSockets(() => isReady, START_WITHIN_MS)]);
+    // What servers say of their own accord must not be taken for acknowledgements.
+    await serveSockets(() => false, QUIET_MS);
+  } catch (error) {
+    await process.stop();
+    throw error;
+  }
   return {
     pid: process.pid,
     clients,
@@ -139,6 +154,6 @@ function withClients(process: StartedProcess, clients: readonly StoreClient[]): 
   };
 }
 
-function many<T>(count: number, make: () => Promise<T>): Promise<T[]> {
-  return Promise.all(Array.from({ length: count }, make));
+function many<T>(count: number, make: () => T): T[] {
+  return Array.from({ length: count }, make);
 }

@@ -1,5 +1,6 @@
 import { ProtocolError } from "../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "./cbor.ts";
+import { decodeCborMap, encodeCbor } from "./cbor.ts";
+import type { CborValue } from "./cbor_value.ts";
 
 /** The only envelope version. */
 export const ENVELOPE_VERSION = 1;

@@ -1,4 +1,5 @@
-import { type CborMap, type CborValue, decodeCborMap, encodeCbor } from "./cbor.ts";
+import { type CborMap, decodeCborMap, encodeCbor } from "./cbor.ts";
+import type { CborValue } from "./cbor_value.ts";
 import { PeerId } from "./crypto/peer_id.ts";
 import { MAX_TEXT_LENGTH } from "./message_types.ts";
 

@@ -1,5 +1,6 @@
 import { ProtocolError } from "../base/errors.ts";
-import { type CborMap, type CborValue, decodeCborMap, encodeCbor } from "./cbor.ts";
+import { type CborMap, decodeCborMap, encodeCbor } from "./cbor.ts";
+import type { CborValue } from "./cbor_value.ts";
 import { PeerId } from "./crypto/peer_id.ts";
 import { MAX_TEXT_LENGTH } from "./message_types.ts";
 

@@ -100,26 +100,28 @@ export class GroupCommit {
     while (this.#queue.length > 0) {
       const group = this.#takeGroup();
       try {
-        await this.#writeGroup(group);
+        await this.#write(group);
         for (const caller of group) caller.resolve();
       } catch (error) {
-        if (group.length === 1 && group[0] !== undefined) await this.#retryAlone(group[0], error);
+        if (group.length === 1 && group[0] !== undefined) this.#refuse(group[0], error);
         else await this.#oneByOne(group);
       }
     }
     this.#running = undefined;
   }
 
-  /** On a full disk what frees space goes together: each for itself would need more of it. */
-  async #writeGroup(group: readonly Waiting[]): Promise<void> {
-    const operations = group.flatMap((caller) => caller.operations);
+  /**
+   * On a full disk the reserve is given up for what frees space. A group of such goes together: each
+   * for itself would need more of it.
+   */
+  async #write(callers: readonly Waiting[]): Promise<void> {
+    const operations = callers.flatMap((caller) => caller.operations);
     try {
-      await this.#write(operations);
+      await this.#writeOnce(operations);
     } catch (error) {
-      const helps = group.length > 1 && isDiskFull(error) &&
-        group.every(({ options }) => options.freesSpace);
-      if (!helps || !await this.#reserve?.release()) throw error;
-      await this.#write(operations);
+      const frees = isDiskFull(error) && callers.every(({ options }) => options.freesSpace);
+      if (!frees || !await this.#reserve?.release()) throw error;
+      await this.#writeOnce(operations);
     }
   }
 
@@ -147,30 +149,18 @@ export class GroupCommit {
         continue;
       }
       try {
-        await this.#write(caller.operations);
+        await this.#write([caller]);
         caller.resolve();
       } catch (error) {
-        if (!await this.#retryAlone(caller, error) && lane !== undefined) failedLanes.add(lane);
+        this.#refuse(caller, error);
+        if (lane !== undefined) failedLanes.add(lane);
       }
     }
   }
 
-  /** The last chance of one caller. Returns whether it succeeded; settles it either way. */
-  async #retryAlone(caller: Waiting, error: unknown): Promise<boolean> {
-    let last = mapDiskFull(error);
-    const full = last instanceof CairnError && last.code === "disk-full";
-    if (full && caller.options.freesSpace && await this.#reserve?.release()) {
-      try {
-        await this.#write(caller.operations);
-        caller.resolve();
-        return true;
-      } catch (again) {
-        last = mapDiskFull(again);
-      }
-    }
-    caller.reject(last);
+  #refuse(caller: Waiting, error: unknown): void {
+    caller.reject(mapDiskFull(error));
     this.#failLane(caller.options.lane);
-    return false;
   }
 
   #failLane(lane: unknown): void {
@@ -181,7 +171,7 @@ export class GroupCommit {
   }
 
   /** Changes of one record become one change, which the record only takes over when it is made. */
-  async #write(operations: readonly KvOperation[]): Promise<void> {
+  async #writeOnce(operations: readonly KvOperation[]): Promise<void> {
     const changed = new Set<RecordChange["record"]>();
     const plain: PlainOperation[] = [];
     for (const operation of operations) {

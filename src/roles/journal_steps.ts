@@ -1,7 +1,9 @@
 import type { PlainOperation } from "./group_commit.ts";
-import { KV_LIMITS, weigh } from "./kv_weight.ts";
+import { KV_LIMITS } from "./kv_weight.ts";
 
-const STEP_BYTES = 262_144;
+/** Both stay below Deno KV's bounds of one commit. */
+const STEP_BYTES = 0.75 * KV_LIMITS.bytes;
+const STEP_KEY_BYTES = 0.9 * KV_LIMITS.keyBytes;
 /** Room beside the changes in one record of the journal. */
 const RECORD_BYTES = KV_LIMITS.valueBytes - 2_048;
 
@@ -12,27 +14,30 @@ export type Journaled = readonly [key: Deno.KvKey, value?: unknown];
 /** A change that is durable in the journal and on its way to its place. */
 export interface Pending {
   readonly key: Deno.KvKey;
-  readonly name: string;
+  /** The name of all of the key but its last part, and of that. */
+  readonly groupName: string;
+  readonly last: string;
   /** `undefined` for a record that goes. */
   value: unknown;
   bytes: number;
+  readonly keyBytes: number;
   /** The journal record of the last change. */
   number: number;
   /** The store has no record of this key. */
   isFresh: boolean;
 }
 
-/** The records of the journal that hold `changes`. */
-export function inRecords(changes: readonly Change[]): Journaled[][] {
+/** The records of the journal that hold `changes`, which have so many `bytes` each. */
+export function inRecords(changes: readonly Change[], bytes: readonly number[]): Journaled[][] {
   const records: Journaled[][] = [];
-  let bytes = Infinity;
-  for (const change of changes) {
-    const weight = weigh([change]).bytes + 32;
-    if (bytes + weight > RECORD_BYTES) {
+  let length = Infinity;
+  for (const [index, change] of changes.entries()) {
+    const more = (bytes[index] ?? 0) + 32;
+    if (length + more > RECORD_BYTES) {
       records.push([]);
-      bytes = 0;
+      length = 0;
     }
-    bytes += weight;
+    length += more;
     records.at(-1)?.push(change.type === "set" ? [change.key, change.value] : [change.key]);
   }
   return records;
@@ -42,14 +47,18 @@ export function inRecords(changes: readonly Change[]): Journaled[][] {
 export function* inSteps(pending: readonly Pending[], records: number): Generator<Pending[]> {
   let step: Pending[] = [];
   let bytes = 0;
+  let keyBytes = 0;
   for (const entry of pending) {
-    if (step.length === records || (step.length > 0 && bytes + entry.bytes > STEP_BYTES)) {
+    const isFull = step.length === records || bytes + entry.bytes > STEP_BYTES ||
+      keyBytes + entry.keyBytes > STEP_KEY_BYTES;
+    if (isFull && step.length > 0) {
       yield step;
       step = [];
-      bytes = 0;
+      bytes = keyBytes = 0;
     }
     step.push(entry);
     bytes += entry.bytes;
+    keyBytes += entry.keyBytes;
   }
   if (step.length > 0) yield step;
 }

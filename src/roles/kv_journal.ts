@@ -3,22 +3,25 @@ import { isDiskFull } from "./disk_space.ts";
 import { type PlainOperation, writeAtOnce, type Writer } from "./group_commit.ts";
 import { groupOf, nameOf, nameOfAll } from "./kv_key_name.ts";
 import { type Change, inRecords, inSteps, type Journaled, type Pending } from "./journal_steps.ts";
-import { weigh } from "./kv_weight.ts";
+import { bytesOf, keySize } from "./kv_weight.ts";
 
 const log = getLogger(["cairn", "journal"]);
 
 /** Changes collect this long before they go to their places, so that those of one record meet. */
-const COLLECT_MS = 100;
+const COLLECT_MS = 1_000;
 /** The same after the disk was full: whatever room was made is for what frees more. */
 const COLLECT_ON_FULL_DISK_MS = 5_000;
 /** Beyond so many changed records they go at once; beyond so much more, writers wait for it. */
 const MANY_RECORDS = 4_096;
 const MAX_RECORDS = 16_384;
 const MAX_BYTES = 16 * 1_048_576;
-/** One step towards their places: short, since what is to be journaled waits behind it. */
-const STEP_RECORDS = 24;
-/** A step when there are many, which costs less for each. */
-const LONG_STEP_RECORDS = 192;
+/**
+ * One step towards their places: as long as Deno KV allows, since what is to be journaled waits as
+ * long for the disk behind a short one, and more often.
+ */
+const STEP_RECORDS = 900;
+/** A step for which a full disk may have room when it has none for a long one. */
+const SHORT_STEP_RECORDS = 24;
 
 /**
  * A write-ahead journal inside Deno KV, which charges for every record that a commit touches: the
@@ -63,7 +66,12 @@ export class KvJournal implements Writer {
       const number = Number(key.at(-1));
       if (journal.#records === 0) journal.#first = number;
       if (!Array.isArray(value)) throw new TypeError("A record of the journal is damaged");
-      for (const [changed, next] of value) journal.#note(changed, next, number, false);
+      for (const [changed, next] of value) {
+        const change: Change = next === undefined
+          ? { type: "delete", key: changed }
+          : { type: "set", key: changed, value: next };
+        journal.#note(change, bytesOf(change), number);
+      }
       journal.#next = number + 1;
     }
     journal.#schedule();
@@ -84,8 +92,9 @@ export class KvJournal implements Writer {
     }
     if (changes.length === 0) return await writeAtOnce(this.#kv, direct);
     if (this.#records > MAX_RECORDS || this.#bytes > MAX_BYTES) await this.settle();
+    const bytes = changes.map(bytesOf);
     const number = this.#next;
-    const records = inRecords(changes).map((value, index): PlainOperation => (
+    const records = inRecords(changes, bytes).map((value, index): PlainOperation => (
       { type: "set", key: [...this.#prefix, number + index], value }
     ));
     try {
@@ -95,9 +104,8 @@ export class KvJournal implements Writer {
       throw error;
     }
     this.#next += records.length;
-    for (const change of changes) {
-      const value = change.type === "set" ? change.value : undefined;
-      this.#note(change.key, value, this.#next - 1, change.type === "set" && !!change.fresh);
+    for (const [index, change] of changes.entries()) {
+      this.#note(change, bytes[index] ?? 0, this.#next - 1);
     }
     this.#schedule();
   }
@@ -140,7 +148,7 @@ export class KvJournal implements Writer {
     for (const group of this.#pending.values()) {
       for (const pending of group.values()) {
         const isBelow = prefix.every((part, index) => nameOf(part) === nameOf(pending.key[index]));
-        if (isBelow) changed.set(pending.name, pending);
+        if (isBelow) changed.set(nameOfPending(pending), pending);
       }
     }
     for await (const { key, value } of this.#kv.list<Value>({ prefix })) {
@@ -168,26 +176,27 @@ export class KvJournal implements Writer {
     });
   }
 
-  #note(key: Deno.KvKey, value: unknown, number: number, isFresh: boolean): void {
+  #note(change: Change, bytes: number, number: number): void {
+    const { key } = change;
+    const value = change.type === "set" ? change.value : undefined;
     const groupName = groupOf(key);
     let group = this.#pending.get(groupName);
     if (group === undefined) this.#pending.set(groupName, group = new Map());
     const last = nameOf(key.at(-1));
     const pending = group.get(last);
     if (value === undefined && pending?.isFresh) return this.#forget(pending);
-    const bytes = weigh([{ type: "set", key, value }]).bytes;
     this.#bytes += bytes - (pending?.bytes ?? 0);
     if (pending === undefined) {
       this.#records++;
-      const name = `${groupName}${last}`;
-      group.set(last, { key, name, value, bytes, number, isFresh });
+      const isFresh = change.type === "set" && change.fresh === true;
+      const keyBytes = keySize(key);
+      group.set(last, { key, groupName, last, value, bytes, keyBytes, number, isFresh });
     } else Object.assign(pending, { value, bytes, number });
   }
 
-  #forget({ key, bytes }: Pending): void {
-    const groupName = groupOf(key);
+  #forget({ groupName, last, bytes }: Pending): void {
     const group = this.#pending.get(groupName);
-    if (!group?.delete(nameOf(key.at(-1)))) return;
+    if (!group?.delete(last)) return;
     if (group.size === 0) this.#pending.delete(groupName);
     this.#records--;
     this.#bytes -= bytes;
@@ -229,15 +238,14 @@ export class KvJournal implements Writer {
   async #applyAll(): Promise<void> {
     const end = this.#next;
     const pending = [...this.#pending.values()].flatMap((group) => [...group.values()])
-      .sort((a, b) => a.name < b.name ? -1 : 1);
-    const stepRecords = pending.length < MANY_RECORDS ? STEP_RECORDS : LONG_STEP_RECORDS;
-    for (const step of inSteps(pending, stepRecords)) {
-      if (this.#wasFull) return;
-      await this.#apply(step);
-    }
+      .map((entry) => ({ entry, name: nameOfPending(entry) }))
+      .sort((a, b) => a.name < b.name ? -1 : 1)
+      .map(({ entry }) => entry);
+    for (const step of inSteps(pending, STEP_RECORDS)) await this.#applyOrParts(step);
+    if (this.#wasFull) return;
     // In order, so that a crash leaves the last ones, which say all that those before them said.
     while (this.#first < end) {
-      const until = Math.min(end, this.#first + LONG_STEP_RECORDS);
+      const until = Math.min(end, this.#first + STEP_RECORDS);
       const deletions = Array.from({ length: until - this.#first }, (_, index): PlainOperation => (
         { type: "delete", key: [...this.#prefix, this.#first + index] }
       ));
@@ -246,7 +254,17 @@ export class KvJournal implements Writer {
     }
   }
 
+  async #applyOrParts(step: readonly Pending[]): Promise<void> {
+    try {
+      await this.#apply(step);
+    } catch (error) {
+      if (!isDiskFull(error) || step.length <= SHORT_STEP_RECORDS) throw error;
+      for (const part of inSteps(step, SHORT_STEP_RECORDS)) await this.#apply(part);
+    }
+  }
+
   async #apply(step: readonly Pending[]): Promise<void> {
+    if (this.#wasFull) return;
     const applied = step.filter((pending) => this.#isPending(pending))
       .map((pending) => ({ pending, number: pending.number }));
     if (applied.length === 0) return;
@@ -263,6 +281,10 @@ export class KvJournal implements Writer {
   }
 
   #isPending(pending: Pending): boolean {
-    return this.#pending.get(groupOf(pending.key))?.get(nameOf(pending.key.at(-1))) === pending;
+    return this.#pending.get(pending.groupName)?.get(pending.last) === pending;
   }
+}
+
+function nameOfPending({ groupName, last }: Pending): string {
+  return groupName + last;
 }

@@ -29,19 +29,21 @@ export function weigh(operations: readonly Weighable[]): Weight {
   for (const operation of operations) {
     const keyBytes = keySize(operation.key);
     weight.keyBytes += keyBytes;
-    weight.bytes += 2 * keyBytes;
-    if (operation.type === "check") {
-      weight.checks++;
-      continue;
-    }
-    weight.mutations++;
-    if (operation.type === "set" || operation.type === "update") {
-      weight.bytes += operation.value instanceof Uint8Array
-        ? operation.value.length
-        : 16 + valueSizeBound(operation.value);
-    }
+    weight.bytes += 2 * keyBytes + valueBytesOf(operation);
+    if (operation.type === "check") weight.checks++;
+    else weight.mutations++;
   }
   return weight;
+}
+
+/** What one change weighs in bytes. */
+export function bytesOf(operation: Weighable): number {
+  return 2 * keySize(operation.key) + valueBytesOf(operation);
+}
+
+function valueBytesOf({ type, value }: Weighable): number {
+  if (type !== "set" && type !== "update") return 0;
+  return value instanceof Uint8Array ? value.length : 16 + valueSizeBound(value);
 }
 
 export function excessOf(weight: Weight): string | undefined {
@@ -53,7 +55,7 @@ export function excessOf(weight: Weight): string | undefined {
 }
 
 /** Size of a key in FoundationDB's tuple encoding, which Deno KV uses. */
-function keySize(key: Deno.KvKey): number {
+export function keySize(key: Deno.KvKey): number {
   let size = 0;
   for (const part of key) {
     if (part instanceof Uint8Array) {

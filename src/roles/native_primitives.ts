@@ -75,6 +75,7 @@ function publicKeyOf(prefix: Uint8Array, publicKey: Uint8Array): KeyObject {
   return createPublicKey({ key, format: "der", type: "spki" });
 }
 
+/** Setting no associated data changes nothing, and takes a third of the time of a short message. */
 function aead(
   encipher: (key: Uint8Array, nonce: Uint8Array) => CipherGCM | CipherChaCha20Poly1305,
   decipher: (key: Uint8Array, nonce: Uint8Array) => DecipherGCM | DecipherChaCha20Poly1305,
@@ -82,18 +83,20 @@ function aead(
   return {
     seal(key, nonce, aad, plaintext) {
       const cipher = encipher(key, nonce);
-      cipher.setAAD(aad, { plaintextLength: plaintext.length });
+      if (aad.length > 0) cipher.setAAD(aad, { plaintextLength: plaintext.length });
       return concatBytes(cipher.update(plaintext), cipher.final(), cipher.getAuthTag());
     },
     open(key, nonce, aad, ciphertext) {
       const length = ciphertext.length - TAG_LENGTH;
       if (length < 0) throw new RangeError("Ciphertext is shorter than its tag");
       const cipher = decipher(key, nonce);
-      cipher.setAAD(aad, { plaintextLength: length });
+      if (aad.length > 0) cipher.setAAD(aad, { plaintextLength: length });
       cipher.setAuthTag(ciphertext.subarray(length));
       const plaintext = cipher.update(ciphertext.subarray(0, length));
-      // Until this returns nobody may see the plaintext: only here is the tag compared.
-      return concatBytes(plaintext, cipher.final());
+      // Until this returns nobody may see the plaintext: only here is the tag compared. A stream
+      // cipher keeps nothing back for it to return.
+      cipher.final();
+      return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
     },
   };
 }

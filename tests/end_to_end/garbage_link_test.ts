@@ -2,7 +2,8 @@
 
 import { ok } from "node:assert/strict";
 import { concatBytes, utf8 } from "../../src/base/bytes.ts";
-import { type CborValue, encodeCbor } from "../../src/protocol/cbor.ts";
+import { encodeCbor } from "../../src/protocol/cbor.ts";
+import type { CborValue } from "../../src/protocol/cbor_value.ts";
 import { Identity } from "../../src/protocol/crypto/identity.ts";
 import { PeerId } from "../../src/protocol/crypto/peer_id.ts";
 import { x25519KeyPair } from "../../src/protocol/crypto/primitives.ts";

@@ -2,7 +2,8 @@
 
 import { concatBytes, utf8 } from "../../src/base/bytes.ts";
 import { systemHost } from "../../src/base/host.ts";
-import { type CborValue, encodeCbor } from "../../src/protocol/cbor.ts";
+import { encodeCbor } from "../../src/protocol/cbor.ts";
+import type { CborValue } from "../../src/protocol/cbor_value.ts";
 import type { Identity } from "../../src/protocol/crypto/identity.ts";
 import { x25519KeyPair } from "../../src/protocol/crypto/primitives.ts";
 import { encodeEnvelope } from "../../src/protocol/envelope.ts";

@@ -3,7 +3,8 @@ import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { concatBytes, fromHex, toHex, utf8 } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
-import { type CborValue, decodeCbor, decodeCborMap, encodeCbor } from "../../src/protocol/cbor.ts";
+import { decodeCbor, decodeCborMap, encodeCbor } from "../../src/protocol/cbor.ts";
+import type { CborValue } from "../../src/protocol/cbor_value.ts";
 
 const oneTo25 = Array.from({ length: 25 }, (_, index) => index + 1);
 const map = (...entries: [number | string, CborValue][]) => new Map(entries);

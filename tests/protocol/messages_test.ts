@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { fromHex, toHex, utf8 } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
-import { type CborValue, decodeCbor, encodeCbor } from "../../src/protocol/cbor.ts";
+import { decodeCbor, encodeCbor } from "../../src/protocol/cbor.ts";
+import type { CborValue } from "../../src/protocol/cbor_value.ts";
 import { PeerId } from "../../src/protocol/crypto/peer_id.ts";
 import * as forward from "../../src/protocol/forward_messages.ts";
 import * as pairing from "../../src/protocol/pairing_messages.ts";

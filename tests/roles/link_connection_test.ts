@@ -1,7 +1,8 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { concatBytes, utf8 } from "../../src/base/bytes.ts";
 import { CairnError, ProtocolError } from "../../src/base/errors.ts";
-import { type CborValue, encodeCbor } from "../../src/protocol/cbor.ts";
+import { encodeCbor } from "../../src/protocol/cbor.ts";
+import type { CborValue } from "../../src/protocol/cbor_value.ts";
 import { x25519KeyPair } from "../../src/protocol/crypto/primitives.ts";
 import { decodeEnvelope, encodeEnvelope, type Envelope } from "../../src/protocol/envelope.ts";
 import { type CipherState, NoiseXxHandshake } from "../../src/protocol/link/noise_xx.ts";

@@ -5,7 +5,8 @@
 
 import { concatBytes, u32, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { type Identity, verifyX3dhKey } from "./identity.ts";
 import { PeerId } from "./peer_id.ts";
 import {

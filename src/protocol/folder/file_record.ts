@@ -1,6 +1,7 @@
 import { fromHex, toHex, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import type { CborMap, CborValue } from "../cbor.ts";
+import type { CborMap } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { sha256 } from "../crypto/primitives.ts";
 import { conflictPath, deviceLabel, MAX_PATH_BYTES, pathFault } from "./folder_path.ts";
 import {

@@ -1,6 +1,7 @@
 import { fromHex, toHex } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborMap, type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { type CborMap, decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { type FileRecord, recordRows, recordToCbor } from "./file_record.ts";
 import { DIGEST_LENGTH } from "./folder_digest.ts";
 import { MAX_RECORDS } from "./folder_index.ts";

@@ -1,5 +1,6 @@
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborMap, CborMap as Fields, type CborValue } from "../cbor.ts";
+import { type CborMap, CborMap as Fields } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { fromHex, toHex } from "../../base/bytes.ts";
 
 /** Most devices that ever changed one file. */

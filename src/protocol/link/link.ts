@@ -1,6 +1,7 @@
 import { concatBytes, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { type Identity, type LinkCertificate, verifyLinkKey } from "../crypto/identity.ts";
 import type { PeerId } from "../crypto/peer_id.ts";
 import { type KeyPair } from "../crypto/primitives.ts";

@@ -1,6 +1,7 @@
 import { fromBase64Url, fromHex, toBase64Url, toHex } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { CborMap, type CborValue, decodeCbor, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { CborMap, decodeCbor, decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { PeerId } from "../crypto/peer_id.ts";
 
 /** Most bytes of an {@linkcode Invitation} as a QR payload. */

@@ -1,6 +1,7 @@
 import { concatBytes, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborMap, type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { type CborMap, decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import type { PeerId } from "../crypto/peer_id.ts";
 import { hkdfSha256, xchacha20Poly1305 } from "../crypto/primitives.ts";
 

@@ -1,6 +1,7 @@
 import { concatBytes, readU16, u16 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 
 /** Format version of bodies and the only one in `versions` of a signed prekey bundle. */
 export const BODY_VERSION = 1;

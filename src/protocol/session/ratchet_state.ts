@@ -2,7 +2,8 @@
 
 import { concatBytes, equalBytes, readU16, readU32, u16, u32 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { KEY_LENGTH, type KeyPair, x25519KeyPair } from "../crypto/primitives.ts";
 
 /** How many keys of missing messages are kept; beyond it the oldest go. */

@@ -1,6 +1,7 @@
 import { concatBytes, equalBytes, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 import { chacha20Poly1305, KEY_LENGTH, sha256 } from "../crypto/primitives.ts";
 import { MAX_CHANNEL_LENGTH, type Message } from "./message_body.ts";
 

@@ -1,6 +1,7 @@
 import { fromUtf8, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborValue, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { decodeCborMap, encodeCbor } from "../cbor.ts";
+import type { CborValue } from "../cbor_value.ts";
 
 /** Longest encoded frame. */
 export const MAX_SIGNAL_FRAME_LENGTH = 65_536;
