@@ -1,7 +1,8 @@
 /** What peers do when a way that they use is lost: another one, no message lost or repeated. */
 
 import { match, notEqual, ok } from "node:assert/strict";
-import { NatScene, type Program } from "../support/nat_scene.ts";
+import type { Program } from "../support/namespace_program.ts";
+import { NatScene } from "../support/nat_scene.ts";
 import { everyNatObstacle, natWorldObstacle } from "../support/nat_world.ts";
 
 const note = (obstacle?: string) => obstacle === undefined ? "" : `: SKIPPED, ${obstacle}`;

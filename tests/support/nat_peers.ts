@@ -13,7 +13,8 @@ interface Orders {
   readonly folder: string;
   readonly signal: string;
   readonly server: string;
-  readonly psk: string;
+  /** One for each peer. */
+  readonly pins: readonly [string, string];
   readonly large: number;
   readonly turn?: readonly string[];
   readonly turnUser?: { readonly username: string; readonly password: string };
@@ -22,7 +23,7 @@ interface Orders {
 const orders: Orders = JSON.parse(Deno.args[0] ?? "");
 await main(orders);
 
-async function main({ folder, signal, server, psk, large, turn, turnUser }: Orders) {
+async function main({ folder, signal, server, pins, large, turn, turnUser }: Orders) {
   const started = performance.now();
   const options = (name: string) => ({
     storagePath: `${folder}/${name}`,
@@ -32,14 +33,14 @@ async function main({ folder, signal, server, psk, large, turn, turnUser }: Orde
   });
   const alice = await Node.create(options("alice"));
   await alice.start();
-  await alice.pairWithPsk(psk, server);
+  await pairWithPin(alice, pins[0], server);
   const paired = performance.now();
   say({ event: "paired", ms: Math.round(paired - started) });
 
   // Bob pairs and goes away; what is written to him is kept.
   let bob = await Node.create(options("bob"));
   await bob.start();
-  await bob.pairWithPsk(psk, server);
+  await pairWithPin(bob, pins[1], server);
   await bob.close();
   const body = crypto.getRandomValues(new Uint8Array(60_000));
   const parts = Math.ceil(large / body.length);
@@ -92,6 +93,11 @@ async function main({ folder, signal, server, psk, large, turn, turnUser }: Orde
   }
   await alice.close();
   await bob.close();
+}
+
+async function pairWithPin(node: Node, pin: string, server: string): Promise<void> {
+  const paired = await node.pairWithPin(pin);
+  if (paired.toString() !== server) throw new Error(`Paired with ${paired}`);
 }
 
 function say(what: Record<string, unknown>): void {

@@ -1,12 +1,16 @@
 import { equal } from "node:assert/strict";
 import { systemHost } from "../../src/base/host.ts";
 import { timeLimitedCredentials } from "../../src/roles/path/relay_access.ts";
-import { within } from "./deadline.ts";
-import { type Firewall, type NatKind, type NatNetwork, NatWorld } from "./nat_world.ts";
-import { PrintedLines } from "./processes.ts";
+import { Program } from "./namespace_program.ts";
+import {
+  everyNatObstacle,
+  type Firewall,
+  type NatKind,
+  type NatNetwork,
+  NatWorld,
+} from "./nat_world.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const PSK = "correct horse battery staple";
 const SECRET = "secret-of-the-relay";
 const RUN = ["run", "--quiet", "-A", "--unstable-kv", "--unstable-net"];
 
@@ -70,6 +74,20 @@ export class NatScene implements AsyncDisposable {
     return relay;
   }
 
+  /** Starts coturn in place of cairn's relay, on the same ports. */
+  async startCoturn(host: 11 | 12 = 11): Promise<Program> {
+    const ip = this.world.service(host);
+    const coturn = this.start(this.world.middle, "turnserver", [
+      ...["-n", "-v", "-L", ip, "-E", ip, "-p", "3478", "--realm", "cairn", "--use-auth-secret"],
+      ...["--static-auth-secret", SECRET, "--no-tls", "--no-dtls", "--no-cli"],
+      ...["--pidfile", "/dev/null", "--log-file", "stdout"],
+    ]);
+    for await (const line of coturn.output) {
+      if (/UDP listener opened/.test(line)) return coturn;
+    }
+    throw new Error(`It ended: ${coturn.output.all.join("\n")}`);
+  }
+
   /** Bytes that the relay has brought to or from peers. */
   async relayedBytes(host: 11 | 12 = 11): Promise<number> {
     const url = `http://127.0.0.1:${9_400 + host}/metrics`;
@@ -94,7 +112,7 @@ export class NatScene implements AsyncDisposable {
     const server = this.cairn(network.namespace, [
       ...["server", "--data-dir", `${this.folder}/server`, "--signal", this.signalUrl],
       ...(turn.length > 0 ? ["--turn", turn.join(",")] : []),
-    ], { CAIRN_PSK: PSK, CAIRN_TURN_SECRET: SECRET });
+    ], { CAIRN_TURN_SECRET: SECRET });
     const line = await server.logged(/accepts links/);
     const id = /Qm[1-9A-HJ-NP-Za-km-z]{44}/.exec(line)?.[0];
     if (!id) throw new Error(`No Peer ID in ${line}`);
@@ -113,14 +131,24 @@ export class NatScene implements AsyncDisposable {
       folder: this.folder,
       signal: this.signalUrl,
       server: serverId,
-      psk: PSK,
+      pins: await Promise.all([this.#pin(), this.#pin()]),
       large,
       turn: [`turn:${this.world.service(11)}:3478`],
       turnUser: timeLimitedCredentials(SECRET, systemHost),
     };
-    return this.start(network.namespace, [
-      ...[new URL("tests/support/nat_peers.ts", ROOT).href, JSON.stringify(orders)],
-    ], {});
+    const program = new URL("tests/support/nat_peers.ts", ROOT).href;
+    return this.start(network.namespace, Deno.execPath(), [
+      ...[...RUN, program, JSON.stringify(orders)],
+    ]);
+  }
+
+  /** A PIN that the server's operator makes; one peer can take it. */
+  async #pin(): Promise<string> {
+    const pair = this.cairn(this.server?.namespace ?? "", [
+      ...["server", "pair", "--pin", "--leave-open", "--data-dir", `${this.folder}/server`],
+    ]);
+    const [pin = ""] = await pair.output.first(1);
+    return pin;
   }
 
   /** What the peers report once all is done: nothing lost, nothing twice. */
@@ -129,7 +157,15 @@ export class NatScene implements AsyncDisposable {
     const report: PeersReport = JSON.parse(line);
     equal(report.messages, report.expected, "messages that came");
     equal(report.repeated, 0, "messages that came twice");
+    const { via, firstMessageMs, natKind } = report;
+    this.tell(`by ${via}, first message ${firstMessageMs} ms after the start, NAT ${natKind}`);
     return report;
+  }
+
+  /** A number for whoever runs all scenes. */
+  tell(sentence: string): void {
+    // deno-lint-ignore no-console
+    if (everyNatObstacle === undefined) console.log(`    ${sentence}`);
   }
 
   cairn(
@@ -137,78 +173,20 @@ export class NatScene implements AsyncDisposable {
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): Program {
-    return this.start(namespace, [new URL("main.ts", ROOT).href, ...args], env);
+    const program = new URL("main.ts", ROOT).href;
+    return this.start(namespace, Deno.execPath(), [...RUN, program, ...args], env);
   }
 
   start(
     namespace: string,
+    command: string,
     args: readonly string[],
-    env: Readonly<Record<string, string>>,
+    env: Readonly<Record<string, string>> = {},
   ): Program {
-    return this.#stack.use(
-      new Program(namespace, Deno.execPath(), [...RUN, ...args], env, this.deadline),
-    );
+    return this.#stack.use(new Program(namespace, command, args, env, this.deadline));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync();
-  }
-}
-
-/** A program that runs in a namespace. */
-export class Program implements AsyncDisposable {
-  readonly output: PrintedLines;
-  readonly log: PrintedLines;
-  readonly #child: Deno.ChildProcess;
-  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #deadline: AbortSignal;
-
-  constructor(
-    namespace: string,
-    command: string,
-    args: readonly string[],
-    env: Readonly<Record<string, string>>,
-    deadline: AbortSignal,
-  ) {
-    this.#deadline = deadline;
-    this.#child = new Deno.Command("ip", {
-      args: ["netns", "exec", namespace, command, ...args],
-      env: { NO_COLOR: "1", RUST_LOG: "debug", ...env },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.#input = this.#child.stdin.getWriter();
-    this.#input.closed.catch(() => {});
-    const tail = () =>
-      `a line of ${command} ${args.slice(0, 6).join(" ")}\n${this.log.all.slice(-25).join("\n")}`;
-    this.output = new PrintedLines(this.#child.stdout, deadline, tail);
-    this.log = new PrintedLines(this.#child.stderr, deadline, tail);
-  }
-
-  /** Waits for a line of the log. */
-  async logged(pattern: RegExp): Promise<string> {
-    for await (const line of this.log) if (pattern.test(line)) return line;
-    throw new Error(`It ended without ${pattern}: ${this.log.all.join("\n")}`);
-  }
-
-  async write(line: string): Promise<void> {
-    await this.#input.write(new TextEncoder().encode(`${line}\n`));
-  }
-
-  /** SIGKILL: it says goodbye to nobody. */
-  async kill(): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await within(this.#deadline, this.#child.status, () => "the end of a program");
-    await this.#input.close().catch(() => {});
-    await Promise.all([this.output.ended, this.log.ended]);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
   }
 }

@@ -18,6 +18,14 @@ export const natWorldObstacle: string | undefined = await findObstacle();
 export const everyNatObstacle: string | undefined = natWorldObstacle ??
   (Deno.env.get("CAIRN_TEST_EVERY_NAT") === "1" ? undefined : "set CAIRN_TEST_EVERY_NAT=1");
 
+/** Why no scene has coturn in it. */
+export const coturnObstacle: string | undefined = await new Deno.Command("turnserver", {
+  args: ["--help"],
+  stdout: "null",
+  stderr: "null",
+})
+  .output().then(() => undefined, () => "Debian package coturn is not installed");
+
 /** A network of one machine. */
 export interface NatNetwork {
   /** The namespace in which to run its programs. */

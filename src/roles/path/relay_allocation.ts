@@ -14,6 +14,11 @@ const ANSWER_TIMEOUT = 8_000;
 /** Datagrams that wait for one address to be permitted. */
 const MAX_WAITING = 4;
 const MAX_PERMITTED = 256;
+/**
+ * Answers about a peer that may mean that the allocation is gone: RFC 8656 section 5 has 437 for
+ * that, coturn says 400.
+ */
+const ALLOCATION_DOUBTFUL: ReadonlySet<unknown> = new Set([400, 437]);
 
 export interface AllocationEvents {
   /** This node's own address as the server sees it. */
@@ -207,6 +212,8 @@ export class RelayAllocation {
         if (purpose.kind === "allocation") {
           this.#end(`the relay answers an allocation request with ${refusal.code}`);
         }
+        const isOfPeer = purpose.kind === "permission" || purpose.kind === "channel";
+        if (isOfPeer && ALLOCATION_DOUBTFUL.has(refusal.code)) this.recheck();
         return;
       }
       case "ended":

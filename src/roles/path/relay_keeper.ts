@@ -1,9 +1,16 @@
 import { lookup } from "node:dns/promises";
 import { getLogger } from "@logtape/logtape";
-import { type AddressPort, formatAddressPort, formatIp, parseIp } from "../../base/address.ts";
+import {
+  type AddressPort,
+  formatAddressPort,
+  formatIp,
+  type IpAddress,
+  parseIp,
+} from "../../base/address.ts";
 import { backoffDelay } from "../../base/backoff.ts";
 import type { Host } from "../../base/host.ts";
 import type { UdpCandidate } from "../../protocol/ice/candidates.ts";
+import { specialRange } from "../../protocol/turn/special_addresses.ts";
 import type { TurnUri } from "../../protocol/turn/turn_uri.ts";
 import { openTurnCarrier, type TurnCarrier } from "../turn_carrier.ts";
 import type { Way } from "./path_session.ts";
@@ -171,7 +178,7 @@ export class RelayKeeper {
   #way(allocation: RelayAllocation, relayed: AddressPort): Way {
     const family = relayed.address.length === 4 ? 4 : 6;
     return this.#currentWay = {
-      base: { id: this.name, type: "relay", family },
+      base: { id: this.name, type: "relay", family, reaches: reachedFrom(relayed.address) },
       send: (to, buffer, offset, length) => allocation.send(to, buffer, offset, length),
       route: (source, handler) => {
         const key = formatAddressPort(source);
@@ -206,6 +213,15 @@ export class RelayKeeper {
     await Promise.race([late.promise, this.#closing.promise]);
     clearTimeout(timer);
   }
+}
+
+/**
+ * A relay on the internet is not asked to send to addresses of private networks: it refuses, or
+ * reaches somebody else's, and need not know how the peer's network is numbered.
+ */
+function reachedFrom(relayed: IpAddress): (address: IpAddress) => boolean {
+  const isGlobal = (address: IpAddress) => specialRange(address).reach === "global";
+  return isGlobal(relayed) ? isGlobal : () => true;
 }
 
 /** The way to a TURN server over a socket that is not its alone. */
