@@ -132,8 +132,11 @@ export class NodeWays {
     });
     const way: Way = {
       base: { id: `udp${family}`, type: "host", family },
-      send: (to, buffer, offset, length) =>
-        wire.send(buffer.subarray(offset, offset + length), netAddress(to)),
+      toward: (to) => {
+        const address = netAddress(to);
+        return (buffer, offset, length) =>
+          wire.send(buffer.subarray(offset, offset + length), address);
+      },
       route: (source, handler) => wire.route(source, handler),
       prefer: () => {},
       recheck: () => {},

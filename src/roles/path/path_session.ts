@@ -7,20 +7,23 @@ import { type CheckRole, sessionCredentials } from "../../protocol/ice/connectiv
 import { IceAgent, type IceEffect } from "../../protocol/ice/ice_agent.ts";
 import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
 import { QuicShim } from "./quic_shim.ts";
-import { HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
+import { type DatagramHandler, HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
 
 const log = getLogger(["cairn", "path"]);
+
+/**
+ * Sends the datagram at `offset`; the bytes around it may be written, and all of them again once it
+ * resolves.
+ */
+export type DatagramSender = (buffer: Uint8Array, offset: number, length: number) => Promise<void>;
 
 /** A way out of this node, as sessions use it. */
 export interface Way {
   readonly base: LocalBase;
-  /** Sends the datagram at `offset`; the bytes around it may be written. */
-  send(to: AddressPort, buffer: Uint8Array, offset: number, length: number): Promise<void>;
+  /** What sends to this address. */
+  toward(to: AddressPort): DatagramSender;
   /** Hands over what comes from there, from now on. Returns what ends it. */
-  route(
-    source: AddressPort,
-    handler: (buffer: Uint8Array, offset: number, length: number) => Promise<void> | void,
-  ): () => void;
+  route(source: AddressPort, handler: DatagramHandler): () => void;
   /** Says that much will go to this address. */
   prefer(to: AddressPort): void;
   /** Finds out whether the way is still there. */
@@ -53,7 +56,9 @@ export class PathSession {
   readonly #shim: QuicShim;
   readonly #ways = new Map<string, Way>();
   readonly #routes = new Map<string, () => void>();
-  #selected: { readonly way: Way; readonly to: AddressPort } | undefined;
+  #selected: { readonly way: Way; readonly send: DatagramSender } | undefined;
+  /** To where the peer's packets come from, until a pair is selected: they may be faster than that. */
+  #answer: { readonly way: Way; readonly send: DatagramSender } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hasOpened = false;
   #isOpen = true;
@@ -68,7 +73,7 @@ export class PathSession {
     const random = (length: number) => host.random(length);
     this.#agent = new IceAgent({ role, local, random }, host.monotonic());
     this.#shim = new QuicShim(quicPort, (buffer, offset, length) => {
-      return this.#selected?.way.send(this.#selected.to, buffer, offset, length);
+      return (this.#selected ?? this.#answer)?.send(buffer, offset, length);
     });
     this.#settle();
   }
@@ -102,6 +107,7 @@ export class PathSession {
       this.#routes.delete(key);
     }
     if (this.#selected?.way.base.id === id) this.#selected = undefined;
+    if (this.#answer?.way.base.id === id) this.#answer = undefined;
     this.#agent.removeBase(id, this.#options.host.monotonic());
     this.#settle();
   }
@@ -145,8 +151,10 @@ export class PathSession {
     const key = `${way.base.id} ${formatAddressPort(source)}`;
     if (this.#routes.has(key)) return;
     const from = { address: source.address.slice(), port: source.port };
+    const outlet = { way, send: way.toward(from) };
     const end = way.route(from, (buffer, offset, length) => {
       if (!looksLikeStun(buffer, offset, length)) {
+        if (!this.#selected) this.#answer = outlet;
         return this.#shim.deliver(buffer.subarray(offset, offset + length));
       }
       const message = decodeStunMessage(buffer.subarray(offset, offset + length));
@@ -173,7 +181,7 @@ export class PathSession {
         const { base, to, bytes } = effect;
         const buffer = new Uint8Array(HEADROOM + bytes.length + TAILROOM);
         buffer.set(bytes, HEADROOM);
-        void this.#ways.get(base.id)?.send(to, buffer, HEADROOM, bytes.length);
+        void this.#ways.get(base.id)?.toward(to)(buffer, HEADROOM, bytes.length);
         return;
       }
       case "selected": {
@@ -182,7 +190,8 @@ export class PathSession {
         if (!way) return;
         const isFirst = !this.#hasOpened;
         this.#hasOpened = true;
-        this.#selected = { way, to: remote };
+        this.#selected = { way, send: way.toward(remote) };
+        this.#answer = undefined;
         way.prefer(remote);
         log.debug("A path is {path}", { path: this.description });
         if (isFirst) this.#options.onOpen();

@@ -47,6 +47,8 @@ export interface RelayKeeperOptions {
 export class RelayKeeper {
   readonly #options: RelayKeeperOptions;
   readonly #routes = new Map<string, DatagramHandler>();
+  /** Where the latest datagram came from and went to. */
+  #latest: { readonly peer: AddressPort; readonly handler: DatagramHandler } | undefined;
   readonly #done: Promise<void>;
   readonly #closing = Promise.withResolvers<void>();
   #allocation: RelayAllocation | undefined;
@@ -151,6 +153,7 @@ export class RelayKeeper {
     this.#relayed = undefined;
     this.#currentWay = undefined;
     this.#routes.clear();
+    this.#latest = undefined;
     if (lasted) this.#options.onWayGone();
     await allocation.close();
     return lasted;
@@ -179,11 +182,13 @@ export class RelayKeeper {
     const family = relayed.address.length === 4 ? 4 : 6;
     return this.#currentWay = {
       base: { id: this.name, type: "relay", family, reaches: reachedFrom(relayed.address) },
-      send: (to, buffer, offset, length) => allocation.send(to, buffer, offset, length),
+      toward: (to) => allocation.toward(to),
       route: (source, handler) => {
         const key = formatAddressPort(source);
         this.#routes.set(key, handler);
+        this.#latest = undefined;
         return () => {
+          this.#latest = undefined;
           if (this.#routes.get(key) === handler) this.#routes.delete(key);
           const prefix = key.slice(0, key.lastIndexOf(":") + 1);
           const isShared = this.#routes.keys().some((other) => other.startsWith(prefix));
@@ -201,8 +206,14 @@ export class RelayKeeper {
     offset: number,
     length: number,
   ): Promise<void> | void {
-    const handler = this.#routes.get(formatAddressPort(peer));
-    if (handler) return handler(buffer, offset, length);
+    // The peer of a channel is the same object each time: much comes on one in a row.
+    const handler = this.#latest?.peer === peer
+      ? this.#latest.handler
+      : this.#routes.get(formatAddressPort(peer));
+    if (handler) {
+      this.#latest = { peer, handler };
+      return handler(buffer, offset, length);
+    }
     const way = this.#currentWay;
     if (way) this.#options.onStun(buffer.subarray(offset, offset + length), peer, way);
   }

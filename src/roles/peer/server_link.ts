@@ -21,8 +21,12 @@ const ATTEMPT_TIMEOUT = 15_000;
 /** A link that lived this long was a good one: the next search begins without a pause. */
 const STEADY = 10_000;
 const MAX_DIALS = 16;
-/** Milliseconds that a WebSocket, which needs no relay and no hole in a NAT, is ahead. */
-const HEAD_START = 300;
+/**
+ * Milliseconds that a WebSocket, which needs no relay and no hole in a NAT, is ahead: where one has
+ * led to the server before, and where the server has yet to say whether one might.
+ */
+const KNOWN_HEAD_START = 300;
+const HEAD_START = 100;
 
 /** What keeping a link to one paired server needs. */
 export interface ServerLinkOptions {
@@ -195,7 +199,7 @@ export class ServerLink {
           },
         });
         search.offer();
-      }, HEAD_START);
+      }, serverUrl === undefined && pairing.urls.length === 0 ? HEAD_START : KNOWN_HEAD_START);
       const finish = () => {
         settled = true;
         clearInterval(timer);

@@ -41,7 +41,7 @@ for (const code of [400, 437]) {
     });
     const deadline = AbortSignal.timeout(MINUTE);
     await within(deadline, allocated.promise, () => "an allocation");
-    await allocation.send(address("198.51.100.7:9"), new Uint8Array(8), 4, 4);
+    await allocation.toward(address("198.51.100.7:9"))(new Uint8Array(8), 4, 4);
     assert.match(await within(deadline, ended.promise, () => "its end"), /ended the allocation/);
     assert.deepEqual(relay.asked, [Method.Allocate, Method.CreatePermission, Method.Refresh]);
     await allocation.close();
