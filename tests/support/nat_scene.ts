@@ -2,6 +2,7 @@ import { equal } from "node:assert/strict";
 import { systemHost } from "../../src/base/host.ts";
 import { timeLimitedCredentials } from "../../src/roles/path/relay_access.ts";
 import { Program } from "./namespace_program.ts";
+import type { TapOrders } from "./wire_tap.ts";
 import {
   everyNatObstacle,
   type Firewall,
@@ -14,6 +15,9 @@ const ROOT = new URL("../../", import.meta.url);
 const SECRET = "secret-of-the-relay";
 const RUN = ["run", "--quiet", "-A", "--unstable-kv", "--unstable-net"];
 
+/** An address of the services at which a relay may be. */
+type ServiceHost = 11 | 12;
+
 /** What the peers of a network reported. */
 export interface PeersReport {
   readonly messages: number;
@@ -22,6 +26,7 @@ export interface PeersReport {
   readonly firstMessageMs: number;
   readonly natKind: string;
   readonly via: string;
+  readonly peerIds: readonly string[];
 }
 
 /** A signaling server and a relay in the middle; a server and two peers in networks around it. */
@@ -31,12 +36,18 @@ export class NatScene implements AsyncDisposable {
   readonly folder: string;
   readonly #stack = new AsyncDisposableStack();
   signal: Program | undefined;
+  /** In every message that Alice and Bob exchange, and in the name of its channel. */
+  readonly mark = crypto.randomUUID();
+  signalAddress: string;
   server: NatNetwork | undefined;
   peers: NatNetwork | undefined;
+  #relays: readonly ServiceHost[] = [11];
+  #reported = 2;
 
   private constructor(world: NatWorld, folder: string, seconds: number) {
     this.world = world;
     this.folder = folder;
+    this.signalAddress = `${world.service(10)}:443`;
     this.deadline = AbortSignal.timeout(seconds * 1000);
     this.#stack.use(world);
     this.#stack.defer(() => Deno.remove(folder, { recursive: true }));
@@ -49,9 +60,9 @@ export class NatScene implements AsyncDisposable {
     return scene;
   }
 
-  /** Where the signaling server is; it listens where the narrowest firewall lets out. */
+  /** Where peers look for the signaling server: where the narrowest firewall lets out. */
   get signalUrl(): string {
-    return `ws://${this.world.service(10)}:443`;
+    return `ws://${this.signalAddress}`;
   }
 
   async startSignal(): Promise<Program> {
@@ -63,7 +74,7 @@ export class NatScene implements AsyncDisposable {
   }
 
   /** Starts a relay on UDP 3478 and TCP 443. */
-  async startRelay(host: 11 | 12 = 11): Promise<Program> {
+  async startRelay(host: ServiceHost = 11): Promise<Program> {
     const ip = this.world.service(host);
     const relay = this.cairn(this.world.middle, [
       ...["relay", "--listen-addr", `${ip}:3478`, "--tcp-addr", `${ip}:443`],
@@ -75,7 +86,7 @@ export class NatScene implements AsyncDisposable {
   }
 
   /** Starts coturn in place of cairn's relay, on the same ports. */
-  async startCoturn(host: 11 | 12 = 11): Promise<Program> {
+  async startCoturn(host: ServiceHost = 11): Promise<Program> {
     const ip = this.world.service(host);
     const coturn = this.start(this.world.middle, "turnserver", [
       ...["-n", "-v", "-L", ip, "-E", ip, "-p", "3478", "--realm", "cairn", "--use-auth-secret"],
@@ -89,7 +100,7 @@ export class NatScene implements AsyncDisposable {
   }
 
   /** Bytes that the relay has brought to or from peers. */
-  async relayedBytes(host: 11 | 12 = 11): Promise<number> {
+  async relayedBytes(host: ServiceHost = 11): Promise<number> {
     const url = `http://127.0.0.1:${9_400 + host}/metrics`;
     const { stdout } = await new Deno.Command("ip", {
       args: [
@@ -103,10 +114,15 @@ export class NatScene implements AsyncDisposable {
   }
 
   /** Starts the always-on server in a network of its own; returns its Peer ID. */
-  async startServer(nat: NatKind, firewall?: Firewall, relays = [11]): Promise<string> {
+  async startServer(
+    nat: NatKind,
+    firewall?: Firewall,
+    relays: readonly ServiceHost[] = [11],
+  ): Promise<string> {
     const network = this.server = await this.world.addNetwork(nat, firewall);
+    this.#relays = relays;
     const turn = relays.flatMap((host) => {
-      const ip = this.world.service(host === 12 ? 12 : 11);
+      const ip = this.world.service(host);
       return [`turn:${ip}:3478`, `turn:${ip}:443?transport=tcp`];
     });
     const server = this.cairn(network.namespace, [
@@ -133,7 +149,8 @@ export class NatScene implements AsyncDisposable {
       server: serverId,
       pins: await Promise.all([this.#pin(), this.#pin()]),
       large,
-      turn: [`turn:${this.world.service(11)}:3478`],
+      mark: this.mark,
+      turn: this.#relays.map((host) => `turn:${this.world.service(host)}:3478`),
       turnUser: timeLimitedCredentials(SECRET, systemHost),
     };
     const program = new URL("tests/support/nat_peers.ts", ROOT).href;
@@ -160,6 +177,35 @@ export class NatScene implements AsyncDisposable {
     const { via, firstMessageMs, natKind } = report;
     this.tell(`by ${via}, first message ${firstMessageMs} ms after the start, NAT ${natKind}`);
     return report;
+  }
+
+  /**
+   * Has Alice send Bob so many messages of so many bytes. Once a fifth of them have come, something
+   * happens; still all come, and none twice.
+   */
+  async transfer(
+    peers: Program,
+    size: { readonly messages: number; readonly bytes: number },
+    happen: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<{ readonly ms: number; readonly pause: number; readonly via: string }> {
+    await peers.write(`send ${size.messages} ${size.bytes}`);
+    await peers.output.first(this.#reported += 1);
+    await happen();
+    const lines = await peers.output.first(this.#reported += 1);
+    const { ms, pause, repeated, via } = JSON.parse(lines.at(-1) ?? "");
+    equal(repeated, 0, "messages that came twice");
+    this.tell(`all came within ${ms} ms, the longest pause was ${pause} ms, then by ${via}`);
+    return { ms, pause, via };
+  }
+
+  /** Puts something between everybody and a server of the middle. */
+  async startTap(orders: TapOrders): Promise<Program> {
+    const program = new URL("tests/support/wire_tap.ts", ROOT).href;
+    const tap = this.start(this.world.middle, Deno.execPath(), [
+      ...[...RUN, program, JSON.stringify(orders)],
+    ]);
+    await tap.output.first(1);
+    return tap;
   }
 
   /** A number for whoever runs all scenes. */

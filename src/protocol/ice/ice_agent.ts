@@ -134,6 +134,11 @@ export class IceAgent {
     }
   }
 
+  /** Nothing comes back on the selected pair: it is checked at once. */
+  doubt(now: number): void {
+    if (this.#selected && !this.#selected.isChecking) this.#selected.hurry(now);
+  }
+
   /** When {@linkcode advance} has something to do; `Infinity` for never. */
   nextDeadline(): number {
     if (this.#hasEnded) return Infinity;

@@ -17,6 +17,9 @@ const log = getLogger(["cairn", "path"]);
  */
 export type DatagramSender = (buffer: Uint8Array, offset: number, length: number) => Promise<void>;
 
+/** Milliseconds of packets out and none in after which the pair in use is checked. */
+const DOUBT_AFTER = 1_000;
+
 /** A way out of this node, as sessions use it. */
 export interface Way {
   readonly base: LocalBase;
@@ -61,6 +64,8 @@ export class PathSession {
   #answer: { readonly way: Way; readonly send: DatagramSender } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hasOpened = false;
+  /** Since when packets have gone out and none have come in. */
+  #unansweredSince: number | undefined;
   #isOpen = true;
 
   constructor(options: PathSessionOptions) {
@@ -73,6 +78,7 @@ export class PathSession {
     const random = (length: number) => host.random(length);
     this.#agent = new IceAgent({ role, local, random }, host.monotonic());
     this.#shim = new QuicShim(quicPort, (buffer, offset, length) => {
+      this.#expectAnswer();
       return (this.#selected ?? this.#answer)?.send(buffer, offset, length);
     });
     this.#settle();
@@ -86,7 +92,9 @@ export class PathSession {
   /** The pair in use, in words. */
   get description(): string | undefined {
     const pair = this.#agent.selected;
-    return pair && `${pair.isRelayed ? "relayed" : "direct"} ${formatAddressPort(pair.remote)}`;
+    if (!pair) return undefined;
+    const through = pair.base.type === "relay" ? ` through ${pair.base.id}` : "";
+    return `${pair.isRelayed ? "relayed" : "direct"} ${formatAddressPort(pair.remote)}${through}`;
   }
 
   get isRelayed(): boolean {
@@ -154,6 +162,7 @@ export class PathSession {
     const outlet = { way, send: way.toward(from) };
     const end = way.route(from, (buffer, offset, length) => {
       if (!looksLikeStun(buffer, offset, length)) {
+        this.#unansweredSince = undefined;
         if (!this.#selected) this.#answer = outlet;
         return this.#shim.deliver(buffer.subarray(offset, offset + length));
       }
@@ -161,6 +170,16 @@ export class PathSession {
       if (message) this.receive(message, way, from);
     });
     this.#routes.set(key, end);
+  }
+
+  /** QUIC is silent where it has nothing to say: only what goes out tells that it waits. */
+  #expectAnswer(): void {
+    const now = this.#options.host.monotonic();
+    this.#unansweredSince ??= now;
+    if (now - this.#unansweredSince < DOUBT_AFTER) return;
+    this.#unansweredSince = now;
+    this.#agent.doubt(now);
+    this.#settle();
   }
 
   #settle(): void {
