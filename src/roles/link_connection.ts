@@ -156,9 +156,14 @@ export class LinkConnection {
     return this.#closed !== undefined;
   }
 
-  /** Milliseconds for which something has gone out and nothing has come in. */
+  /**
+   * Milliseconds for which something has gone out and nothing has come in, without the time that a
+   * slow way takes for so much.
+   */
   get unansweredFor(): number {
-    return this.#unansweredSince === undefined ? 0 : this.#host.monotonic() - this.#unansweredSince;
+    if (this.#unansweredSince === undefined) return 0;
+    const waited = this.#host.monotonic() - this.#unansweredSince;
+    return Math.max(0, waited - this.#unansweredBytes / SLOWEST_WAY);
   }
 
   /** Milliseconds since the remote was heard. */
