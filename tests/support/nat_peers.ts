@@ -18,20 +18,16 @@ interface Orders {
   readonly large: number;
   /** Goes into every text and the name of its channel. */
   readonly mark: string;
-  readonly turn?: readonly string[];
-  readonly turnUser?: { readonly username: string; readonly password: string };
 }
 
 const orders: Orders = JSON.parse(Deno.args[0] ?? "");
 await main(orders);
 
-async function main({ folder, signal, server, pins, large, mark, turn, turnUser }: Orders) {
+async function main({ folder, signal, server, pins, large, mark }: Orders) {
   const started = performance.now();
   const options = (name: string) => ({
     storagePath: `${folder}/${name}`,
     signalServers: [signal],
-    ...(turn && { turnServers: turn }),
-    ...(turnUser && { turnUser }),
   });
   const alice = await Node.create(options("alice"));
   await alice.start();

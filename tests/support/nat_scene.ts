@@ -1,6 +1,4 @@
 import { equal } from "node:assert/strict";
-import { systemHost } from "../../src/base/host.ts";
-import { timeLimitedCredentials } from "../../src/roles/path/relay_access.ts";
 import { Program } from "./namespace_program.ts";
 import type { TapOrders } from "./wire_tap.ts";
 import {
@@ -150,8 +148,6 @@ export class NatScene implements AsyncDisposable {
       pins: await Promise.all([this.#pin(), this.#pin()]),
       large,
       mark: this.mark,
-      turn: this.#relays.map((host) => `turn:${this.world.service(host)}:3478`),
-      turnUser: timeLimitedCredentials(SECRET, systemHost),
     };
     const program = new URL("tests/support/nat_peers.ts", ROOT).href;
     return this.start(network.namespace, Deno.execPath(), [

@@ -77,7 +77,7 @@ export class PathSession {
     this.fragment = local.fragment;
     const random = (length: number) => host.random(length);
     this.#agent = new IceAgent({ role, local, random }, host.monotonic());
-    this.#shim = new QuicShim(quicPort, (buffer, offset, length) => {
+    this.#shim = new QuicShim(quicPort, host, (buffer, offset, length) => {
       this.#expectAnswer();
       return (this.#selected ?? this.#answer)?.send(buffer, offset, length);
     });

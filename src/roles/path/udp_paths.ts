@@ -93,6 +93,11 @@ export class UdpPaths {
     return this.#ways.candidates;
   }
 
+  /** Whether there is a relay that may be of use. */
+  get knowsRelay(): boolean {
+    return this.#ways.relays.length > 0;
+  }
+
   /** Calls `hear` whenever the machine's own addresses have changed, until it is called off. */
   onNetworkChange(hear: () => void): () => void {
     this.#onNetworkChange.add(hear);

@@ -1,4 +1,9 @@
-import { CairnError, TransportExhausted, type WayTried } from "../../base/errors.ts";
+import {
+  CairnError,
+  PeerUnreachable,
+  TransportExhausted,
+  type WayTried,
+} from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
@@ -172,14 +177,12 @@ function unreachable({ clients, serverUrl, remote }: LinkSearchOptions): CairnEr
   const refused = clients.map((client) => client.lastError).find((error) => error !== undefined);
   if (refused) return refused;
   if (clients.length === 0 && serverUrl === undefined) {
-    return new CairnError(
-      "unreachable",
+    return new PeerUnreachable(
       `No way to find the server ${remote}; name a signaling server (--signal) or the server's ` +
         "address (--server-url)",
     );
   }
-  return new CairnError(
-    "unreachable",
+  return new PeerUnreachable(
     `The server ${remote} did not answer; check that it runs and uses the same signaling server`,
   );
 }

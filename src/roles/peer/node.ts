@@ -1,6 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { utf8 } from "../../base/bytes.ts";
-import { CairnError } from "../../base/errors.ts";
+import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
@@ -313,6 +313,7 @@ export class Node {
   /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
   async networkInfo(): Promise<NetworkInfo> {
     this.#requireOpen();
+    await Promise.all([...this.#links.values()].map((link) => link.learnRelays()));
     const { kind, publicAddress } = await this.#paths?.probeNat() ?? { kind: "unknown" };
     const links = [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []);
     return { natKind: kind, ...(publicAddress !== undefined && { publicAddress }), links };
@@ -544,8 +545,7 @@ export class Node {
       signal: this.#closing.signal,
       subscribe: (look) => [this.on("state", look), this.on("peerFound", look)],
       timeoutError: () =>
-        this.lastFailure instanceof CairnError ? this.lastFailure : new CairnError(
-          "unreachable",
+        this.lastFailure instanceof CairnError ? this.lastFailure : new PeerUnreachable(
           "No server could be reached; check that it runs and how it can be found",
         ),
     });

@@ -1,8 +1,9 @@
 import { getLogger } from "@logtape/logtape";
 import { backoffDelay } from "../../base/backoff.ts";
-import { CairnError } from "../../base/errors.ts";
+import { AuthenticationFailed } from "../../base/errors.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { findLink, type FoundLink, type LinkSearchOptions } from "./link_search.ts";
+import { askForRelays } from "./path_search.ts";
 import { LinkWatch } from "./link_watch.ts";
 
 const log = getLogger(["cairn", "peer"]);
@@ -47,6 +48,15 @@ export class ServerLink {
     return this.#found?.via();
   }
 
+  /** Asks the server for relays where none is known. */
+  async learnRelays(): Promise<void> {
+    const { paths, context: { host, identity }, book, remote, clients } = this.#options;
+    const pairing = book.get(remote);
+    if (!paths || !pairing) return;
+    const secrets = [pairing.secret, ...pairing.previousSecrets];
+    await askForRelays({ paths, self: identity.peerId, remote, secrets, clients, host });
+  }
+
   /** Cuts a pause between two attempts short. */
   hurry(): void {
     this.#wake();
@@ -85,8 +95,8 @@ export class ServerLink {
     }
   }
 
-  #notPaired(): CairnError {
-    return new CairnError(
+  #notPaired(): AuthenticationFailed {
+    return new AuthenticationFailed(
       "not-paired",
       `The server ${this.#options.remote} does not know this peer any more; pair with it again ` +
         "(cairn peer pair)",
