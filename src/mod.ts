@@ -5,7 +5,14 @@
  * @module
  */
 
-export { CairnError, type CairnErrorCode } from "./base/errors.ts";
+export {
+  AuthenticationFailed,
+  CairnError,
+  type CairnErrorCode,
+  PeerUnreachable,
+  TransportExhausted,
+  type WayTried,
+} from "./base/errors.ts";
 export type { Host } from "./base/host.ts";
 export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";

@@ -49,7 +49,7 @@ export type CairnErrorCode =
 
 /** A failure whose message is one clear sentence for the person who runs the program. */
 export class CairnError extends Error {
-  /** Always `CairnError`. */
+  /** Always `CairnError`, also of its kinds. */
   override readonly name = "CairnError";
   /** What to branch on; the message is for people. */
   readonly code: CairnErrorCode;
@@ -61,10 +61,27 @@ export class CairnError extends Error {
   }
 }
 
+/** No peer could be reached, or none was found. */
+export class PeerUnreachable extends CairnError {
+  /** `message` is one sentence that says what to do. */
+  constructor(message: string, options?: ErrorOptions) {
+    super("unreachable", message, options);
+  }
+}
+
+/** The other side is not who it should be, or does not take this peer for one that may ask. */
+export class AuthenticationFailed extends CairnError {
+  /** `message` is one sentence that says what to do. */
+  constructor(code: "refused" | "not-paired", message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
 /** One way to a peer that did not work, and why. */
 export interface WayTried {
   /** A URL, or `datagrams`. */
   readonly way: string;
+  /** In words. */
   readonly reason: string;
 }
 
@@ -73,6 +90,7 @@ export class TransportExhausted extends CairnError {
   /** At most 32, the latest. */
   readonly tried: readonly WayTried[];
 
+  /** `last` is the failure that is told; `tried` has every one. */
   constructor(last: Error, tried: readonly WayTried[]) {
     const code = last instanceof CairnError ? last.code : "unreachable";
     super(code, last.message, { cause: last });

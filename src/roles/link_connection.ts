@@ -20,6 +20,9 @@ const MAX_EARLY_ENVELOPES = 64;
 /** Bytes waiting in a carrier above which no more deliveries are added. */
 const CONGESTED_BYTES = 2 * 1_048_576;
 
+/** Bytes in a millisecond: the largest envelope takes no longer than a remote's heartbeat. */
+const SLOWEST_WAY = 35;
+
 /** What all links of one process share. */
 export interface LinkContext {
   readonly identity: Identity;
@@ -127,6 +130,10 @@ export class LinkConnection {
   #onEnvelope: ((envelope: Envelope) => void) | undefined;
   #lastHeard: number;
   #lastSent: number;
+  /** When the first message went out that nothing has come after. */
+  #unansweredSince: number | undefined;
+  #unansweredBytes = 0;
+  readonly #listeners = new Set<(isThere: boolean) => void>();
   #closed: string | undefined;
   readonly #timer: ReturnType<typeof setInterval>;
 
@@ -147,6 +154,34 @@ export class LinkConnection {
 
   get closed(): boolean {
     return this.#closed !== undefined;
+  }
+
+  /**
+   * Milliseconds for which something has gone out and nothing has come in, without the time that a
+   * slow way takes for so much.
+   */
+  get unansweredFor(): number {
+    if (this.#unansweredSince === undefined) return 0;
+    const waited = this.#host.monotonic() - this.#unansweredSince;
+    return Math.max(0, waited - this.#unansweredBytes / SLOWEST_WAY);
+  }
+
+  /** Milliseconds since the remote was heard. */
+  get silentFor(): number {
+    return this.#host.monotonic() - this.#lastHeard;
+  }
+
+  /** Whether the remote says anything within so many milliseconds; it is asked to. */
+  answers(within: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    if (this.#closed !== undefined) return Promise.resolve(false);
+    const timer = setTimeout(() => resolve(false), within);
+    this.#listeners.add(resolve);
+    this.send(MessageType.Heartbeat, new Uint8Array(0));
+    return promise.finally(() => {
+      clearTimeout(timer);
+      this.#listeners.delete(resolve);
+    });
   }
 
   /** True while so much waits in the carrier that deliveries should pause. */
@@ -180,8 +215,10 @@ export class LinkConnection {
     const id = messageId(this.#host.now(), this.#host.random(10));
     for (const frame of this.#link.seal(encodeEnvelope({ type, id, payload }))) {
       this.#socket.send(frame);
+      this.#unansweredBytes += frame.length;
     }
     this.#lastSent = this.#host.monotonic();
+    this.#unansweredSince ??= this.#lastSent;
   }
 
   /** Ends the link, telling the remote why. */
@@ -197,6 +234,9 @@ export class LinkConnection {
     try {
       const bytes = this.#link.open(frame);
       this.#lastHeard = this.#host.monotonic();
+      this.#unansweredSince = undefined;
+      this.#unansweredBytes = 0;
+      for (const heard of this.#listeners) heard(true);
       if (bytes) this.#dispatch(decodeEnvelope(bytes));
     } catch (error) {
       if (error instanceof ProtocolError) {
@@ -240,6 +280,7 @@ export class LinkConnection {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     clearInterval(this.#timer);
+    for (const heard of this.#listeners) heard(false);
     this.#onClose(reason);
   }
 }

@@ -3,6 +3,7 @@
 import { match, ok } from "node:assert/strict";
 import { NatScene } from "../support/nat_scene.ts";
 import {
+  coturnObstacle,
   everyNatObstacle,
   type Firewall,
   type NatKind,
@@ -13,15 +14,22 @@ interface Case {
   readonly server: NatKind;
   readonly peers: NatKind;
   readonly firewall?: Firewall;
+  /** Whose relay; default cairn's. */
+  readonly relay?: "coturn";
   readonly via: RegExp;
   readonly natKind: string;
   /** Run wherever it can be, not only when all are asked for. */
   readonly isUsual?: true;
 }
 
+/** Bytes that the peers send at least, and that checks of ways not taken need at most. */
+const PAYLOAD = 100_000;
+const CHECKS = 40_000;
+
 const CASES: readonly Case[] = [
   { server: "none", peers: "none", via: /^ws:/, natKind: "open" },
   { server: "none", peers: "symmetric", via: /^ws:/, natKind: "symmetric" },
+  { server: "none", peers: "symmetric", firewall: "no udp", via: /^ws:/, natKind: "unknown" },
   { server: "port_restricted_cone", peers: "none", via: /^direct/, natKind: "open" },
   {
     server: "port_restricted_cone",
@@ -35,6 +43,13 @@ const CASES: readonly Case[] = [
   {
     server: "symmetric",
     peers: "symmetric",
+    relay: "coturn",
+    via: /^relayed/,
+    natKind: "symmetric",
+  },
+  {
+    server: "symmetric",
+    peers: "symmetric",
     firewall: "no udp",
     via: /^relayed/,
     natKind: "unknown",
@@ -45,6 +60,7 @@ const CASES: readonly Case[] = [
     firewall: "only 443",
     via: /^relayed/,
     natKind: "unknown",
+    isUsual: true,
   },
   {
     server: "port_restricted_cone",
@@ -55,25 +71,29 @@ const CASES: readonly Case[] = [
   },
 ];
 
-for (const { server, peers, firewall = "none", via, natKind, isUsual } of CASES) {
-  const obstacle = isUsual ? natWorldObstacle : everyNatObstacle;
+for (const { server, peers, firewall = "none", relay, via, natKind, isUsual } of CASES) {
+  const obstacle = (isUsual ? natWorldObstacle : everyNatObstacle) ??
+    (relay === "coturn" ? coturnObstacle : undefined);
   const skipped = obstacle === undefined ? "" : `: SKIPPED, ${obstacle}`;
   const wall = firewall === "none" ? "" : ` (${firewall})`;
+  const through = relay === undefined ? "" : `, through ${relay}`;
   Deno.test({
-    name: `Any network: server behind ${server}, peers behind ${peers}${wall}${skipped}`,
+    name: `Any network: server behind ${server}, peers behind ${peers}${wall}${through}${skipped}`,
     ignore: obstacle !== undefined,
     async fn() {
       await using scene = await NatScene.open();
-      await scene.startRelay();
+      await (relay === "coturn" ? scene.startCoturn() : scene.startRelay());
       const id = await scene.startServer(server);
       const program = await scene.startPeers(id, peers, firewall);
       const report = await scene.report(program);
       match(report.via, via);
       const isLossy = firewall === "every fifth datagram lost";
       ok(isLossy || report.natKind === natKind, `the NAT was taken for ${report.natKind}`);
-      if (report.via.startsWith("direct") && firewall === "none") {
+      if (relay === undefined && !isLossy) {
         const bytes = await scene.relayedBytes();
-        ok(bytes < 50_000, `${bytes} bytes went through the relay`);
+        scene.tell(`${bytes} bytes went through the relay`);
+        const isRelayed = report.via.startsWith("relayed");
+        ok(isRelayed ? bytes > PAYLOAD : bytes < CHECKS, `${bytes} bytes went through the relay`);
       }
       await program.write("end");
     },

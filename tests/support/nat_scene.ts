@@ -1,14 +1,20 @@
 import { equal } from "node:assert/strict";
-import { systemHost } from "../../src/base/host.ts";
-import { timeLimitedCredentials } from "../../src/roles/path/relay_access.ts";
-import { within } from "./deadline.ts";
-import { type Firewall, type NatKind, type NatNetwork, NatWorld } from "./nat_world.ts";
-import { PrintedLines } from "./processes.ts";
+import { Program } from "./namespace_program.ts";
+import type { TapOrders } from "./wire_tap.ts";
+import {
+  everyNatObstacle,
+  type Firewall,
+  type NatKind,
+  type NatNetwork,
+  NatWorld,
+} from "./nat_world.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const PSK = "correct horse battery staple";
 const SECRET = "secret-of-the-relay";
 const RUN = ["run", "--quiet", "-A", "--unstable-kv", "--unstable-net"];
+
+/** An address of the services at which a relay may be. */
+type ServiceHost = 11 | 12;
 
 /** What the peers of a network reported. */
 export interface PeersReport {
@@ -18,6 +24,7 @@ export interface PeersReport {
   readonly firstMessageMs: number;
   readonly natKind: string;
   readonly via: string;
+  readonly peerIds: readonly string[];
 }
 
 /** A signaling server and a relay in the middle; a server and two peers in networks around it. */
@@ -27,12 +34,18 @@ export class NatScene implements AsyncDisposable {
   readonly folder: string;
   readonly #stack = new AsyncDisposableStack();
   signal: Program | undefined;
+  /** In every message that Alice and Bob exchange, and in the name of its channel. */
+  readonly mark = crypto.randomUUID();
+  signalAddress: string;
   server: NatNetwork | undefined;
   peers: NatNetwork | undefined;
+  #relays: readonly ServiceHost[] = [11];
+  #reported = 2;
 
   private constructor(world: NatWorld, folder: string, seconds: number) {
     this.world = world;
     this.folder = folder;
+    this.signalAddress = `${world.service(10)}:443`;
     this.deadline = AbortSignal.timeout(seconds * 1000);
     this.#stack.use(world);
     this.#stack.defer(() => Deno.remove(folder, { recursive: true }));
@@ -45,9 +58,9 @@ export class NatScene implements AsyncDisposable {
     return scene;
   }
 
-  /** Where the signaling server is; it listens where the narrowest firewall lets out. */
+  /** Where peers look for the signaling server: where the narrowest firewall lets out. */
   get signalUrl(): string {
-    return `ws://${this.world.service(10)}:443`;
+    return `ws://${this.signalAddress}`;
   }
 
   async startSignal(): Promise<Program> {
@@ -59,7 +72,7 @@ export class NatScene implements AsyncDisposable {
   }
 
   /** Starts a relay on UDP 3478 and TCP 443. */
-  async startRelay(host: 11 | 12 = 11): Promise<Program> {
+  async startRelay(host: ServiceHost = 11): Promise<Program> {
     const ip = this.world.service(host);
     const relay = this.cairn(this.world.middle, [
       ...["relay", "--listen-addr", `${ip}:3478`, "--tcp-addr", `${ip}:443`],
@@ -70,8 +83,22 @@ export class NatScene implements AsyncDisposable {
     return relay;
   }
 
+  /** Starts coturn in place of cairn's relay, on the same ports. */
+  async startCoturn(host: ServiceHost = 11): Promise<Program> {
+    const ip = this.world.service(host);
+    const coturn = this.start(this.world.middle, "turnserver", [
+      ...["-n", "-v", "-L", ip, "-E", ip, "-p", "3478", "--realm", "cairn", "--use-auth-secret"],
+      ...["--static-auth-secret", SECRET, "--no-tls", "--no-dtls", "--no-cli"],
+      ...["--pidfile", "/dev/null", "--log-file", "stdout"],
+    ]);
+    for await (const line of coturn.output) {
+      if (/UDP listener opened/.test(line)) return coturn;
+    }
+    throw new Error(`It ended: ${coturn.output.all.join("\n")}`);
+  }
+
   /** Bytes that the relay has brought to or from peers. */
-  async relayedBytes(host: 11 | 12 = 11): Promise<number> {
+  async relayedBytes(host: ServiceHost = 11): Promise<number> {
     const url = `http://127.0.0.1:${9_400 + host}/metrics`;
     const { stdout } = await new Deno.Command("ip", {
       args: [
@@ -85,16 +112,21 @@ export class NatScene implements AsyncDisposable {
   }
 
   /** Starts the always-on server in a network of its own; returns its Peer ID. */
-  async startServer(nat: NatKind, firewall?: Firewall, relays = [11]): Promise<string> {
+  async startServer(
+    nat: NatKind,
+    firewall?: Firewall,
+    relays: readonly ServiceHost[] = [11],
+  ): Promise<string> {
     const network = this.server = await this.world.addNetwork(nat, firewall);
+    this.#relays = relays;
     const turn = relays.flatMap((host) => {
-      const ip = this.world.service(host === 12 ? 12 : 11);
+      const ip = this.world.service(host);
       return [`turn:${ip}:3478`, `turn:${ip}:443?transport=tcp`];
     });
     const server = this.cairn(network.namespace, [
       ...["server", "--data-dir", `${this.folder}/server`, "--signal", this.signalUrl],
       ...(turn.length > 0 ? ["--turn", turn.join(",")] : []),
-    ], { CAIRN_PSK: PSK, CAIRN_TURN_SECRET: SECRET });
+    ], { CAIRN_TURN_SECRET: SECRET });
     const line = await server.logged(/accepts links/);
     const id = /Qm[1-9A-HJ-NP-Za-km-z]{44}/.exec(line)?.[0];
     if (!id) throw new Error(`No Peer ID in ${line}`);
@@ -113,14 +145,23 @@ export class NatScene implements AsyncDisposable {
       folder: this.folder,
       signal: this.signalUrl,
       server: serverId,
-      psk: PSK,
+      pins: await Promise.all([this.#pin(), this.#pin()]),
       large,
-      turn: [`turn:${this.world.service(11)}:3478`],
-      turnUser: timeLimitedCredentials(SECRET, systemHost),
+      mark: this.mark,
     };
-    return this.start(network.namespace, [
-      ...[new URL("tests/support/nat_peers.ts", ROOT).href, JSON.stringify(orders)],
-    ], {});
+    const program = new URL("tests/support/nat_peers.ts", ROOT).href;
+    return this.start(network.namespace, Deno.execPath(), [
+      ...[...RUN, program, JSON.stringify(orders)],
+    ]);
+  }
+
+  /** A PIN that the server's operator makes; one peer can take it. */
+  async #pin(): Promise<string> {
+    const pair = this.cairn(this.server?.namespace ?? "", [
+      ...["server", "pair", "--pin", "--leave-open", "--data-dir", `${this.folder}/server`],
+    ]);
+    const [pin = ""] = await pair.output.first(1);
+    return pin;
   }
 
   /** What the peers report once all is done: nothing lost, nothing twice. */
@@ -129,7 +170,44 @@ export class NatScene implements AsyncDisposable {
     const report: PeersReport = JSON.parse(line);
     equal(report.messages, report.expected, "messages that came");
     equal(report.repeated, 0, "messages that came twice");
+    const { via, firstMessageMs, natKind } = report;
+    this.tell(`by ${via}, first message ${firstMessageMs} ms after the start, NAT ${natKind}`);
     return report;
+  }
+
+  /**
+   * Has Alice send Bob so many messages of so many bytes. Once a fifth of them have come, something
+   * happens; still all come, and none twice.
+   */
+  async transfer(
+    peers: Program,
+    size: { readonly messages: number; readonly bytes: number },
+    happen: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<{ readonly ms: number; readonly pause: number; readonly via: string }> {
+    await peers.write(`send ${size.messages} ${size.bytes}`);
+    await peers.output.first(this.#reported += 1);
+    await happen();
+    const lines = await peers.output.first(this.#reported += 1);
+    const { ms, pause, repeated, via } = JSON.parse(lines.at(-1) ?? "");
+    equal(repeated, 0, "messages that came twice");
+    this.tell(`all came within ${ms} ms, the longest pause was ${pause} ms, then by ${via}`);
+    return { ms, pause, via };
+  }
+
+  /** Puts something between everybody and a server of the middle. */
+  async startTap(orders: TapOrders): Promise<Program> {
+    const program = new URL("tests/support/wire_tap.ts", ROOT).href;
+    const tap = this.start(this.world.middle, Deno.execPath(), [
+      ...[...RUN, program, JSON.stringify(orders)],
+    ]);
+    await tap.output.first(1);
+    return tap;
+  }
+
+  /** A number for whoever runs all scenes. */
+  tell(sentence: string): void {
+    // deno-lint-ignore no-console
+    if (everyNatObstacle === undefined) console.log(`    ${sentence}`);
   }
 
   cairn(
@@ -137,78 +215,20 @@ export class NatScene implements AsyncDisposable {
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): Program {
-    return this.start(namespace, [new URL("main.ts", ROOT).href, ...args], env);
+    const program = new URL("main.ts", ROOT).href;
+    return this.start(namespace, Deno.execPath(), [...RUN, program, ...args], env);
   }
 
   start(
     namespace: string,
+    command: string,
     args: readonly string[],
-    env: Readonly<Record<string, string>>,
+    env: Readonly<Record<string, string>> = {},
   ): Program {
-    return this.#stack.use(
-      new Program(namespace, Deno.execPath(), [...RUN, ...args], env, this.deadline),
-    );
+    return this.#stack.use(new Program(namespace, command, args, env, this.deadline));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync();
-  }
-}
-
-/** A program that runs in a namespace. */
-export class Program implements AsyncDisposable {
-  readonly output: PrintedLines;
-  readonly log: PrintedLines;
-  readonly #child: Deno.ChildProcess;
-  readonly #input: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #deadline: AbortSignal;
-
-  constructor(
-    namespace: string,
-    command: string,
-    args: readonly string[],
-    env: Readonly<Record<string, string>>,
-    deadline: AbortSignal,
-  ) {
-    this.#deadline = deadline;
-    this.#child = new Deno.Command("ip", {
-      args: ["netns", "exec", namespace, command, ...args],
-      env: { NO_COLOR: "1", RUST_LOG: "debug", ...env },
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    this.#input = this.#child.stdin.getWriter();
-    this.#input.closed.catch(() => {});
-    const tail = () =>
-      `a line of ${command} ${args.slice(0, 6).join(" ")}\n${this.log.all.slice(-25).join("\n")}`;
-    this.output = new PrintedLines(this.#child.stdout, deadline, tail);
-    this.log = new PrintedLines(this.#child.stderr, deadline, tail);
-  }
-
-  /** Waits for a line of the log. */
-  async logged(pattern: RegExp): Promise<string> {
-    for await (const line of this.log) if (pattern.test(line)) return line;
-    throw new Error(`It ended without ${pattern}: ${this.log.all.join("\n")}`);
-  }
-
-  async write(line: string): Promise<void> {
-    await this.#input.write(new TextEncoder().encode(`${line}\n`));
-  }
-
-  /** SIGKILL: it says goodbye to nobody. */
-  async kill(): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // It has ended by itself.
-    }
-    await within(this.#deadline, this.#child.status, () => "the end of a program");
-    await this.#input.close().catch(() => {});
-    await Promise.all([this.output.ended, this.log.ended]);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
   }
 }

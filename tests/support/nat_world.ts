@@ -7,7 +7,12 @@
 export type NatKind = "none" | "full_cone" | "port_restricted_cone" | "symmetric";
 
 /** What else a network's firewall does. */
-export type Firewall = "none" | "no udp" | "only 443" | "every fifth datagram lost";
+export type Firewall =
+  | "none"
+  | "no udp"
+  | "no tcp but 443"
+  | "only 443"
+  | "every fifth datagram lost";
 
 const MIDDLE = "5.5.5";
 
@@ -17,6 +22,14 @@ export const natWorldObstacle: string | undefined = await findObstacle();
 /** Why the scenes that only repeat others in other networks stay out: all of them take minutes. */
 export const everyNatObstacle: string | undefined = natWorldObstacle ??
   (Deno.env.get("CAIRN_TEST_EVERY_NAT") === "1" ? undefined : "set CAIRN_TEST_EVERY_NAT=1");
+
+/** Why no scene has coturn in it. */
+export const coturnObstacle: string | undefined = await new Deno.Command("turnserver", {
+  args: ["--help"],
+  stdout: "null",
+  stderr: "null",
+})
+  .output().then(() => undefined, () => "Debian package coturn is not installed");
 
 /** A network of one machine. */
 export interface NatNetwork {
@@ -28,6 +41,8 @@ export interface NatNetwork {
   readonly publicAddress: string;
   /** Changes the address from which the internet sees it, as a new lease does. */
   changeAddress(): Promise<void>;
+  /** Changes what its firewall does, from one packet to the next. */
+  changeFirewall(firewall: Firewall): Promise<void>;
 }
 
 export class NatWorld implements AsyncDisposable {
@@ -76,6 +91,7 @@ export class NatWorld implements AsyncDisposable {
         address: outside,
         publicAddress: outside,
         changeAddress: () => changeAddress(namespace, `u${index}`, outside, index),
+        changeFirewall: () => Promise.reject(new Error("There is nothing to change")),
       };
     }
     const router = `${this.#prefix}-r${index}`;
@@ -99,6 +115,10 @@ export class NatWorld implements AsyncDisposable {
         // What was translated to the old address is forgotten, as by a router that redials.
         await inside(router, "nft", "flush ruleset");
         await inside(router, "nft", rules({ nat, firewall, outside: `u${index}`, address }));
+      },
+      changeFirewall: async (firewall) => {
+        await inside(router, "nft", "flush chain ip cairn fw");
+        await inside(router, "nft", firewallRules(nat, firewall, `u${index}`));
       },
     };
   }
@@ -142,20 +162,29 @@ function rules(options: {
   const inbound = nat === "full_cone"
     ? `iifname ${outside} udp dport 1024-65535 dnat to ${address}`
     : "";
-  const verdicts: Readonly<Record<Firewall, string>> = {
-    "none": "",
-    "no udp": "meta l4proto udp drop",
-    "every fifth datagram lost": "meta l4proto udp numgen random mod 5 == 0 drop",
-    "only 443": "ct state established,related accept; tcp dport != 443 drop; " +
-      "meta l4proto udp drop",
-  };
   return `table ip cairn {
     chain out { type nat hook postrouting priority 100; oifname ${outside} ${masquerade}; }
     chain in { type nat hook prerouting priority -100; ${inbound}; }
     chain self { type filter hook input priority 0; iifname ${outside} ct state new drop; }
-    chain fw { type filter hook forward priority 0; ${verdicts[firewall]};
-      iifname ${outside} ct state new ${nat === "full_cone" ? "accept" : "drop"}; }
-  }`;
+    chain fw { type filter hook forward priority 0; }
+  }
+  ${firewallRules(nat, firewall, outside)}`;
+}
+
+function firewallRules(nat: NatKind, firewall: Firewall, outside: string): string {
+  const verdicts: Readonly<Record<Firewall, string>> = {
+    "none": "",
+    "no udp": "meta l4proto udp drop",
+    "no tcp but 443": `oifname ${outside} tcp dport != 443 drop`,
+    "every fifth datagram lost": "meta l4proto udp numgen random mod 5 == 0 drop",
+    "only 443": "ct state established,related accept; tcp dport != 443 drop; " +
+      "meta l4proto udp drop",
+  };
+  const rules = [
+    ...verdicts[firewall].split(";").filter((rule) => rule.trim() !== ""),
+    `iifname ${outside} ct state new ${nat === "full_cone" ? "accept" : "drop"}`,
+  ];
+  return rules.map((rule) => `add rule ip cairn fw ${rule}`).join("\n");
 }
 
 async function changeAddress(namespace: string, device: string, from: string, index: number) {

@@ -25,6 +25,13 @@ export function searchText(text: string, secrets: readonly Secret[]): string[] {
   return search.findings;
 }
 
+/** Says which of the secrets occur in what passed over a wire. */
+export function searchBytes(bytes: Uint8Array, secrets: readonly Secret[]): string[] {
+  const search = new Search(secrets);
+  search.look(bytes);
+  return search.findings;
+}
+
 /** Says which of the secrets occur in any key or value of the folder's store. */
 export async function searchStore(folder: string, secrets: readonly Secret[]): Promise<string[]> {
   const search = new Search(secrets);

@@ -1,4 +1,4 @@
-import { type AddressPort, formatAddressPort } from "../../base/address.ts";
+import { type AddressPort, formatAddressPort, type IpAddress } from "../../base/address.ts";
 import type { AddressFamily } from "../../base/endpoint.ts";
 import { candidatePriority, type CandidateType, pairPriority } from "./candidates.ts";
 import type { CheckRole } from "./connectivity_check.ts";
@@ -14,6 +14,8 @@ export interface LocalBase {
   readonly id: string;
   readonly type: "host" | "relay";
   readonly family: AddressFamily;
+  /** Whether it may lead to an address that the remote says it has; default to every one. */
+  readonly reaches?: (address: IpAddress) => boolean;
 }
 
 /** A way out, and an address of the peer to try with it. */

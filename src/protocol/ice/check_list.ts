@@ -24,7 +24,7 @@ export class CheckList {
 
   addBase(base: LocalBase): void {
     this.#bases.set(base.id, base);
-    for (const remote of this.#remotes.values()) this.#add(base, remote);
+    for (const remote of this.#remotes.values()) this.#match(base, remote);
   }
 
   removeBase(id: string): void {
@@ -37,7 +37,7 @@ export class CheckList {
     const key = pairKey("", candidate.address);
     if (this.#remotes.has(key) || this.#remotes.size >= MAX_REMOTES) return;
     this.#remotes.set(key, candidate);
-    for (const base of this.#bases.values()) this.#add(base, candidate);
+    for (const base of this.#bases.values()) this.#match(base, candidate);
   }
 
   get(baseId: string, remote: AddressPort): CandidatePair | undefined {
@@ -77,6 +77,10 @@ export class CheckList {
       if (!isRelayed && (state === "waiting" || state === "checking")) return true;
     }
     return false;
+  }
+
+  #match(base: LocalBase, remote: UdpCandidate): void {
+    if (base.reaches?.(remote.address.address) ?? true) this.#add(base, remote);
   }
 
   #add(base: LocalBase, remote: UdpCandidate): CandidatePair | undefined {

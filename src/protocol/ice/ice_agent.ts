@@ -23,7 +23,7 @@ import {
 /** Milliseconds between the beginnings of two checks (RFC 8445 section 14.2). */
 const PACING = 50;
 /** Milliseconds for which a relayed pair waits for a direct one. */
-const HEAD_START = 400;
+const HEAD_START = 300;
 /** Consent is asked for again after 4 to 6 s (RFC 7675 section 5.1). */
 const CONSENT_INTERVAL = 5_000;
 /** Valid pairs that are not used: as often as a NAT forgets (RFC 8445 section 11). */
@@ -132,6 +132,11 @@ export class IceAgent {
       pair.failures = 0;
       pair.hurry(now);
     }
+  }
+
+  /** Nothing comes back on the selected pair: it is checked at once. */
+  doubt(now: number): void {
+    if (this.#selected && !this.#selected.isChecking) this.#selected.hurry(now);
   }
 
   /** When {@linkcode advance} has something to do; `Infinity` for never. */

@@ -50,7 +50,8 @@ export class NodeWays {
   readonly #ways = new Map<string, Way>();
   readonly #relays = new Map<string, RelayServer>();
   readonly #keepers = new Map<string, RelayKeeper>();
-  #watch: ReturnType<typeof setInterval> | undefined;
+  readonly #watch: ReturnType<typeof setInterval>;
+  #isAwake = false;
   #addresses: string;
 
   constructor(options: NodeWaysOptions, events: WayEvents) {
@@ -58,6 +59,7 @@ export class NodeWays {
     this.#events = events;
     for (const server of options.relays) this.addRelay(server);
     this.#addresses = this.#hostText();
+    this.#watch = setInterval(() => this.#look(), WATCH_INTERVAL);
     for (const family of [4, 6] as const) {
       if (hostAddresses(options.interfaces(), family).length === 0) continue;
       try {
@@ -103,25 +105,25 @@ export class NodeWays {
     const name = RelayKeeper.nameOf(server);
     if (!this.#relays.has(name) && this.#relays.size >= MAX_RELAYS) return;
     this.#relays.set(name, server);
-    if (this.#watch !== undefined) this.#keep(server);
+    if (this.#isAwake) this.#keep(server);
   }
 
-  /** Gets allocations and watches the interfaces until {@linkcode rest}. */
+  /** Gets allocations, and keeps them until {@linkcode rest}. */
   wake(): void {
-    this.#watch ??= setInterval(() => this.#look(), WATCH_INTERVAL);
+    this.#isAwake = true;
     for (const server of this.#relays.values()) this.#keep(server);
   }
 
   /** Gives the allocations back. */
   async rest(): Promise<void> {
-    clearInterval(this.#watch);
-    this.#watch = undefined;
+    this.#isAwake = false;
     const keepers = [...this.#keepers.values()];
     this.#keepers.clear();
     await Promise.all(keepers.map((keeper) => keeper.close()));
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#watch);
     await this.rest();
     await Promise.all(this.#wires.map((wire) => wire.close()));
   }
@@ -132,8 +134,11 @@ export class NodeWays {
     });
     const way: Way = {
       base: { id: `udp${family}`, type: "host", family },
-      send: (to, buffer, offset, length) =>
-        wire.send(buffer.subarray(offset, offset + length), netAddress(to)),
+      toward: (to) => {
+        const address = netAddress(to);
+        return (buffer, offset, length) =>
+          wire.send(buffer.subarray(offset, offset + length), address);
+      },
       route: (source, handler) => wire.route(source, handler),
       prefer: () => {},
       recheck: () => {},

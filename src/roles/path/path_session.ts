@@ -7,20 +7,26 @@ import { type CheckRole, sessionCredentials } from "../../protocol/ice/connectiv
 import { IceAgent, type IceEffect } from "../../protocol/ice/ice_agent.ts";
 import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
 import { QuicShim } from "./quic_shim.ts";
-import { HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
+import { type DatagramHandler, HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
 
 const log = getLogger(["cairn", "path"]);
+
+/**
+ * Sends the datagram at `offset`; the bytes around it may be written, and all of them again once it
+ * resolves.
+ */
+export type DatagramSender = (buffer: Uint8Array, offset: number, length: number) => Promise<void>;
+
+/** Milliseconds of packets out and none in after which the pair in use is checked. */
+const DOUBT_AFTER = 1_000;
 
 /** A way out of this node, as sessions use it. */
 export interface Way {
   readonly base: LocalBase;
-  /** Sends the datagram at `offset`; the bytes around it may be written. */
-  send(to: AddressPort, buffer: Uint8Array, offset: number, length: number): Promise<void>;
+  /** What sends to this address. */
+  toward(to: AddressPort): DatagramSender;
   /** Hands over what comes from there, from now on. Returns what ends it. */
-  route(
-    source: AddressPort,
-    handler: (buffer: Uint8Array, offset: number, length: number) => Promise<void> | void,
-  ): () => void;
+  route(source: AddressPort, handler: DatagramHandler): () => void;
   /** Says that much will go to this address. */
   prefer(to: AddressPort): void;
   /** Finds out whether the way is still there. */
@@ -53,9 +59,13 @@ export class PathSession {
   readonly #shim: QuicShim;
   readonly #ways = new Map<string, Way>();
   readonly #routes = new Map<string, () => void>();
-  #selected: { readonly way: Way; readonly to: AddressPort } | undefined;
+  #selected: { readonly way: Way; readonly send: DatagramSender } | undefined;
+  /** To where the peer's packets come from, until a pair is selected: they may be faster than that. */
+  #answer: { readonly way: Way; readonly send: DatagramSender } | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #hasOpened = false;
+  /** Since when packets have gone out and none have come in. */
+  #unansweredSince: number | undefined;
   #isOpen = true;
 
   constructor(options: PathSessionOptions) {
@@ -67,8 +77,9 @@ export class PathSession {
     this.fragment = local.fragment;
     const random = (length: number) => host.random(length);
     this.#agent = new IceAgent({ role, local, random }, host.monotonic());
-    this.#shim = new QuicShim(quicPort, (buffer, offset, length) => {
-      return this.#selected?.way.send(this.#selected.to, buffer, offset, length);
+    this.#shim = new QuicShim(quicPort, host, (buffer, offset, length) => {
+      this.#expectAnswer();
+      return (this.#selected ?? this.#answer)?.send(buffer, offset, length);
     });
     this.#settle();
   }
@@ -81,7 +92,9 @@ export class PathSession {
   /** The pair in use, in words. */
   get description(): string | undefined {
     const pair = this.#agent.selected;
-    return pair && `${pair.isRelayed ? "relayed" : "direct"} ${formatAddressPort(pair.remote)}`;
+    if (!pair) return undefined;
+    const through = pair.base.type === "relay" ? ` through ${pair.base.id}` : "";
+    return `${pair.isRelayed ? "relayed" : "direct"} ${formatAddressPort(pair.remote)}${through}`;
   }
 
   get isRelayed(): boolean {
@@ -102,6 +115,7 @@ export class PathSession {
       this.#routes.delete(key);
     }
     if (this.#selected?.way.base.id === id) this.#selected = undefined;
+    if (this.#answer?.way.base.id === id) this.#answer = undefined;
     this.#agent.removeBase(id, this.#options.host.monotonic());
     this.#settle();
   }
@@ -145,14 +159,27 @@ export class PathSession {
     const key = `${way.base.id} ${formatAddressPort(source)}`;
     if (this.#routes.has(key)) return;
     const from = { address: source.address.slice(), port: source.port };
+    const outlet = { way, send: way.toward(from) };
     const end = way.route(from, (buffer, offset, length) => {
       if (!looksLikeStun(buffer, offset, length)) {
+        this.#unansweredSince = undefined;
+        if (!this.#selected) this.#answer = outlet;
         return this.#shim.deliver(buffer.subarray(offset, offset + length));
       }
       const message = decodeStunMessage(buffer.subarray(offset, offset + length));
       if (message) this.receive(message, way, from);
     });
     this.#routes.set(key, end);
+  }
+
+  /** QUIC is silent where it has nothing to say: only what goes out tells that it waits. */
+  #expectAnswer(): void {
+    const now = this.#options.host.monotonic();
+    this.#unansweredSince ??= now;
+    if (now - this.#unansweredSince < DOUBT_AFTER) return;
+    this.#unansweredSince = now;
+    this.#agent.doubt(now);
+    this.#settle();
   }
 
   #settle(): void {
@@ -173,7 +200,7 @@ export class PathSession {
         const { base, to, bytes } = effect;
         const buffer = new Uint8Array(HEADROOM + bytes.length + TAILROOM);
         buffer.set(bytes, HEADROOM);
-        void this.#ways.get(base.id)?.send(to, buffer, HEADROOM, bytes.length);
+        void this.#ways.get(base.id)?.toward(to)(buffer, HEADROOM, bytes.length);
         return;
       }
       case "selected": {
@@ -182,7 +209,8 @@ export class PathSession {
         if (!way) return;
         const isFirst = !this.#hasOpened;
         this.#hasOpened = true;
-        this.#selected = { way, to: remote };
+        this.#selected = { way, send: way.toward(remote) };
+        this.#answer = undefined;
         way.prefer(remote);
         log.debug("A path is {path}", { path: this.description });
         if (isFirst) this.#options.onOpen();

@@ -8,8 +8,8 @@ export const QUIC_ALPN = "cairn-link/1";
 /** Milliseconds without a packet after which a connection has ended. */
 export const QUIC_IDLE_TIMEOUT = 30_000;
 const LOOPBACK = "127.0.0.1";
-/** Handshakes under way, and connections that have opened no stream yet. */
-const MAX_UNFINISHED = 64;
+/** Handshakes under way, and connections that have opened no stream yet: more than one peer can begin. */
+const MAX_UNFINISHED = 256;
 const STREAM_TIMEOUT = 10_000;
 
 /**

@@ -1,3 +1,5 @@
+import type { Host } from "../../base/host.ts";
+import { TokenBucket } from "../../base/token_bucket.ts";
 import { type DatagramHandler, HEADROOM, MAX_DATAGRAM } from "./wire_socket.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -7,11 +9,19 @@ const LOOPBACK = "127.0.0.1";
  */
 const MAX_PACKET = 1_360;
 
+/**
+ * Packets of the remote that may begin a connection. Its endpoint keeps each that was begun for half
+ * a minute, and serves other peers too; an honest peer needs a handful.
+ */
+const INITIAL_RATE = { burst: 16, perSecond: 1 };
+
 /** The loopback socket that stands for one remote peer towards the QUIC endpoint of this node. */
 export class QuicShim {
   readonly #socket: Deno.DatagramConn;
   readonly #endpoint: Deno.NetAddr;
   readonly #done: Promise<void>;
+  readonly #host: Host;
+  readonly #initials: TokenBucket;
   #isOpen = true;
 
   /**
@@ -20,8 +30,11 @@ export class QuicShim {
    */
   constructor(
     port: number,
+    host: Host,
     forward: DatagramHandler,
   ) {
+    this.#host = host;
+    this.#initials = new TokenBucket(INITIAL_RATE, host.monotonic());
     this.#endpoint = { transport: "udp", hostname: LOOPBACK, port };
     this.#socket = Deno.listenDatagram({ transport: "udp", hostname: LOOPBACK, port: 0 });
     this.#done = this.#pump(forward);
@@ -34,7 +47,8 @@ export class QuicShim {
 
   /** Hands a packet of the remote to the endpoint. */
   async deliver(packet: Uint8Array): Promise<void> {
-    if (!this.#isOpen) return;
+    if (!this.#isOpen || packet.length > MAX_PACKET) return;
+    if (isInitial(packet) && !this.#initials.take(this.#host.monotonic())) return;
     try {
       await this.#socket.send(packet, this.#endpoint);
     } catch {
@@ -65,4 +79,9 @@ export class QuicShim {
       }
     }
   }
+}
+
+/** A long header of type Initial (RFC 9000 section 17.2.2); other versions are not spoken. */
+function isInitial(packet: Uint8Array): boolean {
+  return (packet[0]! & 0xb0) === 0x80;
 }

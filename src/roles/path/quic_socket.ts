@@ -9,8 +9,8 @@ const log = getLogger(["cairn", "path"]);
 const ABNORMAL: CloseInfo = { code: 1006, reason: "" };
 /** Bytes that are handed to the stream at once. */
 const MAX_BATCH = 262_144;
-/** Milliseconds that the remote may take to end the connection after the last frame. */
-const CLOSE_TIMEOUT = 2_000;
+/** Milliseconds without progress after which a connection that is to end is cut. */
+const CLOSE_TIMEOUT = 10_000;
 
 /**
  * A QUIC stream as a carrier: each frame with its length in front (u16, big-endian). The connection
@@ -25,6 +25,7 @@ export class QuicSocket extends WaitingSocket {
   #bufferedBytes = 0;
   #isWriting = false;
   #isOpen = true;
+  #hasFinished = false;
   #closing: ReturnType<typeof setTimeout> | undefined;
   #closeInfo: CloseInfo = ABNORMAL;
 
@@ -60,9 +61,8 @@ export class QuicSocket extends WaitingSocket {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#closeInfo = { code: 1000, reason: shortReason(reason) };
+    this.#awaitEnd();
     if (!this.#isWriting) this.#closeStream();
-    // The remote ends the connection when it has read the end of the stream.
-    this.#closing = setTimeout(() => this.#connection.close(), CLOSE_TIMEOUT);
   }
 
   destroy(): void {
@@ -78,6 +78,7 @@ export class QuicSocket extends WaitingSocket {
         const batch = this.#nextBatch();
         await this.#writer.write(batch);
         this.#bufferedBytes -= batch.length;
+        if (!this.#isOpen) this.#awaitEnd();
       }
       if (!this.#isOpen) this.#closeStream();
     } catch {
@@ -94,6 +95,13 @@ export class QuicSocket extends WaitingSocket {
       length += this.#waiting[count++]!.length;
     }
     return concatBytes(...this.#waiting.splice(0, count));
+  }
+
+  /** The remote ends the connection when it has read the end of the stream. */
+  #awaitEnd(): void {
+    clearTimeout(this.#closing);
+    if (this.#hasFinished) return;
+    this.#closing = setTimeout(() => this.#connection.close(), CLOSE_TIMEOUT);
   }
 
   #closeStream(): void {
@@ -117,6 +125,7 @@ export class QuicSocket extends WaitingSocket {
   }
 
   #finish(): void {
+    this.#hasFinished = true;
     clearTimeout(this.#closing);
     this.#isOpen = false;
     this.end(this.#closeInfo);

@@ -4,6 +4,7 @@ import type { Host } from "../../base/host.ts";
 import type { TurnClientEffect } from "../../protocol/turn/client_effects.ts";
 import { TurnClient } from "../../protocol/turn/turn_client.ts";
 import type { TurnCarrier } from "../turn_carrier.ts";
+import type { DatagramSender } from "./path_session.ts";
 
 const log = getLogger(["cairn", "path"]);
 
@@ -14,6 +15,11 @@ const ANSWER_TIMEOUT = 8_000;
 /** Datagrams that wait for one address to be permitted. */
 const MAX_WAITING = 4;
 const MAX_PERMITTED = 256;
+/**
+ * Answers about a peer that may mean that the allocation is gone: RFC 8656 section 5 has 437 for
+ * that, coturn says 400.
+ */
+const ALLOCATION_DOUBTFUL: ReadonlySet<unknown> = new Set([400, 437]);
 
 export interface AllocationEvents {
   /** This node's own address as the server sees it. */
@@ -71,20 +77,23 @@ export class RelayAllocation {
   }
 
   /**
-   * Sends the datagram at `offset` to a peer; the bytes in front of it and behind it may be written.
-   * Until the server has permitted the peer's address, the first few wait.
+   * What sends to a peer; the bytes around a datagram may be written. Until the server has permitted
+   * the peer's address, the first few wait.
    */
-  send(to: AddressPort, buffer: Uint8Array, offset: number, length: number): Promise<void> {
-    const channel = this.#channels.get(formatAddressPort(to));
-    if (channel !== undefined) {
-      const total = this.#client.wrap(channel, buffer, offset, length);
-      return this.#transmit(buffer.subarray(offset - 4, offset - 4 + total));
-    }
-    const datagram = this.#client.indication(to, buffer.subarray(offset, offset + length));
-    const waiting = this.#permission(to);
-    if (waiting === "granted") return this.#transmit(datagram);
-    if (waiting && waiting.length < MAX_WAITING) waiting.push(datagram);
-    return Promise.resolve();
+  toward(to: AddressPort): DatagramSender {
+    const key = formatAddressPort(to);
+    return (buffer, offset, length) => {
+      const channel = this.#channels.get(key);
+      if (channel !== undefined) {
+        const total = this.#client.wrap(channel, buffer, offset, length);
+        return this.#transmit(buffer.subarray(offset - 4, offset - 4 + total));
+      }
+      const datagram = this.#client.indication(to, buffer.subarray(offset, offset + length));
+      const waiting = this.#permission(to);
+      if (waiting === "granted") return this.#transmit(datagram);
+      if (waiting && waiting.length < MAX_WAITING) waiting.push(datagram);
+      return Promise.resolve();
+    };
   }
 
   /** Makes datagrams to and from this peer cheaper. */
@@ -207,6 +216,8 @@ export class RelayAllocation {
         if (purpose.kind === "allocation") {
           this.#end(`the relay answers an allocation request with ${refusal.code}`);
         }
+        const isOfPeer = purpose.kind === "permission" || purpose.kind === "channel";
+        if (isOfPeer && ALLOCATION_DOUBTFUL.has(refusal.code)) this.recheck();
         return;
       }
       case "ended":

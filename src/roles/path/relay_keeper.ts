@@ -1,9 +1,16 @@
 import { lookup } from "node:dns/promises";
 import { getLogger } from "@logtape/logtape";
-import { type AddressPort, formatAddressPort, formatIp, parseIp } from "../../base/address.ts";
+import {
+  type AddressPort,
+  formatAddressPort,
+  formatIp,
+  type IpAddress,
+  parseIp,
+} from "../../base/address.ts";
 import { backoffDelay } from "../../base/backoff.ts";
 import type { Host } from "../../base/host.ts";
 import type { UdpCandidate } from "../../protocol/ice/candidates.ts";
+import { specialRange } from "../../protocol/turn/special_addresses.ts";
 import type { TurnUri } from "../../protocol/turn/turn_uri.ts";
 import { openTurnCarrier, type TurnCarrier } from "../turn_carrier.ts";
 import type { Way } from "./path_session.ts";
@@ -40,6 +47,8 @@ export interface RelayKeeperOptions {
 export class RelayKeeper {
   readonly #options: RelayKeeperOptions;
   readonly #routes = new Map<string, DatagramHandler>();
+  /** Where the latest datagram came from and went to. */
+  #latest: { readonly peer: AddressPort; readonly handler: DatagramHandler } | undefined;
   readonly #done: Promise<void>;
   readonly #closing = Promise.withResolvers<void>();
   #allocation: RelayAllocation | undefined;
@@ -144,6 +153,7 @@ export class RelayKeeper {
     this.#relayed = undefined;
     this.#currentWay = undefined;
     this.#routes.clear();
+    this.#latest = undefined;
     if (lasted) this.#options.onWayGone();
     await allocation.close();
     return lasted;
@@ -171,12 +181,14 @@ export class RelayKeeper {
   #way(allocation: RelayAllocation, relayed: AddressPort): Way {
     const family = relayed.address.length === 4 ? 4 : 6;
     return this.#currentWay = {
-      base: { id: this.name, type: "relay", family },
-      send: (to, buffer, offset, length) => allocation.send(to, buffer, offset, length),
+      base: { id: this.name, type: "relay", family, reaches: reachedFrom(relayed.address) },
+      toward: (to) => allocation.toward(to),
       route: (source, handler) => {
         const key = formatAddressPort(source);
         this.#routes.set(key, handler);
+        this.#latest = undefined;
         return () => {
+          this.#latest = undefined;
           if (this.#routes.get(key) === handler) this.#routes.delete(key);
           const prefix = key.slice(0, key.lastIndexOf(":") + 1);
           const isShared = this.#routes.keys().some((other) => other.startsWith(prefix));
@@ -194,8 +206,14 @@ export class RelayKeeper {
     offset: number,
     length: number,
   ): Promise<void> | void {
-    const handler = this.#routes.get(formatAddressPort(peer));
-    if (handler) return handler(buffer, offset, length);
+    // The peer of a channel is the same object each time: much comes on one in a row.
+    const handler = this.#latest?.peer === peer
+      ? this.#latest.handler
+      : this.#routes.get(formatAddressPort(peer));
+    if (handler) {
+      this.#latest = { peer, handler };
+      return handler(buffer, offset, length);
+    }
     const way = this.#currentWay;
     if (way) this.#options.onStun(buffer.subarray(offset, offset + length), peer, way);
   }
@@ -206,6 +224,15 @@ export class RelayKeeper {
     await Promise.race([late.promise, this.#closing.promise]);
     clearTimeout(timer);
   }
+}
+
+/**
+ * A relay on the internet is not asked to send to addresses of private networks: it refuses, or
+ * reaches somebody else's, and need not know how the peer's network is numbered.
+ */
+function reachedFrom(relayed: IpAddress): (address: IpAddress) => boolean {
+  const isGlobal = (address: IpAddress) => specialRange(address).reach === "global";
+  return isGlobal(relayed) ? isGlobal : () => true;
 }
 
 /** The way to a TURN server over a socket that is not its alone. */

@@ -66,6 +66,7 @@ export class UdpPaths {
   readonly #ways: NodeWays;
   readonly #sessions = new Map<string, Session>();
   readonly #client = new QuicClient();
+  readonly #onNetworkChange = new Set<() => void>();
   #server: Promise<{ quic: QuicServer; certificate: QuicCertificate }> | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
   #isOpen = true;
@@ -77,7 +78,10 @@ export class UdpPaths {
       onStun: (message, source, way) => this.#receive(message, source, way),
       onWay: (way) => paths().forEach((path) => path.addWay(way)),
       onWayGone: (id) => paths().forEach((path) => path.removeWay(id)),
-      onNetworkChange: () => paths().forEach((path) => path.recheck()),
+      onNetworkChange: () => {
+        paths().forEach((path) => path.recheck());
+        for (const hear of this.#onNetworkChange) hear();
+      },
       onCandidates: (candidates) => {
         for (const { listener } of this.#sessions.values()) listener.onCandidates(candidates);
       },
@@ -87,6 +91,17 @@ export class UdpPaths {
   /** What is known by now of the addresses at which this node may be reached. */
   get candidates(): CandidateText[] {
     return this.#ways.candidates;
+  }
+
+  /** Whether there is a relay that may be of use. */
+  get knowsRelay(): boolean {
+    return this.#ways.relays.length > 0;
+  }
+
+  /** Calls `hear` whenever the machine's own addresses have changed, until it is called off. */
+  onNetworkChange(hear: () => void): () => void {
+    this.#onNetworkChange.add(hear);
+    return () => this.#onNetworkChange.delete(hear);
   }
 
   /** What the NAT in front of this machine is like; takes some seconds. */

@@ -1,4 +1,4 @@
-import { CairnError, ProtocolError } from "../../base/errors.ts";
+import { AuthenticationFailed, CairnError, ProtocolError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import { connectWebSocket } from "../web_socket.ts";
@@ -22,7 +22,7 @@ export async function dialLink(
     return await initiateLink(socket, context, { ...options, expectedPeer, signal: deadline });
   } catch (error) {
     if (error instanceof ProtocolError && error.code === "wrong-peer") {
-      throw new CairnError(
+      throw new AuthenticationFailed(
         "refused",
         `Another peer than ${expectedPeer} answers at ${url}; check the address and the Peer ID`,
         { cause: error },

@@ -302,6 +302,7 @@ export class Node {
   /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
   async networkInfo(): Promise<NetworkInfo> {
     this.#requireOpen();
+    await this.#servers.learnRelays();
     const { kind, publicAddress } = await this.#servers.openPaths()?.probeNat() ??
       { kind: "unknown" };
     return {

@@ -1,4 +1,4 @@
-import { CairnError } from "../../base/errors.ts";
+import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
@@ -60,8 +60,7 @@ export async function reachAcceptor(
       HEAD_START,
     );
   } catch (error) {
-    throw mostTelling(error, clients) ?? new CairnError(
-      "unreachable",
+    throw mostTelling(error, clients) ?? new PeerUnreachable(
       clients.length === 0
         ? `${acceptor} did not answer at ${urls.join(" or ")}; check the address and that it runs`
         : `${acceptor} did not answer through the signaling server; check its Peer ID, that it ` +
@@ -145,8 +144,7 @@ export class AcceptorSearch implements Disposable {
 
 function requireWays({ urls, clients }: PairingWays, problem: string): void {
   if (urls.length > 0 || clients.length > 0) return;
-  throw new CairnError(
-    "unreachable",
+  throw new PeerUnreachable(
     `${problem}; name a signaling server (--signal) or its address (--server-url)`,
   );
 }

@@ -1,10 +1,13 @@
 import { getLogger } from "@logtape/logtape";
 import { equalBytes } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { SealedMessage } from "../../protocol/rendezvous/sealed_message.ts";
 import { relayOf } from "../path/relay_access.ts";
 import type { PathSession } from "../path/path_session.ts";
 import type { OutgoingPath, UdpPaths } from "../path/udp_paths.ts";
+import { SealedRendezvous } from "../sealed_rendezvous.ts";
+import type { SignalClient } from "../signal_client.ts";
 import type { FrameSocket } from "../web_socket.ts";
 
 const log = getLogger(["cairn", "peer"]);
@@ -27,6 +30,40 @@ export function useRelays(paths: UdpPaths, relays: SealedMessage["relays"] = [])
     const server = relayOf(relay);
     if (server) paths.addRelay(server);
   }
+}
+
+/** Milliseconds for a server to say which relays it gives access to. */
+const RELAYS_TIMEOUT = 3_000;
+
+/** Asks a paired server for relays where none is known; it may have none, or not answer. */
+export async function askForRelays(
+  { paths, self, remote, secrets, clients, host }: {
+    readonly paths: UdpPaths;
+    readonly self: PeerId;
+    readonly remote: PeerId;
+    readonly secrets: readonly Uint8Array[];
+    readonly clients: readonly SignalClient[];
+    readonly host: Host;
+  },
+): Promise<void> {
+  if (paths.knowsRelay || !clients.some(({ connected }) => connected)) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const rendezvous = new SealedRendezvous({
+    self,
+    meeting: { remote, secrets },
+    clients,
+    host,
+    onMessage: ({ kind, id, relays }) => {
+      if (kind !== "answer" || !rendezvous.hasOffered(id)) return;
+      useRelays(paths, relays);
+      resolve();
+    },
+  });
+  const timer = setTimeout(resolve, RELAYS_TIMEOUT);
+  rendezvous.offer();
+  await promise;
+  clearTimeout(timer);
+  rendezvous.close();
 }
 
 /** Looks for a way of datagrams to one peer, with sealed messages as the only means to talk. */

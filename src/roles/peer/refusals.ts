@@ -1,4 +1,4 @@
-import { CairnError } from "../../base/errors.ts";
+import { AuthenticationFailed, CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 
 /** Stands for the reason when a message was refused because another of its recipients was. */
@@ -13,7 +13,7 @@ export function isPermanent(reason: string | null): boolean {
 /** What a sender is told of a refusal that ends the message. */
 export function refusalError(recipient: PeerId, reason: string | null): CairnError {
   if (reason?.startsWith("recipient is not")) {
-    return new CairnError(
+    return new AuthenticationFailed(
       "refused",
       `The server does not know ${recipient}; pair that peer with the server, then send again`,
     );
@@ -24,7 +24,7 @@ export function refusalError(recipient: PeerId, reason: string | null): CairnErr
 /** What a sender is told of a refusal that may pass. */
 export function laterError(recipient: PeerId, reason: string): CairnError {
   if (reason.startsWith("sender is not")) {
-    return new CairnError(
+    return new AuthenticationFailed(
       "not-paired",
       "The server does not know this peer any more; pair with it again (cairn peer pair)",
     );

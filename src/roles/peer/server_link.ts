@@ -1,41 +1,17 @@
 import { getLogger } from "@logtape/logtape";
 import { backoffDelay } from "../../base/backoff.ts";
-import { CairnError, TransportExhausted, type WayTried } from "../../base/errors.ts";
-import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
-import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
-import type { PeerBook } from "../peer_book.ts";
-import { FALLBACK_DELAY } from "../ranked_clients.ts";
-import { SealedRendezvous } from "../sealed_rendezvous.ts";
-import type { PeerId } from "../../protocol/crypto/peer_id.ts";
-import type { SignalClient } from "../signal_client.ts";
-import type { PathSession } from "../path/path_session.ts";
-import type { UdpPaths } from "../path/udp_paths.ts";
-import type { FrameSocket } from "../web_socket.ts";
-import { dialLink } from "./dial_link.ts";
-import { PathSearch, useRelays } from "./path_search.ts";
+import { AuthenticationFailed } from "../../base/errors.ts";
+import type { LinkConnection } from "../link_connection.ts";
+import { findLink, type FoundLink, type LinkSearchOptions } from "./link_search.ts";
+import { askForRelays } from "./path_search.ts";
+import { LinkWatch } from "./link_watch.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
-/** One attempt: known addresses at once, and those that the peer answers with by signaling. */
-const ATTEMPT_TIMEOUT = 15_000;
 /** A link that lived this long was a good one: the next search begins without a pause. */
 const STEADY = 10_000;
-const MAX_DIALS = 16;
-/** Milliseconds that a WebSocket, which needs no relay and no hole in a NAT, is ahead. */
-const HEAD_START = 300;
-
 /** What keeping a link to one paired server needs. */
-export interface ServerLinkOptions {
-  readonly remote: PeerId;
-  readonly book: PeerBook;
-  readonly clients: readonly SignalClient[];
-  readonly context: LinkContext;
-  /** An address given by the user, tried beside all others. */
-  readonly serverUrl: string | undefined;
-  /** Ways of datagrams; absent from a node without signaling. */
-  readonly paths?: UdpPaths | undefined;
-  /** Whether the way that carries the link answers. */
-  readonly onSteady?: (isSteady: boolean) => void;
+export interface ServerLinkOptions extends LinkSearchOptions {
   readonly onLink: (link: LinkConnection) => void;
   /** The link that {@linkcode onLink} was told of has ended. */
   readonly onEnd: (link: LinkConnection, reason: string) => void;
@@ -44,18 +20,18 @@ export interface ServerLinkOptions {
   readonly onSearch?: () => void;
 }
 
-interface DialOptions {
-  readonly signal: AbortSignal;
-  readonly nominate: () => boolean;
-}
-
-/** Finds a paired server and keeps one link to it, again and again, until closed. */
+/**
+ * Finds a paired server and keeps one link to it, again and again, until closed. Another link takes
+ * the place of one on a worse way, or of one that does not answer; what was under way on that is
+ * sent again.
+ */
 export class ServerLink {
   readonly #options: ServerLinkOptions;
   readonly #closing = new AbortController();
   readonly #done: Promise<void>;
-  #link: LinkConnection | undefined;
-  #via: () => string | undefined = () => undefined;
+  #found: FoundLink | undefined;
+  /** What takes the place of the link that is about to end. */
+  #successor: FoundLink | undefined;
   #wake: () => void = () => {};
 
   constructor(options: ServerLinkOptions) {
@@ -64,12 +40,21 @@ export class ServerLink {
   }
 
   get link(): LinkConnection | undefined {
-    return this.#link;
+    return this.#found?.link;
   }
 
   /** What carries the link: a URL, or a path of datagrams in words. */
   get via(): string | undefined {
-    return this.#link && this.#via();
+    return this.#found?.via();
+  }
+
+  /** Asks the server for relays where none is known. */
+  async learnRelays(): Promise<void> {
+    const { paths, context: { host, identity }, book, remote, clients } = this.#options;
+    const pairing = book.get(remote);
+    if (!paths || !pairing) return;
+    const secrets = [pairing.secret, ...pairing.previousSecrets];
+    await askForRelays({ paths, self: identity.peerId, remote, secrets, clients, host });
   }
 
   /** Cuts a pause between two attempts short. */
@@ -81,7 +66,7 @@ export class ServerLink {
   async close(reason = "going-away"): Promise<void> {
     this.#closing.abort();
     this.#wake();
-    this.#link?.close(reason);
+    this.#found?.link.close(reason);
     await this.#done;
   }
 
@@ -89,10 +74,11 @@ export class ServerLink {
     const { signal } = this.#closing;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        this.#options.onSearch?.();
-        const link = await this.#find();
+        const found = this.#successor ?? await this.#find();
+        this.#successor = undefined;
         const since = this.#options.context.host.monotonic();
-        const reason = await this.#hold(link);
+        const reason = await this.#hold(found);
+        if (this.#successor) continue;
         if (this.#options.context.host.monotonic() - since > STEADY) attempt = -1;
         if (reason === "not-paired") throw this.#notPaired();
       } catch (error) {
@@ -109,159 +95,41 @@ export class ServerLink {
     }
   }
 
-  async #find(): Promise<LinkConnection> {
-    const { remote, book, clients, serverUrl, context, paths } = this.#options;
-    const pairing = book.get(remote);
-    if (!pairing) throw new CairnError("not-paired", `Not paired with ${remote}`);
-    const attempt = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(ATTEMPT_TIMEOUT)]);
-    const dialing = new AbortController();
-    const secrets = [pairing.secret, ...pairing.previousSecrets];
-    return await new Promise<LinkConnection>((resolve, reject) => {
-      const dialed = new Set<string>();
-      let lastError: Error | undefined;
-      let settled = false;
-      let secretUsed = false;
-      let search: PathSearch | undefined;
-      const attempts: WayTried[] = [];
-      const tryWay = (
-        way: () => string | undefined,
-        open: (options: DialOptions) => Promise<LinkConnection>,
-        url: string | undefined,
-        failed: () => void,
-      ) => {
-        let nominated = false;
-        const nominate = () => !settled && (nominated = settled = true);
-        open({ signal: dialing.signal, nominate }).then((link) => {
-          finish();
-          this.#via = way;
-          // The search that brought the link lives as long as that.
-          if (url !== undefined) void search?.close();
-          void book.seen(remote, context.host.now(), url, secretUsed);
-          resolve(link);
-        }, (error) => {
-          if (nominated) settled = false;
-          lastError = error instanceof Error ? error : new Error(String(error));
-          attempts.push({ way: url ?? "datagrams", reason: lastError.message });
-          failed();
-        });
-      };
-      const dial = (url: string) => {
-        if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
-        dialed.add(url);
-        tryWay(() => url, (options) => dialLink(url, remote, context, options), url, () => {
-          dialed.delete(url);
-          giveUpIfHopeless();
-        });
-      };
-      const linkOn = (socket: FrameSocket, path: PathSession) => {
-        if (settled) return socket.destroy();
-        const open = (options: DialOptions) =>
-          initiateLink(socket, context, { ...options, expectedPeer: remote });
-        tryWay(() => path.description, open, undefined, () => {});
-      };
-      // Without signaling nothing can bring another address.
-      const giveUpIfHopeless = () => {
-        if (dialed.size === 0 && !rendezvous) giveUp();
-      };
-      const rendezvous = clients.length === 0 ? undefined : new SealedRendezvous({
-        self: context.identity.peerId,
-        meeting: { remote, secrets },
-        clients,
-        host: context.host,
-        onMessage: (message, secretIndex) => {
-          search?.take(message);
-          if (message.kind !== "answer" || !rendezvous?.hasOffered(message.id)) return;
-          secretUsed ||= secretIndex === 0;
-          if (paths) useRelays(paths, message.relays);
-          for (const candidate of message.candidates) {
-            if (isDialable(candidate)) dial(candidate.value);
-          }
-        },
-      });
-      const timer = setInterval(() => {
-        rendezvous?.offer();
-        search?.offer();
-      }, FALLBACK_DELAY);
-      const searchLater = setTimeout(() => {
-        if (!rendezvous || !paths || settled) return;
-        search = new PathSearch({
-          paths,
-          host: context.host,
-          send: (message) => rendezvous.send(message),
-          onSocket: linkOn,
-          onSteady: (isSteady) => this.#options.onSteady?.(isSteady),
-          onEnd: () => {
-            attempts.push({ way: "datagrams", reason: paths.describeFailure() });
-          },
-        });
-        search.offer();
-      }, HEAD_START);
-      const finish = () => {
-        settled = true;
-        clearInterval(timer);
-        clearTimeout(searchLater);
-        rendezvous?.close();
-        attempt.removeEventListener("abort", giveUp);
-        dialing.abort();
-      };
-      const giveUp = () => {
-        if (settled) return;
-        finish();
-        void search?.close();
-        const error = lastError ?? this.#unreachable();
-        reject(attempts.length > 1 ? new TransportExhausted(error, attempts) : error);
-      };
-      attempt.addEventListener("abort", giveUp);
-      if (attempt.aborted) return giveUp();
-      rendezvous?.offer();
-      if (serverUrl !== undefined) dial(serverUrl);
-      for (const url of pairing.urls) dial(url);
-      giveUpIfHopeless();
-    });
-  }
-
-  #unreachable(): CairnError {
-    const { clients, serverUrl, remote } = this.#options;
-    const refused = clients.map((client) => client.lastError).find((error) => error !== undefined);
-    if (refused) return refused;
-    if (clients.length === 0 && serverUrl === undefined) {
-      return new CairnError(
-        "unreachable",
-        `No way to find the server ${remote}; name a signaling server (--signal) or the server's ` +
-          "address (--server-url)",
-      );
-    }
-    return new CairnError(
-      "unreachable",
-      `The server ${remote} did not answer; check that it runs and uses the same signaling server`,
-    );
-  }
-
-  #notPaired(): CairnError {
-    return new CairnError(
+  #notPaired(): AuthenticationFailed {
+    return new AuthenticationFailed(
       "not-paired",
       `The server ${this.#options.remote} does not know this peer any more; pair with it again ` +
         "(cairn peer pair)",
     );
   }
 
-  #hold(link: LinkConnection): Promise<string> {
-    return new Promise((resolve) => {
-      this.#link = link;
-      link.trustRemote();
-      const ended = (reason: string) => {
-        this.#link = undefined;
-        this.#options.onEnd(link, reason);
-        resolve(reason);
-      };
-      if (link.closed || this.#closing.signal.aborted) {
-        link.close("going-away");
-        this.#link = undefined;
-        return resolve("going-away");
-      }
-      link.onClose = ended;
-      this.#options.onLink(link);
+  #find(): Promise<FoundLink> {
+    this.#options.onSearch?.();
+    return findLink(this.#options, this.#closing.signal);
+  }
+
+  async #hold(found: FoundLink): Promise<string> {
+    const { link } = found;
+    if (link.closed || this.#closing.signal.aborted) {
+      link.close("going-away");
+      return "going-away";
+    }
+    this.#found = found;
+    link.trustRemote();
+    const ended = new Promise<string>((resolve) => link.onClose = resolve);
+    const watch = new LinkWatch(found, {
+      ...this.#options,
+      onSuccessor: (successor) => {
+        this.#successor = successor;
+        link.close("replaced");
+      },
     });
+    this.#options.onLink(link);
+    const reason = await ended;
+    this.#found = undefined;
+    this.#options.onEnd(link, reason);
+    await watch.close();
+    return reason;
   }
 
   #pause(milliseconds: number): Promise<void> {
@@ -273,9 +141,4 @@ export class ServerLink {
       };
     });
   }
-}
-
-function isDialable({ type, value }: Candidate): boolean {
-  const url = URL.parse(value);
-  return type === "ws" && (url?.protocol === "ws:" || url?.protocol === "wss:");
 }

@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { CairnError } from "../../base/errors.ts";
+import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { MessageType } from "../../protocol/message_types.ts";
@@ -76,6 +76,11 @@ export class ServerLinks {
   /** What carries each link now. */
   ways(): { readonly peerId: string; readonly via: string }[] {
     return [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []);
+  }
+
+  /** Learns the relays of servers from signaling, where nothing else has asked for them. */
+  async learnRelays(): Promise<void> {
+    await Promise.all([...this.#links.values()].map((link) => link.learnRelays()));
   }
 
   isUp(server: PeerId): boolean {
@@ -227,8 +232,7 @@ export class ServerLinks {
       signal,
       subscribe: (look) => [listeners.on("state", look), listeners.on("peerFound", look)],
       timeoutError: () =>
-        this.lastFailure instanceof CairnError ? this.lastFailure : new CairnError(
-          "unreachable",
+        this.lastFailure instanceof CairnError ? this.lastFailure : new PeerUnreachable(
           "No server could be reached; check that it runs and how it can be found",
         ),
     });

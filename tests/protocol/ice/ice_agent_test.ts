@@ -187,6 +187,30 @@ Deno.test("IceAgent bounds the addresses that a remote makes it try", () => {
   assert.ok([...world.answerer.agent.pairs].length <= 24);
 });
 
+Deno.test("IceAgent leaves a pair that is doubted sooner than its next check would be", () => {
+  const world = new IceWorld("open", "open");
+  world.offerer.allocate();
+  world.answerer.allocate();
+  world.introduce();
+  world.pass(2_000);
+  assert.equal(world.offerer.selected?.isRelayed, false);
+  world.passes = ({ to }) => !formatAddressPort(to).startsWith("203.0.113.1:");
+  world.offerer.agent.doubt(world.now);
+  world.pass(2_500);
+  assert.equal(world.offerer.selected?.isRelayed, true);
+});
+
+Deno.test("IceAgent does not ask a way out for an address that it cannot reach", () => {
+  const world = new IceWorld("open", "open");
+  const { agent } = world.offerer;
+  const reaches = ({ 0: first }: Uint8Array) => first !== 10;
+  agent.addBase({ id: "relay", type: "relay", family: 4, reaches });
+  agent.addRemote({ type: "host", address: at("10.0.0.7", 5) });
+  agent.addRemote({ type: "srflx", address: at("198.51.100.9", 5) });
+  const onRelay = [...agent.pairs].filter(({ base }) => base.id === "relay");
+  assert.deepEqual(onRelay.map(({ remote }) => formatAddressPort(remote)), ["198.51.100.9:5"]);
+});
+
 function strangers() {
   const session = new Uint8Array(16).fill(7);
   const password = new Uint8Array(16).fill(99);

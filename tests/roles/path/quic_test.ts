@@ -4,6 +4,7 @@ import { FrameReader } from "../../../src/roles/path/frame_reader.ts";
 import { makeQuicCertificate } from "../../../src/roles/path/quic_certificate.ts";
 import { QuicClient } from "../../../src/roles/path/quic_client.ts";
 import { QUIC_ALPN, QuicServer } from "../../../src/roles/path/quic_server.ts";
+import { QuicShim } from "../../../src/roles/path/quic_shim.ts";
 import type { QuicSocket } from "../../../src/roles/path/quic_socket.ts";
 import type { CloseInfo } from "../../../src/roles/web_socket.ts";
 import { acceptLink, initiateLink } from "../../../src/roles/link_connection.ts";
@@ -110,6 +111,48 @@ Deno.test("QuicServer serves on whatever strangers do", async () => {
   near.send(Uint8Array.of(7));
   assert.deepEqual(await echoed, [Uint8Array.of(7)]);
 });
+
+Deno.test("A peer that begins hundreds of handshakes, and sends what no peer may, keeps nobody out", async () => {
+  await using scene = new QuicScene();
+  const initials = await collectInitials(300);
+  const shim = new QuicShim(scene.server.port, systemHost, () => {});
+  scene.server.expect(shim.port, () => assert.fail("no stranger finishes a handshake"));
+  for (const initial of initials) {
+    await shim.deliver(initial);
+    // The server has its turn, or its socket's buffer would drop most of them.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  for (const length of [0, 1, 1_361, 9_000, 65_000]) {
+    await shim.deliver(systemHost.random(length).map((byte) => byte | 0xc0));
+  }
+  const { near, far } = await scene.connect();
+  const echoed = collect(near, 1);
+  far.onFrame = (frame) => far.send(frame);
+  near.send(Uint8Array.of(7));
+  assert.deepEqual(await echoed, [Uint8Array.of(7)]);
+  await shim.close();
+});
+
+/** The first packets of handshakes that nobody answers. */
+async function collectInitials(count: number): Promise<Uint8Array[]> {
+  const hostname = "127.0.0.1";
+  const sink = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
+  const port = sink.addr.transport === "udp" ? sink.addr.port : 0;
+  const endpoint = new Deno.QuicEndpoint({ hostname, port: 0 });
+  const options = { hostname, port, serverName: "cairn", alpnProtocols: [QUIC_ALPN], endpoint };
+  const dials: Promise<unknown>[] = [];
+  const byConnection = new Map<string, Uint8Array>();
+  while (byConnection.size < count) {
+    dials.push(Promise.resolve(Deno.connectQuic(options)));
+    const [packet] = await sink.receive();
+    // The connection's id, whose length is in front of it.
+    byConnection.set(packet.subarray(6, 6 + packet[5]!).toHex(), packet);
+  }
+  endpoint.close();
+  await Promise.allSettled(dials);
+  sink.close();
+  return [...byConnection.values()];
+}
 
 /** A QUIC server and a client that its server expects. */
 class QuicScene implements AsyncDisposable {
