@@ -27,6 +27,8 @@ export class ServerState {
   onChange: () => void = () => {};
 
   readonly #session: Session;
+  /** Also of those that are gone: what is told of their end may come after it. */
+  readonly #names = new Map<string, string | null>();
   readonly #stale = new Set<Part>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -36,7 +38,7 @@ export class ServerState {
 
   /** What a peer is called, else the ends of its id. */
   nameOf(peerId: string): string {
-    return this.peers.find((peer) => peer.peer_id === peerId)?.name ?? shortId(peerId);
+    return this.#names.get(peerId) ?? shortId(peerId);
   }
 
   /** Asks for everything. @throws {Refused} */
@@ -83,6 +85,7 @@ export class ServerState {
         return;
       case "peers":
         this.peers = await this.#session.ask<Peer[]>("peers");
+        for (const { peer_id: id, name } of this.peers) this.#names.set(id, name);
         return;
       case "requests": {
         const { requests } = await this.#session.ask<{ requests: PairingRequest[] }>(
