@@ -117,6 +117,7 @@ Deno.test(`Who asks is approved by its digits, or refused; a link pairs, too${no
   const sas = await home.within(shown.promise, "six digits");
   await page.says(".request", new RegExp(`${sas.slice(0, 3)} ${sas.slice(3)}`));
   await page.says(".request", new RegExp(tablet.peerId.toString()));
+  await page.says("#notice", /^A peer asks to be paired$/);
   await page.until("the number in the title", `document.title === "(1) cairn server"`);
   await press(page, ".request .primary");
   await home.within(paired, "the approved pairing");

@@ -1,12 +1,6 @@
 /// <reference lib="dom" />
-import {
-  type Ending,
-  ending,
-  type Health,
-  type PairingOffer,
-  type PairingRequest,
-  type Peer,
-} from "./answers.ts";
+import type { Health, PairingOffer, PairingRequest, Peer } from "./answers.ts";
+import { type Ending, ending } from "./ending.ts";
 import type { StreamedEvent } from "./event_parser.ts";
 import type { Session } from "./session.ts";
 import { shortId } from "./wording.ts";
@@ -46,11 +40,6 @@ export class ServerState {
     await this.#loadParts(["health", "peers", "requests", "offers"]);
   }
 
-  /** Asks for the numbers that change without an event. @throws {Refused} */
-  async loadHealth(): Promise<void> {
-    await this.#loadParts(["health"]);
-  }
-
   /** Takes over what an event says, or asks for what it touches. */
   hear({ type, data }: StreamedEvent): void {
     if (type === "missed") this.refresh("health", "peers", "requests", "offers");
@@ -65,10 +54,13 @@ export class ServerState {
     this.#timer ??= setTimeout(() => {
       const stale = [...this.#stale];
       this.#stale.clear();
-      // When it cannot be had, contact is lost, and everything is asked for when it is back.
-      this.#loadParts(stale).catch(() => {}).finally(() => {
+      this.#loadParts(stale).then(() => {
         this.#timer = undefined;
         if (this.#stale.size > 0) this.refresh();
+      }, () => {
+        // The next refresh, a few seconds on, asks for them again.
+        for (const part of stale) this.#stale.add(part);
+        this.#timer = undefined;
       });
     }, GATHER);
   }
