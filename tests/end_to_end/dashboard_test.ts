@@ -6,8 +6,8 @@ import type { DashboardPage } from "../support/dashboard_page.ts";
 
 /** What a peer would be called to get into the page. */
 const HOSTILE = `<img src=x onerror="document.title='owned'"><b>Eve</b>`;
-/** The browser itself reports an answer of 401. */
-const WRONG_TOKEN_REPORTED = /Failed to load resource.*401/;
+/** The browser itself reports such an answer. */
+const WRONG_TOKEN_REPORTED = /Failed to load resource.*(?:401|429)/;
 
 Deno.test(`The dashboard is for who has the token, until signed out${note}`, {
   ignore,
@@ -18,6 +18,12 @@ Deno.test(`The dashboard is for who has the token, until signed out${note}`, {
   await page.says("#sign-in-problem", /not the token/);
   await page.until("the wrong token in focus", `document.activeElement.id === "token"`);
   equal(await page.text("#dashboard"), "");
+  for (let guess = 0; guess < 10; guess++) {
+    const headers = { authorization: `Bearer guess-${guess}` };
+    await (await fetch(`${home.url}peers`, { headers })).body?.cancel();
+  }
+  await page.signIn("token-of-somebody-else");
+  await page.says("#sign-in-problem", /^Too many wrong tokens came from this address/);
 
   await page.signIn(TOKEN);
   await page.says("#contact", /^Live$/);
@@ -65,6 +71,7 @@ Deno.test(`A peer is paired by PIN, named and unpaired with the keyboard alone${
   await page.says(".peer h3", /^Anna’s phone$/);
   await page.says(".peer", new RegExp(`Online since[^]*${phoneId}[^]*Paired .* by PIN`));
   await page.says("#offer-list", /Paired with Anna’s phone/);
+  await page.until("no dialog", `!document.querySelector("dialog")`);
   equal(await page.focused(), "Make a PIN", "the focus is back where it was");
   await page.says("#event-list", /was paired by PIN/);
 
@@ -110,6 +117,7 @@ Deno.test(`Who asks is approved by its digits, or refused; a link pairs, too${no
   const sas = await home.within(shown.promise, "six digits");
   await page.says(".request", new RegExp(`${sas.slice(0, 3)} ${sas.slice(3)}`));
   await page.says(".request", new RegExp(tablet.peerId.toString()));
+  await page.says("#notice", /^A peer asks to be paired$/);
   await page.until("the number in the title", `document.title === "(1) cairn server"`);
   await press(page, ".request .primary");
   await home.within(paired, "the approved pairing");

@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
 import type { RecentEvents } from "./answers.ts";
+import { notify } from "./dialogs.ts";
 import { byId, setText } from "./elements.ts";
 import { EventStream } from "./event_stream.ts";
 import { EventsSection } from "./events_section.ts";
@@ -54,6 +55,7 @@ export class Dashboard {
       onEvent: (event) => {
         this.#events.add(event, Date.now() / 1000);
         this.#state.hear(event);
+        if (event.type === "pairing.requested") notify("A peer asks to be paired");
       },
       onLive: () => this.#live(),
       onLost: () => lost(),

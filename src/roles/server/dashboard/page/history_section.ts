@@ -80,14 +80,9 @@ export class HistorySection {
     this.#show();
   }
 
-  /** Forgets what is known, as after a restart of the server. */
-  clear(): void {
-    this.#samples.clear();
-  }
-
   #choose(range: Range): void {
     this.#range = range;
-    this.clear();
+    this.#samples.clear();
     for (const name of ["hour", "week"]) {
       byId(`range-${name}`, HTMLElement).setAttribute("aria-pressed", String(name === range));
     }

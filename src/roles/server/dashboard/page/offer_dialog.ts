@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
-import { clock, type Ending, type PairingOffer } from "./answers.ts";
+import type { PairingOffer } from "./answers.ts";
+import { clock, type Ending } from "./ending.ts";
 import { copyButton, nameForm, notify, openDialog } from "./dialogs.ts";
 import { button, element, setText } from "./elements.ts";
 import { offerText } from "./offer_wording.ts";

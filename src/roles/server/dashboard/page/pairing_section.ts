@@ -1,13 +1,6 @@
 /// <reference lib="dom" />
-import {
-  clock,
-  type Ending,
-  ending,
-  type PairingOffer,
-  type PairingPin,
-  type PairingQr,
-  type PeerOutcome,
-} from "./answers.ts";
+import type { PairingOffer, PairingPin, PairingQr, PeerOutcome } from "./answers.ts";
+import { clock, type Ending, ending } from "./ending.ts";
 import { notify } from "./dialogs.ts";
 import { button, byId, element, KeyedList, type Row, setText } from "./elements.ts";
 import { type MadeOffer, OfferDialog } from "./offer_dialog.ts";

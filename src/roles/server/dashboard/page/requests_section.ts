@@ -1,5 +1,6 @@
 /// <reference lib="dom" />
-import { clock, type Ending, type PairingRequest, type PeerOutcome } from "./answers.ts";
+import type { PairingRequest, PeerOutcome } from "./answers.ts";
+import { clock, type Ending } from "./ending.ts";
 import { notify } from "./dialogs.ts";
 import { button, byId, element, KeyedList, type Row, setText } from "./elements.ts";
 import { sentenceOf, type Session } from "./session.ts";

@@ -1,12 +1,6 @@
 /// <reference lib="dom" />
-import {
-  type Ending,
-  ending,
-  type Health,
-  type PairingOffer,
-  type PairingRequest,
-  type Peer,
-} from "./answers.ts";
+import type { Health, PairingOffer, PairingRequest, Peer } from "./answers.ts";
+import { type Ending, ending } from "./ending.ts";
 import type { StreamedEvent } from "./event_parser.ts";
 import type { Session } from "./session.ts";
 import { shortId } from "./wording.ts";
@@ -27,6 +21,8 @@ export class ServerState {
   onChange: () => void = () => {};
 
   readonly #session: Session;
+  /** Also of those that are gone: what is told of their end may come after it. */
+  readonly #names = new Map<string, string | null>();
   readonly #stale = new Set<Part>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -36,17 +32,12 @@ export class ServerState {
 
   /** What a peer is called, else the ends of its id. */
   nameOf(peerId: string): string {
-    return this.peers.find((peer) => peer.peer_id === peerId)?.name ?? shortId(peerId);
+    return this.#names.get(peerId) ?? shortId(peerId);
   }
 
   /** Asks for everything. @throws {Refused} */
   async load(): Promise<void> {
     await this.#loadParts(["health", "peers", "requests", "offers"]);
-  }
-
-  /** Asks for the numbers that change without an event. @throws {Refused} */
-  async loadHealth(): Promise<void> {
-    await this.#loadParts(["health"]);
   }
 
   /** Takes over what an event says, or asks for what it touches. */
@@ -63,10 +54,13 @@ export class ServerState {
     this.#timer ??= setTimeout(() => {
       const stale = [...this.#stale];
       this.#stale.clear();
-      // When it cannot be had, contact is lost, and everything is asked for when it is back.
-      this.#loadParts(stale).catch(() => {}).finally(() => {
+      this.#loadParts(stale).then(() => {
         this.#timer = undefined;
         if (this.#stale.size > 0) this.refresh();
+      }, () => {
+        // The next refresh, a few seconds on, asks for them again.
+        for (const part of stale) this.#stale.add(part);
+        this.#timer = undefined;
       });
     }, GATHER);
   }
@@ -83,6 +77,7 @@ export class ServerState {
         return;
       case "peers":
         this.peers = await this.#session.ask<Peer[]>("peers");
+        for (const { peer_id: id, name } of this.peers) this.#names.set(id, name);
         return;
       case "requests": {
         const { requests } = await this.#session.ask<{ requests: PairingRequest[] }>(
