@@ -11,6 +11,7 @@ import { MessageType } from "../../../src/protocol/message_types.ts";
 import { encodePrekeyBundle } from "../../../src/protocol/prekey_messages.ts";
 import { decodeBody } from "../../../src/protocol/session/message_body.ts";
 import type { StoredBody } from "../../../src/roles/kv_blobs.ts";
+import type { SharedData } from "../../../src/roles/peer/outbox_entry.ts";
 import { PeerConversation } from "../../../src/roles/peer/peer_conversation.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import { contextFor, type LinkPair, linkPair, LinkRecorder } from "../../support/link_pair.ts";
@@ -246,8 +247,8 @@ class Scene implements AsyncDisposable {
   }
 
   /** Takes a part of a large body from Alice's disk. */
-  async damage(body: StoredBody | undefined): Promise<void> {
-    if (body === undefined || body instanceof Uint8Array) throw new Error("Not a large body");
+  async damage(body: StoredBody | SharedData | undefined): Promise<void> {
+    if (body === undefined || !("blob" in body)) throw new Error("Not a large body");
     await this.alice.kv.delete(["blob", "part", body.blob, 0]);
   }
 
