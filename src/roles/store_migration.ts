@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import { backup, DatabaseSync } from "node:sqlite";
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
 import { freeBytes } from "./disk_space.ts";
@@ -83,7 +83,8 @@ export async function copyStore(storeFile: string, copy: string): Promise<string
   (await Deno.open(unfinished, { create: true, write: true, mode: 0o600 })).close();
   const database = new DatabaseSync(storeFile);
   try {
-    database.prepare("VACUUM INTO ?").run(unfinished);
+    // VACUUM INTO needs permissions that the program has given up by then.
+    await backup(database, unfinished);
   } finally {
     database.close();
   }

@@ -1,6 +1,9 @@
 /** Runs cairn as a user would: another process, an environment of its own. */
 
 const ROOT = new URL("../../", import.meta.url);
+/** The data folders of programs that are told none: never those of the user who runs the tests. */
+const DATA_HOME = Deno.makeTempDirSync({ prefix: "cairn-data-home-" });
+addEventListener("unload", () => Deno.removeSync(DATA_HOME, { recursive: true }));
 const UNSTABLE = ["--unstable-kv", "--unstable-net"];
 
 export interface Outcome {
@@ -29,7 +32,7 @@ export function cairnCommand(
     // Quiet: what is downloaded into an empty cache is not what the program says.
     args: ["run", "--quiet", "-A", ...UNSTABLE, script.href, ...args],
     clearEnv: true,
-    env: { ...Object.fromEntries(inherited), NO_COLOR: "1", ...env },
+    env: { ...Object.fromEntries(inherited), NO_COLOR: "1", XDG_DATA_HOME: DATA_HOME, ...env },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

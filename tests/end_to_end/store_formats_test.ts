@@ -11,6 +11,7 @@ import { PEER_MIGRATIONS } from "../../src/roles/peer/peer_migration.ts";
 import { openRemoteStore } from "../../src/roles/remote_store.ts";
 import { SERVER_MIGRATIONS } from "../../src/roles/server/mailbox_migration.ts";
 import { FORMAT_VERSION, type StoreRecord } from "../../src/roles/store_record.ts";
+import { runCairn } from "../cli/run_cairn.ts";
 import { within } from "../support/deadline.ts";
 import { KvConnectServer } from "../support/kv_connect.ts";
 import { dumpRecords, dumpStore, loadRecords, loadStores } from "../support/store_dump.ts";
@@ -214,6 +215,15 @@ Deno.test("A store that a KV Connect server keeps is copied and migrated as one 
     Deno.env.delete("DENO_KV_ACCESS_TOKEN");
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("The program itself brings an older store up to date, with what it may do by then", async () => {
+  await withStores(1, async (path) => {
+    const { code, stderr } = await runCairn(["peer", "list", "--data-dir", `${path}/sender`]);
+    deepEqual([code, stderr], [0, ""]);
+    const dump = await dumpStore("sender", `${path}/sender`);
+    equal(dump.includes(`"kind":"peer","version":${FORMAT_VERSION},`), true);
+  });
 });
 
 Deno.test("A migration that was cut short is done again to the same end", async () => {
