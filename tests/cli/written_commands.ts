@@ -35,7 +35,7 @@ export function commentedCommands(text: string, where: string): Written[] {
 export function simpleCommands(line: string): string[][] {
   const commands: string[][] = [[]];
   const words = line.matchAll(
-    /\s*(\|\||&&|[;|]|(?:\$\([^)]*\)|"[^"]*"|'[^']*'|[^\s"';|]|\|(?=\S))+)/g,
+    /\s*(\|\||&&|[;|]|(?:[$<]\([^)]*\)|"[^"]*"|'[^']*'|[^\s"';|]|\|(?=\S))+)/g,
   );
   for (const [, word = ""] of words) {
     if (/^(\|\||&&|[;|])$/.test(word)) commands.push([]);
