@@ -17,7 +17,7 @@ VOLUME /data
 # 443 and 8443 signal, 3478 relay, 9090 management and links, 9091 links.
 EXPOSE 443 3478 3478/udp 8443 9090 9091
 # It asks whatever role the settings say is there.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["cairn", "health"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["cairn", "health"]
 ENTRYPOINT ["cairn"]
 CMD ["server"]
 

@@ -1,10 +1,10 @@
 /** `cairn config check`: what is wrong with the settings, and what each role would do with them. */
 
 import { distance } from "./edit_distance.ts";
-import { CairnError } from "../base/errors.ts";
+import { parseRoleArgument } from "./role_argument.ts";
 import { asProblem, describeRole, type Finding } from "./role_summary.ts";
 import { OPTIONS, optionsOf } from "./options.ts";
-import { type Role, role, ROLES } from "./option_values.ts";
+import type { Role } from "./option_values.ts";
 import { mayBeFile, type OptionRow, type Settings } from "./settings.ts";
 import { escapeControls, printLine } from "./standard_output.ts";
 
@@ -15,15 +15,9 @@ const NEAR = 3;
 
 /** Returns 0 when nothing is wrong, 1 otherwise. Nothing is made or changed. */
 export async function configCheck(settings: Settings, named: string | undefined): Promise<number> {
-  const only = named === undefined ? undefined : role.parse(named);
-  if (named !== undefined && only === undefined) {
-    throw new CairnError(
-      "invalid-option",
-      `ROLE: "${named}" is not right; expected ${role.expected}`,
-    );
-  }
+  const roles = parseRoleArgument(named);
   const problems = new Set(unknownNames(settings));
-  for (const each of only === undefined ? ROLES : [only]) {
+  for (const each of roles) {
     await printLine(`cairn ${each}`);
     for (const { kind, sentence } of await examine(settings.as(each), each)) {
       if (kind === "problem") problems.add(sentence);

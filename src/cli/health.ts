@@ -1,16 +1,16 @@
 /** `cairn health`: whether the roles on this machine work, for a container's HEALTHCHECK. */
 
-import { CairnError } from "../base/errors.ts";
-import { probe, type Probed, type Target } from "../roles/health_probe.ts";
+import { probe, type Target } from "../roles/health_probe.ts";
 import { parseListenAddress } from "../roles/http.ts";
 import { OPTIONS } from "./options.ts";
-import { type Role, role, ROLES } from "./option_values.ts";
+import type { Role } from "./option_values.ts";
 import { loopbackOf } from "./reachable.ts";
+import { parseRoleArgument } from "./role_argument.ts";
 import type { Settings } from "./settings.ts";
 import { escapeControls, printLine } from "./standard_output.ts";
 
-/** Leaves time to begin and to end within 3 seconds. */
-const TIMEOUT = 2_200;
+/** Leaves a slow machine time to start this program within 3 seconds, too. */
+const TIMEOUT = 1_500;
 
 interface Asked {
   readonly name: string;
@@ -36,26 +36,13 @@ export async function runHealth(settings: Settings, named: string | undefined): 
     const where = asked.map(({ target }) => target.url).join(", ");
     await printLine(`problem: no role answers on this machine (asked ${where})`);
   }
-  return counted.length > 0 && counted.every(({ answer }) => isHealthy(answer)) ? 0 : 1;
-}
-
-function isHealthy({ state }: Probed): boolean {
-  return state === "healthy";
+  return counted.length > 0 && counted.every(({ answer }) => answer.state === "healthy") ? 0 : 1;
 }
 
 function askedOf(settings: Settings, named: string | undefined): Asked[] {
   const url = settings.value(OPTIONS.healthUrl);
   if (url !== undefined) return [{ name: "what is", target: { url, isOwn: false } }];
-  const only = named === undefined ? undefined : role.parse(named);
-  if (named !== undefined && only === undefined) {
-    throw new CairnError(
-      "invalid-option",
-      `ROLE: "${named}" is not right; expected ${role.expected}`,
-    );
-  }
-  const all = (only === undefined ? ROLES : [only]).flatMap((each) =>
-    partsOf(settings.as(each), each)
-  );
+  const all = parseRoleArgument(named).flatMap((each) => partsOf(settings.as(each), each));
   return all.filter(({ target }, i) => {
     return all.findIndex((other) => other.target.url === target.url) === i;
   });

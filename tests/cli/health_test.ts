@@ -111,5 +111,5 @@ Deno.test("cairn health ends within its time when something takes connections an
   const asked = ["health", "--url", `http://${LOOPBACK}:${silent.addr.port}`];
   const { code, stdout } = await runCairn(asked);
   equal(code, 1);
-  match(stdout, /does not answer within 2\.2 s|cannot be reached \(no answer\)/);
+  match(stdout, /does not answer within 1\.5 s|cannot be reached \(no answer\)/);
 });

@@ -53,7 +53,7 @@ for (const file of DOCKERFILES) {
       instructions.filter(([each]) => each === word).map(([, rest]) => rest);
     deepEqual(of("USER"), ["deno"]);
     deepEqual(of("VOLUME"), ["/data"]);
-    match(of("HEALTHCHECK").join(), /--timeout=5s .*CMD \["cairn", "health"\]$/);
+    match(of("HEALTHCHECK").join(), /--timeout=10s .*CMD \["cairn", "health"\]$/);
     match(of("RUN").join(), /install -d -o deno -g deno -m 0700 \/data \/secrets/);
     for (const copied of of("COPY").filter((rest) => !rest.startsWith("--from"))) {
       const [from = ""] = copied.split(" ");
