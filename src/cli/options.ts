@@ -348,6 +348,15 @@ export const OPTIONS = {
     essential: true,
     commands: PEER,
   },
+  storePassphrase: {
+    flag: "--store-passphrase",
+    env: "CAIRN_STORE_PASSPHRASE",
+    otherwise: "not encrypted",
+    sentence: "Passphrase that encrypts what is in the store, from its first start or restore on",
+    kind: value.text,
+    secret: true,
+    commands: [...SERVER, "server restore", ...PEER],
+  },
   serverUrl: {
     flag: "--server-url",
     env: "CAIRN_SERVER_URL",

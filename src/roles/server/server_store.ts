@@ -12,7 +12,10 @@ import type { ServerOptions } from "./server_options.ts";
  * @throws {CairnError} as `openDataFolder` and `openRemoteStore` do.
  */
 export async function openServerStore(
-  { storagePath, kvUrl }: Pick<ServerOptions, "storagePath" | "kvUrl">,
+  { storagePath, kvUrl, storePassphrase: passphrase }: Pick<
+    ServerOptions,
+    "storagePath" | "kvUrl" | "storePassphrase"
+  >,
   host: Host,
 ): Promise<DataFolder> {
   const kind = "server";
@@ -27,8 +30,21 @@ export async function openServerStore(
     );
   }
   if (location.kind === "remote") {
+    if (passphrase !== undefined) {
+      throw new CairnError(
+        "invalid-option",
+        "A store that is kept elsewhere (CAIRN_KV_URL) cannot be encrypted: leave " +
+          "CAIRN_STORE_PASSPHRASE out",
+      );
+    }
     return await openRemoteStore({ url: location.url, folder: storagePath, kind, host });
   }
   await makeFolder(storagePath);
-  return await openDataFolder({ path: location.path, kind, host, migrations: SERVER_MIGRATIONS });
+  return await openDataFolder({
+    path: location.path,
+    kind,
+    host,
+    migrations: SERVER_MIGRATIONS,
+    passphrase,
+  });
 }
