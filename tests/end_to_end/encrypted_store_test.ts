@@ -6,6 +6,7 @@ import { createServer, Node, type ServerOptions } from "../../src/mod.ts";
 import { restoreBackup } from "../../src/roles/backup/restore_backup.ts";
 import { takeBackup } from "../../src/roles/backup/take_backup.ts";
 import { within } from "../support/deadline.ts";
+import { identityFor } from "../support/identities.ts";
 import { searchFiles } from "../support/secret_search.ts";
 
 const PSK = "correct horse battery staple";
@@ -130,25 +131,35 @@ Deno.test("An encrypted store is opened by its passphrase only", async () => {
 
 Deno.test("A store in clear is encrypted by restoring its backup, and its backups stay so", async () => {
   await withFolder(async (base) => {
-    await work(base);
-    await rejects(startServer(`${base}/server`, { storePassphrase: STORE_PASSPHRASE }), {
-      code: "data-folder-unusable",
-      message: /it is not encrypted/,
-    });
-    const again = async (from: string, to: string, storePassphrase?: string) => {
-      for (const name of ["server", "alice", "bob"]) {
-        const kind = name === "server" ? "server" : "peer";
-        const folders = { store: `${from}/${name}`, files: `${from}/${name}` };
-        const backup = takeBackup(folders, BACKUP_PASSPHRASE, { workFactor: 10 });
-        const folder = `${to}/${name}`;
-        const target = { passphrase: BACKUP_PASSPHRASE, kind, folder, storePassphrase } as const;
-        const { peerId } = await restoreBackup(backup, target);
-        equal(peerId === null, storePassphrase === undefined);
-        deepEqual(await searchFiles(folder, [{ name: "a text", value: "waits in" }]), []);
-      }
+    const alice = await Node.create({ storagePath: `${base}/clear` });
+    await alice.send(identityFor("bob").peerId, "note", utf8("waits in the outbox"));
+    await alice.close();
+    await rejects(
+      Node.create({ storagePath: `${base}/clear`, storePassphrase: STORE_PASSPHRASE }),
+      {
+        code: "data-folder-unusable",
+        message: /it is not encrypted/,
+      },
+    );
+    const restore = async (name: string, to: string, storePassphrase?: string) => {
+      const folders = { store: `${base}/${name}`, files: `${base}/${name}` };
+      const backup = takeBackup(folders, BACKUP_PASSPHRASE, { workFactor: 10 });
+      const folder = `${base}/${to}`;
+      const target = {
+        passphrase: BACKUP_PASSPHRASE,
+        kind: "peer",
+        folder,
+        storePassphrase,
+      } as const;
+      const { peerId } = await restoreBackup(backup, target);
+      deepEqual(await searchFiles(folder, [{ name: "a text", value: "waits in" }]), []);
+      return peerId;
     };
-    await again(base, `${base}/encrypted`, STORE_PASSPHRASE);
-    await again(`${base}/encrypted`, `${base}/restored`);
-    await goOn(`${base}/restored`, STORE_PASSPHRASE);
+    equal(await restore("clear", "encrypted", STORE_PASSPHRASE), alice.peerId.toString());
+    equal(await restore("encrypted", "restored"), null);
+    const storagePath = `${base}/restored`;
+    const again = await Node.create({ storagePath, storePassphrase: STORE_PASSPHRASE });
+    equal(again.peerId.toString(), alice.peerId.toString());
+    await again.close();
   });
 });
