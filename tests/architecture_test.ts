@@ -25,7 +25,6 @@ const ROOMS: readonly (readonly [prefix: string, room: string, floor: number])[]
   ["src/roles/signal/", "roles/signal", 3],
   ["src/roles/path/", "roles/path", 3],
   ["src/roles/relay/", "roles/relay", 3],
-  ["src/roles/backup/", "roles/backup", 3],
   ["src/roles/server/", "roles/server", 3],
   ["src/roles/peer/", "roles/peer", 3],
   ["src/roles/folder/", "roles/folder", 3],

@@ -44,12 +44,16 @@ export async function restore(
     return 0;
   }
   const path = folder();
-  const summary = await restoreBackup(readingFrom(file), { passphrase, kind, folder: path });
+  const storePassphrase = settings.value(OPTIONS.storePassphrase);
+  const target = { passphrase, kind, folder: path, storePassphrase };
+  const summary = await restoreBackup(readingFrom(file), target);
   await printLine(`Restored ${describe(summary)}, in ${path}`);
   return 0;
 }
 
 function describe({ kind, peerId, takenAt, format, records }: BackupSummary): string {
   const at = `${new Date(takenAt).toISOString().slice(0, 19)}Z`;
-  return `${kind} ${peerId} as of ${at} (store format ${format}, ${records} records)`;
+  return `${kind} ${
+    peerId ?? "(encrypted)"
+  } as of ${at} (store format ${format}, ${records} records)`;
 }

@@ -17,6 +17,7 @@ import { SERVER_OPTIONS } from "./server_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 import { SIGNAL_OPTIONS } from "./signal_options.ts";
+import { STORE_OPTIONS } from "./store_options.ts";
 import { UP_OPTIONS } from "./up_options.ts";
 
 export const OPTIONS = {
@@ -30,6 +31,7 @@ export const OPTIONS = {
   ...SERVER_BACKING_OPTIONS,
   ...HUB_OPTIONS,
   ...BACKUP_OPTIONS,
+  ...STORE_OPTIONS,
   ...UP_OPTIONS,
   ...PEER_OPTIONS,
   ...PAIRING_OPTIONS,

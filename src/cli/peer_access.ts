@@ -67,6 +67,7 @@ function createNode(settings: Settings, receive: boolean): Promise<Node> {
   const turnServers = settings.value(OPTIONS.turnServers);
   const turnUser = settings.value(OPTIONS.turnUser);
   const serverUrl = settings.value(OPTIONS.serverUrl);
+  const storePassphrase = settings.value(OPTIONS.storePassphrase);
   return Node.create({
     storagePath: peerDataDir(settings),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
@@ -76,6 +77,7 @@ function createNode(settings: Settings, receive: boolean): Promise<Node> {
     ...(turnServers !== undefined && { turnServers }),
     ...(turnUser !== undefined && { turnUser }),
     ...(serverUrl !== undefined && { serverUrl }),
+    ...(storePassphrase !== undefined && { storePassphrase }),
   });
 }
 

@@ -56,6 +56,7 @@ export function serverOptions(settings: Settings): ServerOptions {
   const signalAuthToken = settings.value(OPTIONS.signalToken)?.[0];
   const credentials = turnCredentials(settings);
   const kvUrl = settings.value(OPTIONS.kvUrl);
+  const storePassphrase = settings.value(OPTIONS.storePassphrase);
   const tls = tlsFiles(settings, OPTIONS.serverTlsCert, OPTIONS.serverTlsKey);
   return {
     storagePath: makeServerDataDir(settings),
@@ -87,6 +88,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     relayCapacity: settings.value(OPTIONS.relayCapacity),
     ...(kvUrl !== undefined && { kvUrl }),
     ...(tls && { tls }),
+    ...(storePassphrase !== undefined && { storePassphrase }),
     ...backupOptions(settings),
   };
 }

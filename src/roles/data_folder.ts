@@ -13,7 +13,9 @@ import {
   unusable,
   writeStoreRecord,
 } from "./store_record.ts";
+import { sealedKv } from "./sealed_kv.ts";
 import type { Migrations } from "./store_migration.ts";
+import { openSeal } from "./store_seal.ts";
 
 export type { DataFolderKind };
 
@@ -42,14 +44,21 @@ export interface DataFolder {
  * Opens the data folder at `path`, creating it (mode 0700) when absent.
  *
  * @throws {CairnError} `data-folder-in-use` while another process has it; `data-folder-unusable`
- * when it cannot be written, is of another kind, of a newer format, or of an older one from which
- * `migrations` do not lead here; `data-folder-corrupt` when a
+ * when it cannot be written, is of another kind, of a newer format, of an older one from which
+ * `migrations` do not lead here, or does not go with `passphrase`; `data-folder-corrupt` when a
  * file in it is damaged or missing (nothing is changed then); `disk-full`.
  */
 export async function openDataFolder(
-  options: { path: string; kind: DataFolderKind; host?: Host; migrations?: Migrations },
+  options: {
+    path: string;
+    kind: DataFolderKind;
+    host?: Host;
+    migrations?: Migrations;
+    /** Of a store whose values are encrypted; one that nobody used before becomes such a store. */
+    passphrase?: string | undefined;
+  },
 ): Promise<DataFolder> {
-  const { path, kind, host = systemHost, migrations = new Map() } = options;
+  const { path, kind, host = systemHost, migrations = new Map(), passphrase } = options;
   await makeFolder(path);
   const lock = await takeLock(path);
   let kv: Deno.Kv | undefined;
@@ -61,7 +70,11 @@ export async function openDataFolder(
     await checkStoreFile(path, marker);
     if (await freeBytes(path) < ROOM_TO_OPEN) await foldLog(path);
     kv = await openStoreFile(path);
-    const { record, restored } = await adoptStore(kv, { path, kind, host, marker, migrations });
+    const seal = await openSeal(kv, { folder: path, passphrase, host });
+    if (seal) kv = sealedKv(kv, seal);
+    const sealed = seal !== undefined;
+    const facts = { path, kind, host, marker, migrations, sealed };
+    const { record, restored } = await adoptStore(kv, facts);
     await reserve.refill();
     if (restored) {
       log.warn("The store in {path} was restored or copied; it continues under a new store id", {

@@ -18,7 +18,8 @@ export type StoredBody = Uint8Array | BlobRef;
 export const INLINE_BYTES = 48 * 1024;
 /** The largest body: as many parts as can be deleted in one commit beside other changes. */
 export const LARGEST_BODY_BYTES = 32 * 1024 * 1024;
-const PART_BYTES = KV_LIMITS.valueBytes;
+/** With room for what encrypts a part. */
+const PART_BYTES = KV_LIMITS.valueBytes - 256;
 const PARTS_PER_COMMIT = 6;
 
 /**

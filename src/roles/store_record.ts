@@ -18,6 +18,8 @@ export const ROOM_TO_OPEN = 128 * 1024;
 export interface StoreRecord {
   readonly kind: DataFolderKind;
   readonly version: number;
+  /** Whether all other values are encrypted. */
+  readonly sealed?: true;
   /** Stays the same for the life of the folder and of its copies. */
   readonly folderId: Uint8Array;
   readonly storeId: Uint8Array;
@@ -74,12 +76,14 @@ export async function openStoreFile(path: string): Promise<Deno.Kv> {
 /** Reads the store's record, or writes the first; settles whether the store was restored. */
 export async function adoptStore(
   kv: Deno.Kv,
-  { path, kind, host, marker, migrations }: {
+  { path, kind, host, marker, migrations, sealed }: {
     path: string;
     kind: DataFolderKind;
     host: Host;
     marker: Marker | undefined;
     migrations: Migrations;
+    /** Whether the values of a store that nobody used before are encrypted. */
+    sealed: boolean;
   },
 ): Promise<{ record: StoreRecord; restored: boolean }> {
   const file = `${path}/${STORE_FILE}`;
@@ -96,7 +100,8 @@ export async function adoptStore(
   if (found === null) {
     if (marker !== undefined) throw corrupt(file, "it has lost its contents");
     if (!empty) throw unusable(path, `${STORE_FILE} holds the data of another program`);
-    const record = firstRecord(kind, host, identity);
+    const first = firstRecord(kind, host, identity);
+    const record: StoreRecord = sealed ? { ...first, sealed } : first;
     await writeStoreRecord(kv, path, record);
     return { record, restored: false };
   }

@@ -29,7 +29,7 @@ const { chacha20Poly1305 } = nativePrimitives;
 /** Longer than any header for one passphrase. */
 const MAX_LINE = 128;
 
-/** The shortest passphrase that a backup is made with, in characters. */
+/** The shortest passphrase that anything is encrypted with, in characters. */
 export const MIN_PASSPHRASE = 12;
 
 /** @throws {CairnError} `invalid-option` for one that is too easily guessed. */
@@ -37,7 +37,7 @@ export function requirePassphrase(passphrase: string): void {
   if ([...passphrase].length >= MIN_PASSPHRASE) return;
   throw new CairnError(
     "invalid-option",
-    `The passphrase of a backup has at least ${MIN_PASSPHRASE} characters; several random words ` +
+    `A passphrase has at least ${MIN_PASSPHRASE} characters; several random words ` +
       "are right",
   );
 }

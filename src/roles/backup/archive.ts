@@ -42,7 +42,8 @@ export interface BackupHeader {
   readonly kind: DataFolderKind;
   /** Format of the store. */
   readonly format: number;
-  readonly peerId: string;
+  /** `null` when the store is encrypted by a passphrase of its own. */
+  readonly peerId: string | null;
   /** Unix milliseconds; everything that was durable then is in it. */
   readonly takenAt: number;
   /** The version of cairn that made it. */
@@ -109,7 +110,8 @@ export class ArchiveReader {
     }
     const { kind, format, peerId, takenAt, madeBy } = header;
     const isWhole = (kind === "server" || kind === "peer") && typeof format === "number" &&
-      typeof peerId === "string" && typeof takenAt === "number" && typeof madeBy === "string";
+      (typeof peerId === "string" || peerId === null) && typeof takenAt === "number" &&
+      typeof madeBy === "string";
     if (!isWhole) throw malformed();
     return new ArchiveReader(reader, { kind, format, peerId, takenAt, madeBy });
   }

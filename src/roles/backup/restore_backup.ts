@@ -1,9 +1,11 @@
 import { toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
+import { type Host, systemHost } from "../../base/host.ts";
 import { makeFolder, syncPath, takeLock } from "../data_folder.ts";
 import { mapDiskFull } from "../disk_space.ts";
 import { type DataFolderKind, type Marker, statOf, STORE_FILE, unusable } from "../store_record.ts";
 import { MARKER_FILE } from "../store_record.ts";
+import { makeSeal } from "../store_seal.ts";
 import { unusable as unusableBackup } from "./age_header.ts";
 import type { ArchiveEntry, BackupHeader } from "./archive.ts";
 import { RestoredStore } from "./restored_store.ts";
@@ -19,13 +21,21 @@ const NOTHING = new Set(["lock", WORK, "lost+found"]);
  * disk; a folder that holds anything is refused, and stays as it is when this fails. Who opens it
  * finds a restored store: a server gets another store id, so that peers send again what lacks a
  * receipt, and a peer begins new sessions.
+ * `storePassphrase` encrypts the store, which was in clear.
  *
  * @throws {CairnError} `backup-unusable`, `data-folder-unusable`, `data-folder-in-use`, `disk-full`.
  */
 export async function restoreBackup(
   encrypted: AsyncIterable<Uint8Array>,
-  { passphrase, kind, folder }: { passphrase: string; kind: DataFolderKind; folder: string },
+  options: {
+    readonly passphrase: string;
+    readonly kind: DataFolderKind;
+    readonly folder: string;
+    readonly storePassphrase?: string | undefined;
+    readonly host?: Host;
+  },
 ): Promise<BackupSummary> {
+  const { folder } = options;
   const existed = await statOf(folder) !== undefined;
   await makeFolder(folder);
   const lock = await takeLock(folder);
@@ -35,7 +45,7 @@ export async function restoreBackup(
     await requireEmpty(folder);
     await remove(work);
     await Deno.mkdir(work, { mode: 0o700 });
-    const summary = await fill(work, encrypted, passphrase, kind);
+    const summary = await fill(work, encrypted, options);
     await putInPlace(work, folder);
     isDone = true;
     return summary;
@@ -51,8 +61,7 @@ export async function restoreBackup(
 async function fill(
   work: string,
   encrypted: AsyncIterable<Uint8Array>,
-  passphrase: string,
-  kind: DataFolderKind,
+  { passphrase, kind, storePassphrase, host = systemHost }: Parameters<typeof restoreBackup>[1],
 ): Promise<BackupSummary> {
   using stack = new DisposableStack();
   let store: RestoredStore | undefined;
@@ -62,7 +71,11 @@ async function fill(
         `This is the backup of a ${header.kind}: restore it with cairn ${header.kind} restore`,
       );
     }
-    store = stack.use(await RestoredStore.create(work));
+    const isClear = header.peerId !== null;
+    const seal = storePassphrase !== undefined && isClear
+      ? await makeSeal(work, storePassphrase, host)
+      : undefined;
+    store = stack.use(await RestoredStore.create(work, seal));
   };
   const take = async (entry: ArchiveEntry) => {
     if (entry.type === "record") store?.add(entry);

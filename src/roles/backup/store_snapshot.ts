@@ -11,7 +11,14 @@ import type { Host } from "../../base/host.ts";
 import { Identity } from "../../protocol/crypto/identity.ts";
 import { VERSION } from "../../version.ts";
 import { freeBytes } from "../disk_space.ts";
-import { corrupt, explainStoreFailure, statOf, STORE_FILE, unusable } from "../store_record.ts";
+import {
+  corrupt,
+  explainStoreFailure,
+  statOf,
+  STORE_FILE,
+  type StoreRecord,
+  unusable,
+} from "../store_record.ts";
 import { type ArchiveEntry, type BackupHeader, isArchived, MAX_FILE_BYTES } from "./archive.ts";
 
 const log = getLogger(["cairn", "backup"]);
@@ -134,15 +141,16 @@ function headerOf(database: DatabaseSync, folder: string, host: Host): BackupHea
     const row = database.prepare("SELECT v FROM kv WHERE k = ?").get(rawKey(key));
     return row?.["v"] instanceof Uint8Array ? deserialized(row["v"], folder) : {};
   };
-  const { kind, version: format }: { kind?: unknown; version?: unknown } = read(META);
-  const { seed }: { seed?: unknown } = read(IDENTITY);
+  const { kind, version: format, sealed }: Partial<StoreRecord> = read(META);
+  const { seed }: { seed?: unknown } = sealed ? {} : read(IDENTITY);
+  const hasSeed = seed instanceof Uint8Array && seed.length === 32;
   const isWhole = (kind === "server" || kind === "peer") && typeof format === "number" &&
-    seed instanceof Uint8Array && seed.length === 32;
+    (sealed || hasSeed);
   if (!isWhole) throw unusable(folder, "it holds no identity that could be backed up");
   return {
     kind,
     format,
-    peerId: Identity.fromSeed(seed).peerId.toString(),
+    peerId: hasSeed ? Identity.fromSeed(seed).peerId.toString() : null,
     takenAt: host.now(),
     madeBy: VERSION,
   };

@@ -120,7 +120,8 @@ export class Node {
     if (options.serverUrl !== undefined) linkUrl(options.serverUrl);
     installPrimitives(nativePrimitives);
     const host = options.host ?? systemHost;
-    return new Node(options, await NodeStore.open(options.storagePath, host), host);
+    const { storagePath, storePassphrase } = options;
+    return new Node(options, await NodeStore.open(storagePath, host, storePassphrase), host);
   }
 
   /** This peer's id. */

@@ -6,6 +6,8 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 export interface NodeOptions {
   /** Folder for keys and messages; one process at a time. */
   readonly storagePath: string;
+  /** Encrypts what is in the folder; the whole life of it, from the first start on. */
+  readonly storePassphrase?: string;
   /** WebSocket URL of a signaling server, or several. */
   readonly signalServer?: string;
   /** Further signaling servers. */

@@ -37,12 +37,13 @@ export class NodeStore {
   ) {}
 
   /** @throws {CairnError} when the folder is in use, damaged or not writable. */
-  static async open(path: string, host: Host): Promise<NodeStore> {
+  static async open(path: string, host: Host, passphrase?: string): Promise<NodeStore> {
     const folder = await openDataFolder({
       path,
       kind: "peer",
       host,
       migrations: PEER_MIGRATIONS,
+      passphrase,
     });
     try {
       const { kv } = folder;

@@ -72,6 +72,8 @@ export interface ServerOptions {
     | { readonly secret: string };
   /** Folder of the store, or URL of a KV Connect server that keeps it; default `storagePath`. */
   readonly kvUrl?: string;
+  /** Encrypts what is in the store; the whole life of it, from the first start on. */
+  readonly storePassphrase?: string;
   /** PEM files for links and management. */
   readonly tls?: { readonly certPath: string; readonly keyPath: string };
   /** Clocks and randomness; default the system's. */

@@ -17,7 +17,10 @@ const log = getLogger(["cairn", "server"]);
  * @throws {CairnError} as `openDataFolder` and `openRemoteStore` do.
  */
 export async function openServerStore(
-  { storagePath, kvUrl }: Pick<ServerOptions, "storagePath" | "kvUrl">,
+  { storagePath, kvUrl, storePassphrase: passphrase }: Pick<
+    ServerOptions,
+    "storagePath" | "kvUrl" | "storePassphrase"
+  >,
   host: Host,
 ): Promise<DataFolder> {
   const kind = "server";
@@ -38,6 +41,13 @@ export async function openServerStore(
     });
   }
   if (location.kind === "remote") {
+    if (passphrase !== undefined) {
+      throw new CairnError(
+        "invalid-option",
+        "A store that is kept elsewhere (CAIRN_KV_URL) cannot be encrypted: leave " +
+          "CAIRN_STORE_PASSPHRASE out",
+      );
+    }
     return await openRemoteStore({
       url: location.url,
       folder: storagePath,
@@ -47,5 +57,11 @@ export async function openServerStore(
     });
   }
   await makeFolder(storagePath);
-  return await openDataFolder({ path: location.path, kind, host, migrations: SERVER_MIGRATIONS });
+  return await openDataFolder({
+    path: location.path,
+    kind,
+    host,
+    migrations: SERVER_MIGRATIONS,
+    passphrase,
+  });
 }
