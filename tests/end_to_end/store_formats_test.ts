@@ -11,14 +11,14 @@ import { within } from "../support/deadline.ts";
 import { dumpStore, loadStores } from "../support/store_dump.ts";
 
 const VECTORS = new URL("../vectors/", import.meta.url);
-const TEXTS = [
-  "in the inbox",
-  "one",
-  "two ".repeat(2_000),
-  "three ".repeat(9_000),
-  "four",
-  "in the outbox",
-];
+const [SHARED, SHARED_LATER] = ["for both ".repeat(9_000), "for both in the outbox"];
+
+/** What the reader has yet to be shown; from format 3 on some of it is for a second one, too. */
+function textsOf(format: number): string[] {
+  const waiting = ["one", "two ".repeat(2_000), "three ".repeat(9_000), "four"];
+  const alone = ["in the inbox", ...waiting, "in the outbox"];
+  return format < 3 ? alone : [...alone.slice(0, -1), SHARED, "in the outbox", SHARED_LATER];
+}
 
 async function dumpOf(format: number): Promise<string> {
   return await Deno.readTextFile(new URL(`store_format_${format}.jsonl`, VECTORS));
@@ -57,26 +57,36 @@ for (let format = 1; format <= FORMAT_VERSION; format++) {
       const serverUrl = `ws://127.0.0.1:${server.addresses.links.port}/link`;
       const sender = await Node.create({ storagePath: `${path}/sender`, serverUrl, host });
       const reader = await Node.create({ storagePath: `${path}/reader`, serverUrl, host });
+      const tablet = format < 3
+        ? undefined
+        : await Node.create({ storagePath: `${path}/tablet`, serverUrl, host });
+      const texts = textsOf(format);
+      const expected = texts.length + (tablet ? 2 : 0);
       try {
         const came: string[] = [];
         const all = Promise.withResolvers<void>();
-        reader.on("message", ({ data }) => {
-          came.push(fromUtf8(data));
-          if (came.length === TEXTS.length) all.resolve();
-        });
+        const second: string[] = [];
+        for (const [node, shown] of [[reader, came], [tablet, second]] as const) {
+          node?.on("message", ({ data }) => {
+            shown.push(fromUtf8(data));
+            if (came.length + second.length === expected) all.resolve();
+          });
+        }
         const receipts = Promise.withResolvers<void>();
         let receipted = 0;
         sender.on("delivered", () => {
-          if (++receipted === TEXTS.length - 1) receipts.resolve();
+          if (++receipted === expected - 1) receipts.resolve();
         });
         await sender.start();
         await reader.start();
+        await tablet?.start();
         const deadline = AbortSignal.timeout(60_000);
         await within(deadline, all.promise, () => `the rest after ${came.length}`);
         await within(deadline, receipts.promise, () => `receipts after ${receipted}`);
-        deepEqual(came, TEXTS);
+        deepEqual(came, texts);
+        if (tablet) deepEqual(second, [SHARED, SHARED_LATER]);
       } finally {
-        await Promise.all([sender.close(), reader.close()]);
+        await Promise.all([sender.close(), reader.close(), tablet?.close()]);
         await server.close();
       }
       const copies = (await Array.fromAsync(Deno.readDir(`${path}/server`)))
