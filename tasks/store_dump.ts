@@ -17,7 +17,7 @@ const path = await Deno.makeTempDir({ prefix: "cairn-dump-" });
 try {
   await work();
   let text = "";
-  for (const store of ["server", "sender", "reader"]) {
+  for (const store of ["server", "sender", "reader", "tablet"]) {
     text += await dumpStore(store, `${path}/${store}`);
   }
   const file = new URL(`../tests/vectors/store_format_${FORMAT_VERSION}.jsonl`, import.meta.url);
@@ -43,6 +43,9 @@ async function work(): Promise<void> {
     return node;
   };
   const [sender, reader] = [await join("sender"), await join("reader")];
+  const tablet = await join("tablet");
+  await tablet.close();
+  const both = [reader.peerId, tablet.peerId];
   const send = async (text: string) => {
     const delivered = new Promise((resolve) => sender.on("delivered", resolve));
     await sender.send(reader.peerId, "chat", utf8(text));
@@ -62,7 +65,10 @@ async function work(): Promise<void> {
   for (const text of ["one", "two ".repeat(2_000), "three ".repeat(9_000), "four"]) {
     await (await sender.send(reader.peerId, "chat", utf8(text))).accepted;
   }
+  const shared = await sender.broadcast("chat", utf8("for both ".repeat(9_000)), { to: both });
+  await Promise.all(shared.map(({ accepted }) => accepted));
   await server.close();
   await sender.send(reader.peerId, "chat", utf8("in the outbox"));
+  await sender.broadcast("chat", utf8("for both in the outbox"), { to: both });
   await sender.close();
 }

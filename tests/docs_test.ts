@@ -5,6 +5,7 @@
 
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { decode } from "cborg";
+import { encodeSyncAck, encodeSyncRequest } from "../src/protocol/sync_messages.ts";
 import { bytesFor, identityFor } from "./support/identities.ts";
 import {
   encodeForwardAck,
@@ -108,6 +109,7 @@ const messages: Readonly<Record<string, Uint8Array>> = {
     sender: peerId,
     encryptedPayload: key,
     sequenceNumber: 1,
+    sharedBody: key,
   }),
   ForwardPurge: encodeForwardPurge({ msgIds: [id], failed: [id], refused: [id] }),
   PrekeyPublish: encodePrekeyPublish({
@@ -138,6 +140,16 @@ const messages: Readonly<Record<string, Uint8Array>> = {
   RelayAck: encodeRelayAck({ peerId, circuit: id, credit: 1, reason: "none" }),
   Roster: encodeRoster({ rows: [rosterRow], more: false }),
   RosterChange: encodeRosterChange({ rows: [rosterRow] }),
+  SyncRequest: encodeSyncRequest({
+    id,
+    sharedBody: key,
+    rows: [{ recipient: peerId, msgId: id, encryptedPayload: key, sequenceNumber: 1 }],
+  }),
+  SyncAck: encodeSyncAck({
+    id,
+    accepted: true,
+    answers: [{ recipient: peerId, rejectionReason: null, lastSequence: 1, delivered: true }],
+  }),
 };
 
 for (const { name, payload } of messageRows()) {
@@ -194,6 +206,9 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/answers at most (\d+) challenges for one typed PIN/, "roles/peer/pin_search", "MAX_CHALLENGES"],
   [/be redeemed for (\d+) s,/, "protocol/pairing/offers", "OFFER_LIFETIME", 1000],
   [/each makes the next wait (\d+) s longer/, "protocol/pairing/offers", "DELAY_PER_FAILURE", 1000],
+  [/recipient \(1 to (\d+), all different\)/, "protocol/sync_messages", "MAX_SYNC_RECIPIENTS"],
+  [/of at most ([\d,]+) bytes, under a `msg_id`/, "protocol/sync_messages", "MAX_SYNC_NOTE"],
+  [/has been out of reach for (\d+) s/, "roles/peer/mailbox_choice", "GONE_AFTER", 1000],
   [/(\d+) wrong guesses burn it/, "protocol/pairing/offers", "MAX_FAILURES"],
   [
     /payload of a QR code, at most (\d+) bytes/,

@@ -71,6 +71,7 @@ const SERVER: Record<keyof ServerOptions, boolean> = {
   // A socket that systemd has opened.
   listenFd: false,
   backups: true,
+  storePassphrase: true,
   // For tests.
   host: false,
 };

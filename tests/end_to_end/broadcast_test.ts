@@ -1,9 +1,8 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
-import { createServer, Node, type ServerOptions } from "../../src/mod.ts";
+import type { Node } from "../../src/mod.ts";
 import { within } from "../support/deadline.ts";
-
-const PSK = "correct horse battery staple";
+import { Home } from "../support/home.ts";
 
 Deno.test("A broadcast reaches every contact under one id, and no stranger", async () => {
   await using home = await Home.open();
@@ -52,16 +51,16 @@ Deno.test("A broadcast to devices that are away is stored once, and gone with th
   const sent = await laptop.broadcast("photos", data, { to: ids });
   await soon(Promise.all(sent.map(({ accepted }) => accepted)), "the acceptance");
   const parts = Math.ceil(data.length / 65_536);
-  equal(await home.storedParts(), parts);
+  equal(await storedParts(home), parts);
 
   for (const name of ["phone", "desktop", "tablet"]) {
-    equal(await home.storedParts(), parts, "there is one who has yet to read it");
+    equal(await storedParts(home), parts, "there is one who has yet to read it");
     const delivered = new Promise((resolve) => laptop.on("delivered", resolve));
     const node = await home.reopen(name);
     equal((await soon(next(node), "the broadcast")).size, data.length);
     await soon(delivered, "the receipt");
   }
-  equal(await home.storedParts(), 0);
+  equal(await storedParts(home), 0);
 });
 
 Deno.test("What waits for a device that is removed is freed at once, and no sooner for the others", async () => {
@@ -81,9 +80,9 @@ Deno.test("What waits for a device that is removed is freed at once, and no soon
     await soon(refused, "the end"),
     `The message did not reach ${phone}: recipient was unpaired`,
   );
-  equal(await home.storedParts() > 0, true);
+  equal(await storedParts(home) > 0, true);
   await home.server.pairing.unpair(desktop!);
-  equal(await home.storedParts(), 0);
+  equal(await storedParts(home), 0);
 });
 
 Deno.test("A new device is told with its first broadcast how many came before", async () => {
@@ -128,61 +127,8 @@ function next(node: Node): Promise<Shown> {
   });
 }
 
-class Home implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack();
-
-  private constructor(
-    readonly folder: string,
-    readonly server: ReturnType<typeof createServer>,
-  ) {}
-
-  static async open(options: Partial<ServerOptions> = {}): Promise<Home> {
-    const folder = await Deno.makeTempDir({ prefix: "cairn-test-" });
-    const server = createServer({
-      storagePath: `${folder}/server`,
-      listenAddr: "127.0.0.1:0",
-      management: { enabled: false },
-      psk: PSK,
-      ...options,
-    });
-    await server.start();
-    const home = new Home(folder, server);
-    home.#stack.defer(() => Deno.remove(folder, { recursive: true }));
-    home.#stack.defer(() => server.close());
-    return home;
-  }
-
-  peers<const Names extends readonly string[]>(
-    ...names: Names
-  ): Promise<{ -readonly [Index in keyof Names]: Node }>;
-  async peers(...names: string[]): Promise<Node[]> {
-    return await Promise.all(names.map((name) => this.peer(name)));
-  }
-
-  async peer(name: string): Promise<Node> {
-    const node = await this.reopen(name);
-    await node.pairWithPsk(PSK, this.server.peerId);
-    return node;
-  }
-
-  /** A peer that has paired before. */
-  async reopen(name: string): Promise<Node> {
-    const node = await Node.create({
-      storagePath: `${this.folder}/${name}`,
-      serverUrl: `ws://127.0.0.1:${this.server.addresses.links.port}`,
-    });
-    this.#stack.defer(() => node.close());
-    await node.start();
-    return node;
-  }
-
-  /** In how many parts large bodies lie in the server's store. */
-  async storedParts(): Promise<number> {
-    using kv = await Deno.openKv(`${this.folder}/server/cairn.kv`);
-    return (await Array.fromAsync(kv.list({ prefix: ["mailbox", "blob", "part"] }))).length;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack.disposeAsync();
-  }
+/** In how many parts large bodies lie in the server's store. */
+async function storedParts(home: Home): Promise<number> {
+  using kv = await Deno.openKv(`${home.folder}/server/cairn.kv`);
+  return (await Array.fromAsync(kv.list({ prefix: ["mailbox", "blob", "part"] }))).length;
 }

@@ -1,8 +1,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
-import { createServer, Node, type NodeOptions, type ServerOptions } from "../../src/mod.ts";
-
-const PSK = "correct horse battery staple";
+import type { Node } from "../../src/mod.ts";
+import { Home } from "../support/home.ts";
 
 Deno.test("Two peers of one server see each other, talk over its relay, and nothing is doubled", async () => {
   await using home = await Home.open();
@@ -120,48 +119,6 @@ Deno.test("A peer that takes messages of its contacts only refuses a stranger, w
   equal(await arrived, "from a contact");
   deepEqual(bob.contacts().map(String), [alice.peerId.toString()]);
 });
-
-/** An always-on server and peers of one temporary folder. */
-class Home implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack();
-
-  private constructor(
-    readonly folder: string,
-    readonly server: ReturnType<typeof createServer>,
-  ) {}
-
-  static async open(options: Partial<ServerOptions> = {}): Promise<Home> {
-    const folder = await Deno.makeTempDir({ prefix: "cairn-test-" });
-    const server = createServer({
-      storagePath: `${folder}/server`,
-      listenAddr: "127.0.0.1:0",
-      management: { enabled: false },
-      psk: PSK,
-      ...options,
-    });
-    await server.start();
-    const home = new Home(folder, server);
-    home.#stack.defer(() => Deno.remove(folder, { recursive: true }));
-    home.#stack.defer(() => server.close());
-    return home;
-  }
-
-  async peer(name: string, options: Partial<NodeOptions> = {}): Promise<Node> {
-    const node = await Node.create({
-      storagePath: `${this.folder}/${name}`,
-      serverUrl: `ws://127.0.0.1:${this.server.addresses.links.port}`,
-      ...options,
-    });
-    this.#stack.defer(() => node.close());
-    await node.start();
-    await node.pairWithPsk(PSK, this.server.peerId);
-    return node;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack.disposeAsync();
-  }
-}
 
 /** Sends a first message, which opens a relayed link once the sender knows its peer to be online. */
 async function overRelay(from: Node, to: Node, text: string): Promise<void> {

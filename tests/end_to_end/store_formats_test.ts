@@ -17,21 +17,25 @@ import { KvConnectServer } from "../support/kv_connect.ts";
 import { dumpRecords, dumpStore, loadRecords, loadStores } from "../support/store_dump.ts";
 
 const VECTORS = new URL("../vectors/", import.meta.url);
-const TEXTS = [
-  "in the inbox",
-  "one",
-  "two ".repeat(2_000),
-  "three ".repeat(9_000),
-  "four",
-  "in the outbox",
-];
+const [SHARED, SHARED_LATER] = ["for both ".repeat(9_000), "for both in the outbox"];
 
-/** The stores of a dump. */
+/** What the reader has yet to be shown; from format 3 on some of it is for a second one, too. */
+function textsOf(format: number): string[] {
+  const waiting = ["one", "two ".repeat(2_000), "three ".repeat(9_000), "four"];
+  const alone = ["in the inbox", ...waiting, "in the outbox"];
+  return format < 3 ? alone : [...alone.slice(0, -1), SHARED, "in the outbox", SHARED_LATER];
+}
+
+/** The stores of every dump. */
 const STORES: Readonly<Record<string, DataFolderKind>> = {
   server: "server",
   sender: "peer",
   reader: "peer",
 };
+
+function storesOf(format: number): typeof STORES {
+  return format < 3 ? STORES : { ...STORES, tablet: "peer" };
+}
 const PASSPHRASE = "nine green apples in a row";
 
 async function dumpOf(format: number): Promise<string> {
@@ -61,8 +65,8 @@ for (let format = 1; format <= FORMAT_VERSION; format++) {
   Deno.test(`A server, a sender and a reader go on with stores of format ${format}`, async () => {
     const host = hostOf(await dumpOf(format));
     await withStores(format, async (path) => {
-      await goOn(path, host);
-      for (const store of Object.keys(STORES)) {
+      await goOn(path, format, host);
+      for (const store of Object.keys(storesOf(format))) {
         const copies = (await Array.fromAsync(Deno.readDir(`${path}/${store}`)))
           .filter(({ name }) => name.includes("format"));
         equal(copies.length, format < FORMAT_VERSION ? 1 : 0, store);
@@ -73,7 +77,7 @@ for (let format = 1; format <= FORMAT_VERSION; format++) {
   Deno.test(`They go on from backups of their stores of format ${format}`, async () => {
     const host = hostOf(await dumpOf(format));
     await withStores(format, async (path) => {
-      for (const [store, kind] of Object.entries(STORES)) {
+      for (const [store, kind] of Object.entries(storesOf(format))) {
         const from = `${path}/${store}`;
         const backup = takeBackup({ store: from, files: from }, PASSPHRASE, {
           host,
@@ -83,13 +87,13 @@ for (let format = 1; format <= FORMAT_VERSION; format++) {
         const summary = await restoreBackup(backup, { passphrase: PASSPHRASE, kind, folder });
         equal(summary.format, format);
       }
-      await goOn(`${path}/restored`, host);
+      await goOn(`${path}/restored`, format, host);
     });
   });
 }
 
 /** What waited is delivered, to the end: each message once and in order. */
-async function goOn(path: string, host: Host): Promise<void> {
+async function goOn(path: string, format: number, host: Host): Promise<void> {
   const server = createServer({
     storagePath: `${path}/server`,
     listenAddr: "127.0.0.1:0",
@@ -98,28 +102,37 @@ async function goOn(path: string, host: Host): Promise<void> {
   });
   await server.start();
   const serverUrl = `ws://127.0.0.1:${server.addresses.links.port}/link`;
-  const sender = await Node.create({ storagePath: `${path}/sender`, serverUrl, host });
-  const reader = await Node.create({ storagePath: `${path}/reader`, serverUrl, host });
+  const open = (store: string) => Node.create({ storagePath: `${path}/${store}`, serverUrl, host });
+  const sender = await open("sender");
+  const reader = await open("reader");
+  const tablet = "tablet" in storesOf(format) ? await open("tablet") : undefined;
+  const texts = textsOf(format);
+  const expected = texts.length + (tablet ? 2 : 0);
   try {
     const came: string[] = [];
     const all = Promise.withResolvers<void>();
-    reader.on("message", ({ data }) => {
-      came.push(fromUtf8(data));
-      if (came.length === TEXTS.length) all.resolve();
-    });
+    const second: string[] = [];
+    for (const [node, shown] of [[reader, came], [tablet, second]] as const) {
+      node?.on("message", ({ data }) => {
+        shown.push(fromUtf8(data));
+        if (came.length + second.length === expected) all.resolve();
+      });
+    }
     const receipts = Promise.withResolvers<void>();
     let receipted = 0;
     sender.on("delivered", () => {
-      if (++receipted === TEXTS.length - 1) receipts.resolve();
+      if (++receipted === expected - 1) receipts.resolve();
     });
     await sender.start();
     await reader.start();
+    await tablet?.start();
     const deadline = AbortSignal.timeout(60_000);
     await within(deadline, all.promise, () => `the rest after ${came.length}`);
     await within(deadline, receipts.promise, () => `receipts after ${receipted}`);
-    deepEqual(came, TEXTS);
+    deepEqual(came, texts);
+    if (tablet) deepEqual(second, [SHARED, SHARED_LATER]);
   } finally {
-    await Promise.all([sender.close(), reader.close()]);
+    await Promise.all([sender.close(), reader.close(), tablet?.close()]);
     await server.close();
   }
 }

@@ -4,14 +4,19 @@ import type { Outbox } from "./outbox.ts";
 
 /** A server without a link for so long is gone: another one takes over what lacks a receipt. */
 const GONE_AFTER = 5_000;
+/** By how much longer it is waited for, for each message that it has and that would go up again. */
+const PATIENCE_PER_MESSAGE = 50;
+const LONGEST_PATIENCE = 600_000;
+const LOOK_INTERVAL = 1_000;
 
 /** What choosing among mailboxes stands on. */
 export interface MailboxChoiceParts {
   readonly outbox: Outbox;
   readonly host: Host;
-  readonly isPaired: (server: string) => boolean;
-  /** A server has been away for so long that others take over from it. */
-  readonly onGone: () => void;
+  /** The servers that this peer is paired with. */
+  readonly servers: () => readonly string[];
+  /** The server that had the messages to `recipient` is gone: others may ask for them. */
+  readonly onGone: (recipient: PeerId) => void;
 }
 
 /**
@@ -26,7 +31,7 @@ export class MailboxChoice {
   /** Monotonic milliseconds when the last link to a server ended. */
   readonly #downSince = new Map<string, number>();
   readonly #started: number;
-  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
 
   constructor(parts: MailboxChoiceParts) {
@@ -36,12 +41,7 @@ export class MailboxChoice {
 
   /** A server is looked for; it is gone when it is not found in time. */
   expect(): void {
-    if (this.#closed) return;
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#parts.onGone();
-    }, GONE_AFTER);
-    this.#timers.add(timer);
+    if (!this.#closed) this.#timer ??= setInterval(() => this.#look(), LOOK_INTERVAL);
   }
 
   linkUp(server: PeerId): void {
@@ -59,7 +59,7 @@ export class MailboxChoice {
   /** Whether messages to `recipient` go to `server`, which is linked and asks for them. */
   claims(server: PeerId, recipient: PeerId): boolean {
     const [key, text] = [recipient.toString(), server.toString()];
-    const current = this.#chosen.get(key) ?? this.#holder(recipient);
+    const current = this.#current(recipient);
     if (current !== undefined && current !== text && !this.#hasLeft(current, recipient)) {
       return false;
     }
@@ -69,24 +69,43 @@ export class MailboxChoice {
 
   close(): void {
     this.#closed = true;
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    clearInterval(this.#timer);
   }
 
-  /** The server that was chosen before this process began. */
-  #holder(recipient: PeerId): string | undefined {
-    const { outbox, isPaired } = this.#parts;
+  #look(): void {
+    const { outbox, servers, onGone } = this.#parts;
+    for (const recipient of outbox.recipients()) {
+      const current = this.#current(recipient);
+      if (current !== undefined && this.#hasLeft(current, recipient)) onGone(recipient);
+    }
+    if (!servers().every((server) => this.#isUp(server))) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** The server that was chosen last, be it before this process began. */
+  #current(recipient: PeerId): string | undefined {
+    const chosen = this.#chosen.get(recipient.toString());
+    if (chosen !== undefined) return chosen;
+    const { outbox, servers } = this.#parts;
+    const paired = servers();
     return outbox.entries(recipient)
-      .find(({ wire }) => wire !== undefined && isPaired(wire.server))?.wire?.server;
+      .find(({ wire }) => wire !== undefined && paired.includes(wire.server))?.wire?.server;
   }
 
   #hasLeft(server: string, recipient: PeerId): boolean {
-    const { outbox, host, isPaired } = this.#parts;
+    const { outbox, host, servers } = this.#parts;
     const entries = outbox.entries(recipient);
-    if (!isPaired(server) || entries[0]?.refusedBy.has(server)) return true;
-    if ((this.#links.get(server) ?? 0) > 0) return false;
-    const since = this.#downSince.get(server) ?? this.#started;
-    const isGone = host.monotonic() - since >= GONE_AFTER;
-    return isGone || entries.every(({ wire }) => wire?.server !== server);
+    if (!servers().includes(server) || entries[0]?.refusedBy.has(server)) return true;
+    if (this.#isUp(server)) return false;
+    const there = entries.filter(({ wire }) => wire?.server === server);
+    if (there.length === 0) return true;
+    const accepted = there.filter(({ wire }) => wire?.accepted).length;
+    const patience = Math.min(GONE_AFTER + accepted * PATIENCE_PER_MESSAGE, LONGEST_PATIENCE);
+    return host.monotonic() - (this.#downSince.get(server) ?? this.#started) >= patience;
+  }
+
+  #isUp(server: string): boolean {
+    return (this.#links.get(server) ?? 0) > 0;
   }
 }

@@ -347,8 +347,8 @@ export class Node {
   /**
    * Durably queues one message for several peers, for all of them or none. It has the same id for
    * each, and reaches each as by {@linkcode Node.send}; a server stores it once for all that it
-   * keeps it for. Without `to` it is for every contact, but those that the servers report gone:
-   * strangers of the same server get nothing. Returns one entry per recipient, in their order; none
+   * keeps it for. Without `to` it is for every contact, but those that every server says it does not
+   * know: strangers of the same server get nothing. Returns one entry per recipient, in their order; none
    * when there is nobody to write to.
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
@@ -422,9 +422,10 @@ export class Node {
     return sent;
   }
 
-  /** The contacts but those that no server knows, if any server has said whom it knows. */
+  /** The contacts, but those that every server says it does not know. */
   #audience(): PeerId[] {
-    return this.contacts().filter((peer) => !this.#hub.roster.isGone(peer));
+    const servers = this.#store.book.list().map(({ peerId }) => peerId);
+    return this.contacts().filter((peer) => !this.#hub.roster.isGone(peer, servers));
   }
 
   /** Whoever is written to is known from here on. */

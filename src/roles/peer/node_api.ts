@@ -63,7 +63,7 @@ export interface SentCopy extends SentMessage {
 
 /** Settings of one {@linkcode Node.broadcast}. */
 export interface BroadcastOptions {
-  /** The recipients, at most 64; by default every contact that no server has reported gone. */
+  /** The recipients, at most 64; by default every contact, but those that no server knows. */
   readonly to?: readonly (PeerId | string)[];
 }
 

@@ -84,10 +84,12 @@ export class RosterView {
     return told && (told.rows.get(peerId.toString())?.presence ?? "gone");
   }
 
-  /** Whether some server has said whom it knows, and none of these knows `peerId`. */
-  isGone(peerId: PeerId): boolean {
-    const rosters = [...this.#told.values()].filter(({ isWhole }) => isWhole);
-    return rosters.length > 0 && !rosters.some(({ rows }) => rows.has(peerId.toString()));
+  /** Whether all of `servers` have said whom they know, and none knows `peerId`. */
+  isGone(peerId: PeerId, servers: readonly PeerId[]): boolean {
+    return servers.every((server) => {
+      const told = this.#told.get(server.toString());
+      return told?.isWhole === true && !told.rows.has(peerId.toString());
+    });
   }
 
   #of(server: PeerId): ToldRoster {

@@ -52,10 +52,8 @@ export class ServerLinks {
     this.#mailboxes = new MailboxChoice({
       outbox: store.outbox,
       host,
-      isPaired: (server) => this.#servers().includes(server),
-      onGone: () => {
-        for (const recipient of store.outbox.recipients()) this.poke(recipient);
-      },
+      servers: () => this.#servers(),
+      onGone: (recipient) => this.poke(recipient),
     });
   }
 

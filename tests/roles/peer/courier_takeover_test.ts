@@ -18,7 +18,7 @@ class TwoMailboxes implements AsyncDisposable {
     this.choice = new MailboxChoice({
       outbox: scene.alice.outbox,
       host: scene.time,
-      isPaired: (server) => this.#servers().includes(server),
+      servers: () => this.#servers(),
       onGone: () => this.#poke(),
     });
   }
@@ -148,4 +148,19 @@ Deno.test("Courier gives back what the mailbox that took over does not know the 
   await scene.alice.events.untilLine("accepted 2");
   const { texts } = await scene.read(home.accepted);
   deepEqual(texts, ["1", "2"]);
+});
+
+Deno.test("Courier waits the longer for a mailbox, the more it would have to take over", async () => {
+  await using both = await TwoMailboxes.open();
+  const { scene, cabin } = both;
+  await both.up("home");
+  await both.send(...Array.from({ length: 40 }, (_, index) => `${index}`));
+  await scene.alice.events.untilLine("accepted 40");
+  await both.up("cabin");
+  await both.down("home");
+  scene.time.pass(6 * SECOND);
+  await scene.settle();
+  equal(cabin.requests.length, 0);
+  scene.time.pass(2 * SECOND);
+  await cabin.heard.untilLine("took 40");
 });

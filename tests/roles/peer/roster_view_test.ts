@@ -74,3 +74,15 @@ function peerNumber(index: number): PeerId {
   bytes.set(bytesFor(`peer ${index}`), 2);
   return PeerId.fromBytes(bytes);
 }
+
+Deno.test("RosterView takes a peer for gone when every server has told, and none of it", () => {
+  const { view } = opened();
+  const servers = [here, there];
+  equal(view.isGone(bob, servers), false, "nobody has told of anybody");
+  view.take(here, { rows: [], more: false });
+  equal(view.isGone(bob, servers), false, "the other one may know it");
+  view.take(there, { rows: [row("away")], more: false });
+  equal(view.isGone(bob, servers), false);
+  view.change(there, [row("gone")]);
+  equal(view.isGone(bob, servers), true);
+});
