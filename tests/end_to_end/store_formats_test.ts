@@ -181,7 +181,7 @@ Deno.test("Who goes back to the copy that an update made goes on from there", as
       await Deno.copyFile(`${folder}/cairn.kv.format-1`, `${folder}/cairn.kv.back`);
       await Deno.rename(`${folder}/cairn.kv.back`, `${folder}/cairn.kv`);
     }
-    await goOn(path, hostOf(await dumpOf(1)));
+    await goOn(path, 1, hostOf(await dumpOf(1)));
   });
 });
 
