@@ -1,8 +1,9 @@
 import type { PlainOperation } from "./group_commit.ts";
 import { KV_LIMITS } from "./kv_weight.ts";
 
-/** Both stay below Deno KV's bounds of one commit. */
-const STEP_BYTES = 0.75 * KV_LIMITS.bytes;
+/** More than SQLite's cache of 2 MB holds the pages of would be written and read twice. */
+const STEP_BYTES = 393_216;
+/** Deno KV takes no more keys in one commit. */
 const STEP_KEY_BYTES = 0.9 * KV_LIMITS.keyBytes;
 /** Room beside the changes in one record of the journal. */
 const RECORD_BYTES = KV_LIMITS.valueBytes - 2_048;

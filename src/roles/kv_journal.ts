@@ -16,8 +16,8 @@ const MANY_RECORDS = 4_096;
 const MAX_RECORDS = 16_384;
 const MAX_BYTES = 16 * 1_048_576;
 /**
- * One step towards their places: as long as Deno KV allows, since what is to be journaled waits as
- * long for the disk behind a short one, and more often.
+ * One step towards their places: long, since what is to be journaled waits as much for the disk
+ * behind a short one, and more often.
  */
 const STEP_RECORDS = 900;
 /** A step for which a full disk may have room when it has none for a long one. */

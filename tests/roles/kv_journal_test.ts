@@ -134,6 +134,33 @@ Deno.test("KvJournal spreads a large commit over several records", async () => {
   strictEqual((await again.journal.listAfter(["small", "list"], -1, 200)).length, 100);
 });
 
+Deno.test("KvJournal brings what a full disk has room for to its place in short steps", async () => {
+  const kv = await Deno.openKv(":memory:");
+  const refused: number[] = [];
+  const atomic = kv.atomic.bind(kv);
+  kv.atomic = () => {
+    const operation = atomic();
+    const { set, commit } = operation;
+    let sets = 0;
+    operation.set = (...args) => {
+      sets++;
+      return set.apply(operation, args);
+    };
+    operation.commit = () => {
+      if (sets <= 24) return commit.call(operation);
+      refused.push(sets);
+      return Promise.reject(new TypeError("database or disk is full"));
+    };
+    return operation;
+  };
+  await using shop = await Shop.open(kv);
+  const numbers = Array.from({ length: 60 }, (_, index) => index);
+  await shop.commit.commit(numbers.map((n) => set(n, n)));
+  await shop.journal.settle();
+  deepStrictEqual(refused, [60]);
+  deepStrictEqual(await shop.keys(), numbers.map((n) => ["small", "list", n]));
+});
+
 Deno.test("LiveRecord counts exactly, whichever of the commits around it fail", async () => {
   const kv = await Deno.openKv(":memory:");
   const commit = new GroupCommit(kv);
