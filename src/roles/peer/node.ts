@@ -17,7 +17,7 @@ import { Dispatcher } from "./dispatcher.ts";
 import { HubClient } from "./hub_client.ts";
 import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
-import { openNodePaths } from "./node_paths.ts";
+import { openNodePaths, useHintedRelays } from "./node_paths.ts";
 import { NodeStore } from "./node_store.ts";
 import type {
   NetworkInfo,
@@ -240,6 +240,7 @@ export class Node {
         signal: AbortSignal.any(limits),
       }));
     this.#keepLink(server);
+    useHintedRelays(this.#paths, this.#options, hints(aim, "turn"));
     await this.#until(
       () =>
         [...this.#conversations].some(([link, { ready }]) => ready && link.remote.equals(server)),

@@ -14,3 +14,16 @@ export function openNodePaths(
     interfaces: () => Deno.networkInterfaces(),
   });
 }
+
+/**
+ * Uses the relays that a pairing link names, where the user has given a user for relays and named
+ * none: a name and a password for one relay are not shown to another.
+ */
+export function useHintedRelays(
+  paths: UdpPaths | undefined,
+  { turnServers = [], turnUser }: Pick<NodeOptions, "turnServers" | "turnUser">,
+  uris: readonly string[],
+): void {
+  if (!turnUser || turnServers.length > 0) return;
+  for (const server of relayServers(uris, () => turnUser)) paths?.addRelay(server);
+}
