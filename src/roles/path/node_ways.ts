@@ -141,7 +141,10 @@ export class NodeWays {
       },
       route: (source, handler) => wire.route(source, handler),
       prefer: () => {},
-      recheck: () => {},
+      // Where it is silent, relays may see this node at another address.
+      recheck: () => {
+        for (const keeper of this.#keepers.values()) keeper.recheck();
+      },
     };
     this.#wires.push(wire);
     this.#ways.set(way.base.id, way);
