@@ -112,3 +112,22 @@ Deno.test({
     await program.write("end");
   },
 });
+
+for (const [server, via] of [["none", /^ws:/], ["port_restricted_cone", /^direct/]] as const) {
+  Deno.test({
+    name: `A machine that gets another address keeps its link (${via})${note(everyNatObstacle)}`,
+    ignore: everyNatObstacle !== undefined,
+    async fn() {
+      await using scene = await NatScene.open();
+      await scene.startRelay();
+      const id = await scene.startServer(server);
+      const program = await scene.startPeers(id, "none");
+      match((await scene.report(program)).via, via);
+      const { pause } = await scene.transfer(program, TRANSFER, async () => {
+        await scene.peers?.changeAddress();
+      });
+      ok(pause < PATIENCE, `no message came for ${pause} ms`);
+      await program.write("end");
+    },
+  });
+}

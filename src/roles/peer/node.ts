@@ -436,7 +436,7 @@ export class Node {
   /** Paths are found by signaling, which a pairing may be the first to bring. */
   #openPaths(): void {
     if (this.#signaling.clients.length === 0) return;
-    this.#paths ??= openNodePaths(this.#options, this.#host);
+    this.#paths ??= openNodePaths(this.#options, this.#host, () => this.#signaling.clients);
   }
 
   #keepLink(server: PeerId): void {

@@ -1,18 +1,25 @@
 import type { Host } from "../../base/host.ts";
 import { relayServers } from "../path/relay_access.ts";
 import { UdpPaths } from "../path/udp_paths.ts";
+import type { SignalClient } from "../signal_client.ts";
 import type { NodeOptions } from "./node_api.ts";
 
 /** Ways of datagrams to servers; relays of its own are of use only with a user for them. */
 export function openNodePaths(
   { turnServers = [], turnUser }: Pick<NodeOptions, "turnServers" | "turnUser">,
   host: Host,
+  clients: () => readonly SignalClient[],
 ): UdpPaths {
-  return new UdpPaths({
+  const paths = new UdpPaths({
     host,
     relays: turnUser ? relayServers(turnServers, () => turnUser) : [],
     interfaces: () => Deno.networkInterfaces(),
   });
+  paths.onNetworkChange((isLost) => {
+    // Their connections would be silent for long before that shows.
+    if (isLost) clients().forEach((client) => client.renew());
+  });
+  return paths;
 }
 
 /**
