@@ -124,6 +124,14 @@ export class SignalClient {
     });
   }
 
+  /** Connects again at once: the address is gone from which it was connected. */
+  renew(): void {
+    const socket = this.#socket;
+    // What is sent until then waits, in place of being lost.
+    this.#socket = undefined;
+    socket?.destroy();
+  }
+
   /** Leaves the server for good. */
   async close(): Promise<void> {
     this.#closing.abort(new CairnError("closed", "The signaling client was closed"));

@@ -23,6 +23,7 @@ Deno.test({
       await scene.peers?.changeAddress();
     });
     ok(pause < PATIENCE, `no message came for ${pause} ms`);
+    await scene.until(program, /^direct/);
     await program.write("end");
   },
 });
@@ -107,11 +108,26 @@ Deno.test({
     const silent = await scene.transfer(program, small);
     match(silent.via, /^direct/);
     await scene.peers?.changeFirewall("none");
-    for (let round = 0; round < 100; round++) {
-      const { via } = await scene.transfer(program, small);
-      if (via.startsWith("ws:")) break;
-      ok(round < 99, "no WebSocket was found");
-    }
+    await scene.until(program, /^ws:/);
     await program.write("end");
   },
 });
+
+for (const [server, via] of [["none", /^ws:/], ["port_restricted_cone", /^direct/]] as const) {
+  Deno.test({
+    name: `A machine that gets another address keeps its link (${via})${note(everyNatObstacle)}`,
+    ignore: everyNatObstacle !== undefined,
+    async fn() {
+      await using scene = await NatScene.open();
+      await scene.startRelay();
+      const id = await scene.startServer(server);
+      const program = await scene.startPeers(id, "none");
+      match((await scene.report(program)).via, via);
+      const { pause } = await scene.transfer(program, TRANSFER, async () => {
+        await scene.peers?.changeAddress();
+      });
+      ok(pause < PATIENCE, `no message came for ${pause} ms`);
+      await program.write("end");
+    },
+  });
+}

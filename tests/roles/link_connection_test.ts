@@ -52,6 +52,30 @@ linkTest("tells each end who the other is and what it can do", async (scene) => 
   near.close("going-away");
 });
 
+linkTest("says whether the other end answers, and for how long it has not", async (scene) => {
+  const { time } = scene;
+  const { near, cable } = await linkPair(scene.alice, scene.bob);
+  const heard = near.answers(5 * SECOND);
+  await turns();
+  equal(await heard, true);
+  equal(near.unansweredFor, 0);
+  cable.hold("far");
+  near.send(0x0700, new Uint8Array(35_000));
+  time.pass(4 * SECOND);
+  await turns();
+  // Of that a second is what a slow way takes for so many bytes.
+  ok(Math.abs(near.unansweredFor - 3 * SECOND) < 100);
+  equal(near.silentFor, 4 * SECOND);
+  const silent = near.answers(5 * SECOND);
+  time.pass(5 * SECOND);
+  equal(await silent, false);
+  cable.release("far");
+  await turns();
+  equal(near.unansweredFor, 0);
+  near.close("going-away");
+  equal(await near.answers(5 * SECOND), false);
+});
+
 linkTest("gives up when the handshake takes ten seconds", async ({ time, alice, bob: other }) => {
   const cable = new SocketPair();
   cable.hold("far");

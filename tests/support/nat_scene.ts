@@ -194,6 +194,11 @@ export class NatScene implements AsyncDisposable {
     return { ms, pause, via };
   }
 
+  /** Lets the peers write on until what carries Bob's link is like that. */
+  async until(peers: Program, via: RegExp): Promise<void> {
+    while (!via.test((await this.transfer(peers, { messages: 1, bytes: 1_000 })).via));
+  }
+
   /** Puts something between everybody and a server of the middle. */
   async startTap(orders: TapOrders): Promise<Program> {
     const program = new URL("tests/support/wire_tap.ts", ROOT).href;

@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import type { AddressPort } from "../../base/address.ts";
+import { type AddressPort, formatIp } from "../../base/address.ts";
 import type { AddressFamily } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
 import {
@@ -35,8 +35,11 @@ export interface WayEvents {
   readonly onWayGone: (id: string) => void;
   /** This node's addresses are others than before. */
   readonly onCandidates: (candidates: readonly CandidateText[]) => void;
-  /** The machine's own addresses have changed: what went out before may not any more. */
-  readonly onNetworkChange: () => void;
+  /**
+   * The machine's own addresses have changed: what went out before may not any more. `isLost` tells
+   * that one of them is gone, with every connection from it.
+   */
+  readonly onNetworkChange: (isLost: boolean) => void;
 }
 
 /**
@@ -52,13 +55,13 @@ export class NodeWays {
   readonly #keepers = new Map<string, RelayKeeper>();
   readonly #watch: ReturnType<typeof setInterval>;
   #isAwake = false;
-  #addresses: string;
+  #addresses: Set<string>;
 
   constructor(options: NodeWaysOptions, events: WayEvents) {
     this.#options = options;
     this.#events = events;
     for (const server of options.relays) this.addRelay(server);
-    this.#addresses = this.#hostText();
+    this.#addresses = this.#hostAddresses();
     this.#watch = setInterval(() => this.#look(), WATCH_INTERVAL);
     for (const family of [4, 6] as const) {
       if (hostAddresses(options.interfaces(), family).length === 0) continue;
@@ -141,7 +144,10 @@ export class NodeWays {
       },
       route: (source, handler) => wire.route(source, handler),
       prefer: () => {},
-      recheck: () => {},
+      // Where it is silent, relays may see this node at another address.
+      recheck: () => {
+        for (const keeper of this.#keepers.values()) keeper.recheck();
+      },
     };
     this.#wires.push(wire);
     this.#ways.set(way.base.id, way);
@@ -173,16 +179,20 @@ export class NodeWays {
   }
 
   #look(): void {
-    const addresses = this.#hostText();
-    if (addresses === this.#addresses) return;
-    this.#addresses = addresses;
+    const before = this.#addresses;
+    const now = this.#addresses = this.#hostAddresses();
+    if (before.symmetricDifference(now).size === 0) return;
     log.info("The addresses of this machine have changed");
     for (const keeper of this.#keepers.values()) keeper.recheck();
-    this.#events.onNetworkChange();
+    this.#events.onNetworkChange(before.difference(now).size > 0);
     this.#events.onCandidates(this.candidates);
   }
 
-  #hostText(): string {
-    return this.#options.interfaces().map(({ address }) => address).toSorted().join();
+  /** Those that matter to others: programs of this machine make and remove others all the time. */
+  #hostAddresses(): Set<string> {
+    const interfaces = this.#options.interfaces();
+    return new Set(
+      ([4, 6] as const).flatMap((family) => hostAddresses(interfaces, family).map(formatIp)),
+    );
   }
 }

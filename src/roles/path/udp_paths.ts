@@ -66,7 +66,7 @@ export class UdpPaths {
   readonly #ways: NodeWays;
   readonly #sessions = new Map<string, Session>();
   readonly #client = new QuicClient();
-  readonly #onNetworkChange = new Set<() => void>();
+  readonly #onNetworkChange = new Set<(isLost: boolean) => void>();
   #server: Promise<{ quic: QuicServer; certificate: QuicCertificate }> | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
   #isOpen = true;
@@ -78,9 +78,9 @@ export class UdpPaths {
       onStun: (message, source, way) => this.#receive(message, source, way),
       onWay: (way) => paths().forEach((path) => path.addWay(way)),
       onWayGone: (id) => paths().forEach((path) => path.removeWay(id)),
-      onNetworkChange: () => {
+      onNetworkChange: (isLost) => {
         paths().forEach((path) => path.recheck());
-        for (const hear of this.#onNetworkChange) hear();
+        for (const hear of this.#onNetworkChange) hear(isLost);
       },
       onCandidates: (candidates) => {
         for (const { listener } of this.#sessions.values()) listener.onCandidates(candidates);
@@ -98,8 +98,11 @@ export class UdpPaths {
     return this.#ways.relays.length > 0;
   }
 
-  /** Calls `hear` whenever the machine's own addresses have changed, until it is called off. */
-  onNetworkChange(hear: () => void): () => void {
+  /**
+   * Calls `hear` whenever the machine's own addresses have changed, with whether one is gone, until
+   * it is called off.
+   */
+  onNetworkChange(hear: (isLost: boolean) => void): () => void {
     this.#onNetworkChange.add(hear);
     return () => this.#onNetworkChange.delete(hear);
   }

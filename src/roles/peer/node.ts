@@ -14,6 +14,7 @@ import { Dispatcher } from "./dispatcher.ts";
 import { HubClient } from "./hub_client.ts";
 import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
+import { useHintedRelays } from "./node_paths.ts";
 import { NodeStore } from "./node_store.ts";
 import type {
   BroadcastOptions,
@@ -234,6 +235,7 @@ export class Node {
         signal: AbortSignal.any(limits),
       }));
     this.#servers.keep(server);
+    useHintedRelays(this.#servers.openPaths(), this.#options, hints(aim, "turn"));
     await this.#servers.ready(PUBLISH_TIMEOUT, server);
     return server;
   }

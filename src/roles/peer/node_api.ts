@@ -16,7 +16,10 @@ export interface NodeOptions {
   readonly signalAuthToken?: string;
   /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
   readonly turnServers?: readonly string[];
-  /** The user of these servers; without one they are not used. */
+  /**
+   * The user of these servers; without one they are not used. Where none is named, it is the user of
+   * the one that a pairing link names.
+   */
   readonly turnUser?: { readonly username: string; readonly password: string };
   /** Address of the server, tried beside what signaling finds. */
   readonly serverUrl?: string;

@@ -6,6 +6,7 @@ import { type Invitation, isExpired } from "../../protocol/pairing/invitation.ts
 import type { PairingOutcome } from "../../protocol/pairing/pairing.ts";
 import { pinCredentialId } from "../../protocol/pairing/pin.ts";
 import { contactTopic, invitationTopic, pinTopic } from "../../protocol/rendezvous/topics.ts";
+import { parseTurnUri } from "../../protocol/turn/turn_uri.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import type { PeerBook } from "../peer_book.ts";
 import { linkUrl } from "./dial_link.ts";
@@ -62,10 +63,11 @@ export async function pairWith(options: PairWithOptions): Promise<PeerId> {
   }
 }
 
-/** URLs of one kind in a link's hints: only such that are ones. */
-export function hints(aim: PairingAim, type: "signal" | "ws"): string[] {
+/** URLs, or URIs of relays, of one kind in a link's hints: only such that are ones. */
+export function hints(aim: PairingAim, type: "signal" | "ws" | "turn"): string[] {
   if (aim.mechanism !== "link") return [];
   return aim.invitation.hints.filter((hint) => hint.type === type).flatMap(({ value }) => {
+    if (type === "turn") return parseTurnUri(value) ? [value] : [];
     const url = URL.parse(value);
     const isWebSocket = url?.protocol === "ws:" || url?.protocol === "wss:";
     return isWebSocket ? [type === "ws" ? linkUrl(value) : url.href] : [];

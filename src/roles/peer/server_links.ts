@@ -67,7 +67,9 @@ export class ServerLinks {
   /** Paths are found by signaling, which a pairing may be the first to bring. */
   openPaths(): UdpPaths | undefined {
     const { signaling, options, host } = this.#parts;
-    if (signaling.clients.length > 0) this.#paths ??= openNodePaths(options, host);
+    if (signaling.clients.length > 0) {
+      this.#paths ??= openNodePaths(options, host, () => signaling.clients);
+    }
     return this.#paths;
   }
 

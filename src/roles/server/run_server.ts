@@ -182,6 +182,7 @@ async function assemble(
       interfaces: Deno.networkInterfaces(),
     });
   const paths = clients.length === 0 ? undefined : openServerPaths(options, host);
+  paths?.onNetworkChange((isLost) => isLost && clients.forEach((client) => client.renew()));
   if (paths) stack.defer(() => paths.close());
   const meetings = new MeetingPoints({
     self,
