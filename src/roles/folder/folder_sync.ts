@@ -167,6 +167,11 @@ export class FolderSync {
       this.#members.online().every((member) => this.#members.isUpToDate(member));
   }
 
+  /** Looks at the whole folder, as it does at intervals. */
+  lookAgain(): void {
+    this.#looks.add("");
+  }
+
   /** Ends; resolves when what is under way is on disk. */
   async close(): Promise<void> {
     clearInterval(this.#timer);

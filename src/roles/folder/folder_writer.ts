@@ -124,7 +124,7 @@ export class FolderWriter {
 
   /** False when something is in the way that may go. */
   async #fill(path: string, notBefore: number): Promise<boolean> {
-    const { state, plan, onSkipped } = this.#parts;
+    const { disk, state, plan, onSkipped } = this.#parts;
     const record = state.index.get(path);
     if (!record?.content || !state.pending.has(path)) return true;
     const { content } = record;
@@ -135,6 +135,8 @@ export class FolderWriter {
     const foldsCase = Deno.build.os === "windows" || Deno.build.os === "darwin";
     if (fault !== undefined || (twin !== undefined && foldsCase)) return true;
     try {
+      // Nothing is fetched to a place where it cannot be put.
+      await disk.stat(path);
       const local = state.files.get(path);
       if (local?.content.hash === content.hash) return await this.#setMode(path, record);
       if (state.placesOf(content.hash).length > 0 && await this.#copy(path, record)) return true;
