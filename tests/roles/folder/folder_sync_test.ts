@@ -3,6 +3,7 @@ import { toHex } from "../../../src/base/bytes.ts";
 import { sha256 } from "../../../src/protocol/crypto/primitives.ts";
 import type { FileRecord } from "../../../src/protocol/folder/file_record.ts";
 import {
+  decodeFolderMessage,
   encodeFolderMessage,
   FOLDER_CHANNEL,
   type FolderMessage,
@@ -240,4 +241,58 @@ function received(device: FolderDevice, path: string): boolean {
 
 function changed(device: FolderDevice, path: string): boolean {
   return device.events.some((each) => each.event === "changed" && each.path === path);
+}
+
+Deno.test("A device that was stopped in the middle of a file asks only for what it lacks", async () => {
+  await using scene = await FolderScene.open(["laptop", "phone"]);
+  const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
+  const pieces = 48;
+  await laptop.write("large.bin", randomBytes(pieces * 262_144));
+  for (const device of [laptop, phone]) await device.start();
+  await phone.until(async () => await partSize(phone) > 4 * 262_144, "a part of the file");
+  await phone.stop();
+  const here = Math.floor(await partSize(phone) / 262_144);
+  ok(here < pieces);
+
+  const asked = new Set<number>();
+  laptop.node!.on("message", ({ data }) => {
+    const said = decodeFolderMessage(data);
+    if (said.kind !== "want") return;
+    for (const { indices } of said.requests) for (const index of indices) asked.add(index);
+  });
+  await phone.start();
+  await phone.until(() => received(phone, "large.bin"), "the file");
+  deepEqual(await filesOf(phone.folder), await filesOf(laptop.folder));
+  ok(asked.size <= pieces - here, `${asked.size} of ${pieces} were asked for, ${here} were here`);
+});
+
+Deno.test("A change in the middle of a large file takes one piece", async () => {
+  await using scene = await FolderScene.open(["laptop", "phone"]);
+  const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
+  const bytes = randomBytes(20 * 262_144);
+  await laptop.write("large.bin", bytes);
+  for (const device of [laptop, phone]) await device.start();
+  await Promise.all([laptop.settled(), phone.settled()]);
+  const came: number[] = [];
+  phone.node!.on("message", ({ data }) => {
+    const said = decodeFolderMessage(data);
+    if (said.kind === "pieces") came.push(...said.pieces.map(({ index }) => index));
+  });
+  bytes[5 * 262_144] = (bytes[5 * 262_144] ?? 0) ^ 1;
+  await laptop.write("large.bin", bytes);
+  await phone.until(
+    async () =>
+      (await filesOf(phone.folder))["large.bin"] === (await filesOf(laptop.folder))["large.bin"],
+    "it",
+  );
+  await phone.settled();
+  deepEqual(came, [5]);
+});
+
+/** Bytes of the part that is being put together at the top of a device's folder. */
+async function partSize(device: FolderDevice): Promise<number> {
+  for await (const { name } of Deno.readDir(device.folder)) {
+    if (name.endsWith(".part")) return (await Deno.stat(`${device.folder}/${name}`)).size;
+  }
+  return 0;
 }
