@@ -20,12 +20,16 @@ export class FolderScene implements AsyncDisposable {
     readonly deadline: AbortSignal,
   ) {}
 
-  static async open(names: readonly string[], waitMs = 60_000): Promise<FolderScene> {
+  static async open(
+    names: readonly string[],
+    { waitMs = 120_000, mailboxBytes = 2 ** 30 } = {},
+  ): Promise<FolderScene> {
     const root = await Deno.makeTempDir({ prefix: "cairn-folder-" });
     const server = createServer({
       storagePath: `${root}/server`,
       listenAddr: "127.0.0.1:0",
       management: { enabled: false },
+      forward: { maxTotalBytes: mailboxBytes },
       psk: PSK,
     });
     await server.start();

@@ -101,8 +101,27 @@ Deno.test("Devices that are never there together get one another's files by the 
   deepEqual(await filesOf(phone.folder), await filesOf(laptop.folder));
 });
 
+Deno.test("What the mailbox has no room for is fetched when both devices are there", async () => {
+  await using scene = await FolderScene.open(["laptop", "phone"], { mailboxBytes: 2_000_000 });
+  const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
+  for (const device of [laptop, phone]) await device.start();
+  await Promise.all([laptop.settled(), phone.settled()]);
+  await phone.stop();
+  await laptop.until(
+    () => !laptop.node!.rosterMember(scene.idOf("phone")).online,
+    "the phone away",
+  );
+  await laptop.write("large.bin", randomBytes(5_000_000));
+  await laptop.until(() => laptop.events.some(({ event }) => event === "waits"), "a full mailbox");
+  await laptop.write("later.txt", "behind it");
+  await laptop.until(() => changed(laptop, "later.txt"), "an edit");
+  await phone.start();
+  await phone.until(() => received(phone, "large.bin") && received(phone, "later.txt"), "files");
+  deepEqual(await filesOf(phone.folder), await filesOf(laptop.folder));
+});
+
 Deno.test("Three devices, one of them away: it comes back to the same folder", async () => {
-  await using scene = await FolderScene.open(["laptop", "phone", "desktop"], 120_000);
+  await using scene = await FolderScene.open(["laptop", "phone", "desktop"]);
   const all = ["laptop", "phone", "desktop"].map((name) => scene.device(name));
   const [laptop, phone, desktop] = [all[0]!, all[1]!, all[2]!];
   for (const name of ["a", "b", "c", "d"]) await laptop.write(`${name}.txt`, `first ${name}`);
