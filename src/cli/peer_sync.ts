@@ -104,13 +104,19 @@ class SyncOutput {
   }
 
   show(event: FolderEvent): void {
-    const line = this.#json ? JSON.stringify(event) : escapeControls(sentenceOf(event));
+    const line = this.#json ? jsonOf(event) : escapeControls(sentenceOf(event));
     this.#printing = this.#printing.then(() => printLine(line)).catch(this.#broken.reject);
   }
 
   async close(): Promise<void> {
     await this.#printing;
   }
+}
+
+function jsonOf(event: FolderEvent): string {
+  if (!("peer" in event)) return JSON.stringify(event);
+  const { peer, ...rest } = event;
+  return JSON.stringify({ ...rest, "peer_id": peer });
 }
 
 function sentenceOf(event: FolderEvent): string {

@@ -46,6 +46,7 @@ export async function proveFolder(
     return event === "up-to-date" && names?.length === 1;
   };
   let shown = 0;
+  let isOver = false;
   for await (const line of phone.output) {
     const { event, bytes = 0, path }: SyncLine = JSON.parse(line);
     shown++;
@@ -57,8 +58,12 @@ export async function proveFolder(
       disturbances.push(`${next.what} at ${Math.round(100 * share)} %`);
       await next.run();
     }
-    if (shown === phone.output.all.length && isDone([line]) && await isHere(scene, files)) break;
+    if (shown === phone.output.all.length && isDone([line]) && await isHere(scene, files)) {
+      isOver = true;
+      break;
+    }
   }
+  if (!isOver) throw new Error(`The phone has ended:\n${phone.log.all.slice(-20).join("\n")}`);
   const seconds = (performance.now() - start) / 1_000;
   const waiting = (async () => {
     for await (const line of laptop.output) if (isDone([line])) return;

@@ -1,5 +1,6 @@
+import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
-import { createServer, Node } from "../../src/mod.ts";
+import { createServer, Node, type PeerId, type ReceivedMessage } from "../../src/mod.ts";
 import { deviceLabel } from "../../src/protocol/folder/folder_path.ts";
 import type { FolderEvent } from "../../src/roles/folder/folder_events.ts";
 import { FolderSync } from "../../src/roles/folder/folder_sync.ts";
@@ -11,6 +12,7 @@ const PSK = "correct horse battery staple";
 /** A server and devices that share a folder, in this process, below a temporary folder. */
 export class FolderScene implements AsyncDisposable {
   readonly devices = new Map<string, FolderDevice>();
+  readonly ids = new Map<string, PeerId>();
 
   private constructor(
     readonly root: string,
@@ -18,12 +20,16 @@ export class FolderScene implements AsyncDisposable {
     readonly deadline: AbortSignal,
   ) {}
 
-  static async open(names: readonly string[], waitMs = 60_000): Promise<FolderScene> {
+  static async open(
+    names: readonly string[],
+    { waitMs = 120_000, mailboxBytes = 2 ** 30 } = {},
+  ): Promise<FolderScene> {
     const root = await Deno.makeTempDir({ prefix: "cairn-folder-" });
     const server = createServer({
       storagePath: `${root}/server`,
       listenAddr: "127.0.0.1:0",
       management: { enabled: false },
+      forward: { maxTotalBytes: mailboxBytes },
       psk: PSK,
     });
     await server.start();
@@ -38,6 +44,12 @@ export class FolderScene implements AsyncDisposable {
 
   get url(): string {
     return `ws://127.0.0.1:${this.server.addresses.links.port}`;
+  }
+
+  idOf(name: string): PeerId {
+    const id = this.ids.get(name);
+    if (!id) throw new Error(`There is no device ${name}`);
+    return id;
   }
 
   device(name: string): FolderDevice {
@@ -69,6 +81,7 @@ export class FolderDevice {
     const node = await this.#createNode();
     await node.start();
     await node.pairWithPsk(PSK, this.scene.server.peerId);
+    this.scene.ids.set(this.name, node.peerId);
     await node.close();
   }
 
@@ -93,6 +106,20 @@ export class FolderDevice {
     await this.sync?.close();
     await this.node?.close();
     this.sync = this.node = undefined;
+  }
+
+  /** The same once more. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  /** The next message that waits for this device, which must not run. */
+  async nextMessage(): Promise<ReceivedMessage> {
+    const node = this.node = await this.#createNode();
+    const message = new Promise<ReceivedMessage>((resolve) => node.on("message", resolve));
+    await node.start();
+    return await within(this.scene.deadline, message, () => `a message for ${this.name}`);
   }
 
   async write(path: string, content: string | Uint8Array<ArrayBuffer>): Promise<void> {
@@ -139,14 +166,36 @@ export class FolderDevice {
 /** Every file of a folder that is not the program's own: path, executable, contents. */
 export async function filesOf(folder: string, below = ""): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
-  for await (const { name, isDirectory, isFile } of Deno.readDir(join(folder, below))) {
+  for (const { name, isDirectory, isFile } of await entriesOf(join(folder, below))) {
     const path = below === "" ? name : `${below}/${name}`;
     if (isDirectory) Object.assign(files, await filesOf(folder, path));
     if (!isFile || name.startsWith(".cairn")) continue;
-    const { mode, size } = await Deno.stat(join(folder, path));
-    const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(join(folder, path)));
-    const hash = new Uint8Array(digest).toHex().slice(0, 16);
-    files[path] = `${(mode ?? 0) & 0o100 ? "x" : "-"} ${size} ${hash}`;
+    const seen = await look(join(folder, path));
+    if (seen !== undefined) files[path] = seen;
   }
   return Object.fromEntries(Object.entries(files).sort(([a], [b]) => a < b ? -1 : 1));
+}
+
+/** Nothing for a folder that has just gone. */
+async function entriesOf(folder: string): Promise<Deno.DirEntry[]> {
+  try {
+    return await Array.fromAsync(Deno.readDir(folder));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+/** Nothing for a file that has just gone. */
+async function look(path: string): Promise<string | undefined> {
+  try {
+    const { mode, size } = await Deno.stat(path);
+    const hash = createHash("sha256");
+    // The stream closes the file.
+    for await (const chunk of (await Deno.open(path)).readable) hash.update(chunk);
+    return `${(mode ?? 0) & 0o100 ? "x" : "-"} ${size} ${hash.digest("hex").slice(0, 16)}`;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
 }

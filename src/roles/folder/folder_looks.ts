@@ -24,7 +24,7 @@ export interface FolderLooksParts {
   readonly rescanEvery: number;
   readonly onList: (hash: string, list: Uint8Array) => void;
   readonly onSkipped: (path: string, reason: string) => void;
-  readonly isPartInUse: (folder: string, name: string) => boolean;
+  readonly isPartInUse: (part: string) => boolean;
   /** After a look: what has changed in the index; files that were in the way may not be any more. */
   readonly onEdits: (changes: readonly IndexChange[]) => Promise<void>;
 }
@@ -117,7 +117,7 @@ export class FolderLooks {
   async #onPart(folder: string, name: string): Promise<void> {
     const { disk, isPartInUse } = this.#parts;
     // At the first look nobody has said yet what is still wanted.
-    if (!this.#hasLooked || isPartInUse(folder, name)) return;
-    await Deno.remove(join(disk.root, folder, name)).catch(() => {});
+    const part = join(disk.root, folder, name);
+    if (this.#hasLooked && !isPartInUse(part)) await Deno.remove(part).catch(() => {});
   }
 }

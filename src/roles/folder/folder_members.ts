@@ -48,6 +48,7 @@ export interface FolderMembersParts {
 export class FolderMembers {
   readonly #parts: FolderMembersParts;
   readonly #members = new Map<string, Member>();
+  readonly #early = new Map<string, StateMessage>();
 
   constructor(parts: FolderMembersParts) {
     this.#parts = parts;
@@ -105,16 +106,29 @@ export class FolderMembers {
     }
   }
 
+  /** The server tells of a device. */
+  async appeared(peer: PeerId): Promise<void> {
+    const early = this.#early.get(peer.toString());
+    this.#early.delete(peer.toString());
+    if (early) await this.hear(peer, early);
+    if (!this.has(peer)) await this.greetAll();
+  }
+
   /** A device came online. */
   async cameOnline(peer: PeerId): Promise<void> {
-    if (this.#members.has(peer.toString())) await this.#tell(peer, false);
-    else await this.greetAll();
+    if (this.has(peer)) await this.#tell(peer, false);
   }
 
   /** A device says how far it is, and with it that it shares the folder. */
-  async hear(peer: PeerId, { life, digest, missing, asks }: StateMessage): Promise<void> {
+  async hear(peer: PeerId, message: StateMessage): Promise<void> {
+    const { life, digest, missing, asks } = message;
     const text = peer.toString();
     const isKnown = this.#members.has(text);
+    if (!isKnown && !this.mayShare(peer)) {
+      // What waited in the mailbox may come before the roster.
+      if (this.#early.size < MAX_MEMBERS) this.#early.set(text, message);
+      return;
+    }
     if (!isKnown) {
       if (this.#members.size >= MAX_MEMBERS) return;
       const { index } = this.#parts.state;

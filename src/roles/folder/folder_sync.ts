@@ -36,10 +36,12 @@ const QUIET_MS = 1_000;
 const PRESENCE_KNOWN_AFTER_MS = 3_000;
 /** What was announced to come unasked is not asked for before so long after the last of it. */
 const PUSH_GRACE_MS = 10_000;
-const MAX_EARLY = 32;
 
 /** Keeps a folder the same on all devices that share it. */
 export class FolderSync {
+  /** Rejects when the folder cannot be synced any further. */
+  readonly failed: Promise<never>;
+  readonly #reject: (error: unknown) => void;
   readonly #options: FolderSyncOptions;
   readonly #host: Host;
   readonly #state: FolderState;
@@ -52,8 +54,6 @@ export class FolderSync {
   readonly #teller: FolderTeller;
   readonly #looks: FolderLooks;
   readonly #progress: FolderProgress;
-  readonly #failed = Promise.withResolvers<never>();
-  readonly #early = new Map<string, Extract<FolderMessage, { kind: "state" }>>();
   readonly #removers: (() => void)[] = [];
   #work: Promise<void> = Promise.resolve();
   #ticking: Promise<void> | undefined;
@@ -67,7 +67,8 @@ export class FolderSync {
     this.#host = host;
     this.#state = state;
     this.#changedAt = this.#presenceAt = host.monotonic();
-    this.#failed.promise.catch(() => {}); // It may fail before anybody waits for it.
+    ({ promise: this.failed, reject: this.#reject } = Promise.withResolvers<never>());
+    this.failed.catch(() => {}); // It may fail before anybody waits for it.
     const disk = new FolderDisk(directory);
     const onStale = (path: string) => this.#looks.add(path);
     const onSkipped = (path: string, reason: string) => this.#progress.skipped(path, reason);
@@ -107,7 +108,7 @@ export class FolderSync {
       rescanEvery: options.rescanEvery,
       onList: (hash, list) => contents.remember(hash, list),
       onSkipped,
-      isPartInUse: (folder, part) => this.#writer.isPartInUse(folder, part),
+      isPartInUse: (part) => this.#writer.isPartInUse(part),
       onEdits: (changes) => this.#onEdits(changes),
     });
   }
@@ -118,11 +119,6 @@ export class FolderSync {
     const mark = await readMark(directory, host);
     const state = await FolderState.open(storePath, { self: node.peerId, label, mark, host });
     return new FolderSync(options, state, mark);
-  }
-
-  /** Rejects when the folder cannot be synced any further. */
-  get failed(): Promise<never> {
-    return this.#failed.promise;
   }
 
   /**
@@ -161,10 +157,15 @@ export class FolderSync {
   isSettled(): boolean {
     const { node } = this.#options;
     const isLinked = node.pairings().some(({ connected }) => connected);
-    return isLinked && this.#isPresenceKnown() && this.#isQuiet() &&
+    return isLinked && this.#isPresenceKnown && this.#isQuiet &&
       this.#state.pending.size === 0 &&
       this.#looks.idle && this.#teller.idle && this.#giver.idle && this.#talk.idle &&
       this.#members.online().every((member) => this.#members.isUpToDate(member));
+  }
+
+  /** Looks at the whole folder, as it does at intervals. */
+  lookAgain(): void {
+    this.#looks.add("");
   }
 
   /** Ends; resolves when what is under way is on disk. */
@@ -196,12 +197,7 @@ export class FolderSync {
   async #take(from: PeerId, said: FolderMessage): Promise<void> {
     const now = this.#host.monotonic();
     if (said.kind === "state") {
-      if (this.#members.mayShare(from) || this.#members.has(from)) {
-        return await this.#members.hear(from, said);
-      }
-      // What waited in the mailbox may come before the roster.
-      if (this.#early.size < MAX_EARLY) this.#early.set(from.toString(), said);
-      return;
+      return await this.#members.hear(from, said);
     }
     // Whoever shares the folder has said so before.
     if (!this.#members.has(from)) return;
@@ -232,12 +228,8 @@ export class FolderSync {
   }
 
   async #onRoster(peer: PeerId, online: boolean): Promise<void> {
-    const early = this.#early.get(peer.toString());
-    if (early && this.#members.mayShare(peer)) {
-      this.#early.delete(peer.toString());
-      await this.#members.hear(peer, early);
-    }
-    if (!online) return await this.#members.greetAll();
+    await this.#members.appeared(peer);
+    if (!online) return;
     this.#teller.cameOnline(peer);
     await this.#members.cameOnline(peer);
     await this.#fetcher.cameOnline(peer);
@@ -268,7 +260,7 @@ export class FolderSync {
   }
 
   #fail(error: unknown): void {
-    if (!this.#talk.closed) this.#failed.reject(mapDiskFull(error));
+    if (!this.#talk.closed) this.#reject(mapDiskFull(error));
   }
 
   #tick(): void {
@@ -280,21 +272,21 @@ export class FolderSync {
     const now = this.#host.monotonic();
     this.#looks.turn(now).catch((error) => this.#fail(error));
     this.#teller.tell().catch((error) => this.#fail(error));
-    await this.#do(() => this.#fetcher.ask(now, this.#isPresenceKnown()));
-    if (this.#isQuiet() && this.#teller.idle) {
+    await this.#do(() => this.#fetcher.ask(now, this.#isPresenceKnown));
+    if (this.#isQuiet && this.#teller.idle) {
       await this.#do(async () => {
         await this.#members.tellState();
         await this.#members.heal();
       });
     }
-    this.#progress.show(now, this.#isQuiet());
+    this.#progress.show(now, this.#isQuiet);
   }
 
-  #isQuiet(): boolean {
+  get #isQuiet(): boolean {
     return this.#host.monotonic() - this.#changedAt > QUIET_MS;
   }
 
-  #isPresenceKnown(): boolean {
+  get #isPresenceKnown(): boolean {
     return this.#host.monotonic() - this.#presenceAt > PRESENCE_KNOWN_AFTER_MS;
   }
 }

@@ -3,11 +3,12 @@ import type { FileRecord } from "../../protocol/folder/file_record.ts";
 import { windowsFault } from "../../protocol/folder/folder_path.ts";
 import type { Piece } from "../../protocol/folder/folder_messages.ts";
 import type { PiecePlan } from "../../protocol/folder/piece_plan.ts";
-import { type FileContent, isPiece, pieceCount, pieceRange } from "../../protocol/folder/pieces.ts";
+import { pieceCount, pieceRange } from "../../protocol/folder/pieces.ts";
 import { type FolderDisk, Obstacle } from "./folder_disk.ts";
 import type { FolderState } from "./folder_state.ts";
 import type { LocalContents } from "./local_contents.ts";
 import { readPiece } from "./part_file.ts";
+import { piecesHere } from "./pieces_here.ts";
 
 const log = getLogger(["cairn", "folder"]);
 
@@ -35,20 +36,20 @@ export class FolderWriter {
   /** For which paths a content is fetched; it gathers where the first of them lies. */
   readonly #paths = new Map<string, Set<string>>();
   readonly #hashes = new Map<string, string>();
+  /** Parts that are complete, or are being copied, and not in their places yet. */
+  readonly #moving = new Set<string>();
 
   constructor(parts: FolderWriterParts) {
     this.#parts = parts;
   }
 
-  /** Whether this part is being filled, or might be soon. */
-  isPartInUse(folder: string, name: string): boolean {
-    return [...this.#paths].some(([hash, paths]) => {
-      const [home] = paths;
-      if (home === undefined || !this.#parts.disk.partOf(home, hash).endsWith(`/${name}`)) {
-        return false;
-      }
-      return folder === home.split("/").slice(0, -1).join("/");
-    });
+  /** Whether the part of this file name is being filled or put in place, or might be soon. */
+  isPartInUse(part: string): boolean {
+    if (this.#moving.has(part)) return true;
+    for (const [hash, [home]] of this.#paths) {
+      if (home !== undefined && this.#parts.disk.partOf(home, hash) === part) return true;
+    }
+    return false;
   }
 
   /** Brings what is pending among `paths` as far as it gets without asking others. */
@@ -124,7 +125,7 @@ export class FolderWriter {
 
   /** False when something is in the way that may go. */
   async #fill(path: string, notBefore: number): Promise<boolean> {
-    const { state, plan, onSkipped } = this.#parts;
+    const { disk, state, plan, onSkipped } = this.#parts;
     const record = state.index.get(path);
     if (!record?.content || !state.pending.has(path)) return true;
     const { content } = record;
@@ -135,6 +136,8 @@ export class FolderWriter {
     const foldsCase = Deno.build.os === "windows" || Deno.build.os === "darwin";
     if (fault !== undefined || (twin !== undefined && foldsCase)) return true;
     try {
+      // Nothing is fetched to a place where it cannot be put.
+      await disk.stat(path);
       const local = state.files.get(path);
       if (local?.content.hash === content.hash) return await this.#setMode(path, record);
       if (state.placesOf(content.hash).length > 0 && await this.#copy(path, record)) return true;
@@ -150,88 +153,81 @@ export class FolderWriter {
     }
   }
 
-  /** Takes what is here already: pieces of an earlier try, and of the file's earlier version. */
   async #resume(hash: string): Promise<void> {
-    const { plan, disk, state } = this.#parts;
+    const { plan, state } = this.#parts;
     const [content, list, [home]] = [
       plan.content(hash),
       plan.list(hash),
       this.#paths.get(hash) ?? [],
     ];
     if (!content || !list || home === undefined) return;
+    const before = state.files.get(home)?.content;
     let isComplete = pieceCount(content.size) === 0;
-    if (await disk.hasPart(home, hash)) {
-      using part = await disk.openPart(home, hash);
-      for (const index of await part.pieces(content, list)) isComplete = plan.keep(hash, index);
+    for await (const index of piecesHere(this.#parts.disk, home, { content, list, before })) {
+      isComplete = plan.keep(hash, index);
     }
-    const before = state.files.get(home);
-    if (!isComplete && before) isComplete = await this.#reuse(home, content, list, before.content);
     if (isComplete) await this.#finish(hash);
   }
 
-  async #reuse(
-    path: string,
-    content: FileContent,
-    list: Uint8Array,
-    before: FileContent,
-  ): Promise<boolean> {
-    const { plan, disk } = this.#parts;
-    using old = await disk.open(path);
-    if (!old) return false;
-    let isComplete = false;
-    for (let index = 0; index < pieceCount(Math.min(before.size, content.size)); index++) {
-      const bytes = await readPiece(old, content.size, index);
-      if (!bytes || !isPiece(list, index, bytes)) continue;
-      using part = await disk.openPart(path, content.hash);
-      await part.write(pieceRange(content.size, index).offset, bytes);
-      isComplete = plan.keep(content.hash, index);
-    }
-    return isComplete;
+  async #finish(hash: string): Promise<void> {
+    const { plan, disk, contents } = this.#parts;
+    const content = plan.content(hash);
+    const [home, ...others] = this.#paths.get(hash) ?? [];
+    if (!content || home === undefined) return;
+    await this.#moved(home, hash, async () => {
+      using part = await disk.openPart(home, hash);
+      if (!await part.complete(content)) return plan.restart(hash);
+      const list = plan.list(hash);
+      if (list && !content.list) contents.remember(hash, list);
+      plan.remove(hash);
+      this.#paths.delete(hash);
+      for (const path of [home, ...others]) this.#hashes.delete(path);
+      const record = this.#wanted(home, hash);
+      if (record) await this.#place(home, record);
+      for (const path of others) if (this.#wanted(path, hash)) await this.#fill(path, 0);
+      await disk.removePart(home, hash);
+    });
   }
 
-  async #finish(hash: string): Promise<void> {
-    const { plan, disk, state, contents } = this.#parts;
-    const content = plan.content(hash);
-    const paths = [...this.#paths.get(hash) ?? []];
-    const [home] = paths;
-    if (!content || home === undefined) return;
-    using part = await disk.openPart(home, hash);
-    if (!await part.complete(content)) return plan.restart(hash);
-    const list = plan.list(hash);
-    if (list && !content.list) contents.remember(hash, list);
-    plan.remove(hash);
-    this.#paths.delete(hash);
-    for (const path of paths) this.#hashes.delete(path);
-    for (const path of paths) {
-      const record = state.index.get(path);
-      if (record?.content?.hash !== hash || !state.pending.has(path)) continue;
-      if (path === home) await this.#place(path, record);
-      else await this.#fill(path, 0);
+  /** What is to be at `path`, if that is this content. */
+  #wanted(path: string, hash: string): FileRecord | undefined {
+    const record = this.#parts.state.index.get(path);
+    return record?.content?.hash === hash && this.#parts.state.pending.has(path)
+      ? record
+      : undefined;
+  }
+
+  /** Runs `work` on the part of a content for `path`, which nobody clears away meanwhile. */
+  async #moved<T>(path: string, hash: string, work: () => Promise<T>): Promise<T> {
+    const part = this.#parts.disk.partOf(path, hash);
+    this.#moving.add(part);
+    try {
+      return await work();
+    } finally {
+      this.#moving.delete(part);
     }
-    await disk.removePart(home, hash);
   }
 
   /** Copies a content that is somewhere in the folder; false when it turns out not to be. */
   async #copy(path: string, record: FileRecord): Promise<boolean> {
-    const { disk, state, contents } = this.#parts;
+    const { disk, state } = this.#parts;
     const { content } = record;
     const [source] = content ? state.placesOf(content.hash) : [];
     if (!content || source === undefined) return false;
-    using from = await disk.open(source).catch(() => undefined);
-    using part = await disk.openPart(path, content.hash);
-    for (let index = 0; from && index < pieceCount(content.size); index++) {
-      const bytes = await readPiece(from, content.size, index);
-      if (!bytes) break;
-      await part.write(pieceRange(content.size, index).offset, bytes);
-    }
-    if (await part.complete(content)) {
-      await this.#place(path, record);
-      return true;
-    }
-    await disk.removePart(path, content.hash);
-    await contents.list(content.hash);
-    this.#parts.onStale(source);
-    return false;
+    return await this.#moved(path, content.hash, async () => {
+      using from = await disk.open(source).catch(() => undefined);
+      using part = await disk.openPart(path, content.hash);
+      for (let index = 0; from && index < pieceCount(content.size); index++) {
+        const bytes = await readPiece(from, content.size, index);
+        if (!bytes) break;
+        await part.write(pieceRange(content.size, index).offset, bytes);
+      }
+      const isWhole = await part.complete(content);
+      if (isWhole) await this.#place(path, record);
+      else this.#parts.onStale(source);
+      await disk.removePart(path, content.hash);
+      return isWhole;
+    });
   }
 
   async #place(path: string, record: FileRecord): Promise<void> {
