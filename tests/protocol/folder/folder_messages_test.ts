@@ -1,5 +1,6 @@
 import { deepEqual, throws } from "node:assert/strict";
-import { type CborValue, encodeCbor } from "../../../src/protocol/cbor.ts";
+import { encodeCbor } from "../../../src/protocol/cbor.ts";
+import type { CborValue } from "../../../src/protocol/cbor_value.ts";
 import { sha256 } from "../../../src/protocol/crypto/primitives.ts";
 import {
   decodeFolderMessage,
