@@ -93,6 +93,7 @@ export class ServerLink {
         );
       }
     }
+    this.#successor?.link.close("going-away");
   }
 
   #notPaired(): AuthenticationFailed {
