@@ -12,7 +12,7 @@ import { parseDockerfile, variablesOf, wordsOf } from "./dockerfile.ts";
 import { runCairn } from "./run_cairn.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const DEADLINE = 120_000;
+const DEADLINE = 300_000;
 const DOCKERFILES = ["Dockerfile", "demo/server-node/Dockerfile"];
 const COMPOSE_FILES = ["compose.yaml", "demo/server-node/docker-compose.yml"];
 
