@@ -131,7 +131,7 @@ for (const file of COMPOSE_FILES) {
     ) {
       const { code, stdout } = await machine.service({
         ...service,
-        entrypoint: ["cairn", "health"],
+        entrypoint: ["cairn", "health", "--timeout", "1m"],
       });
       deepEqual([code, /^ok: (\w+) at /.exec(stdout)?.[1]], [0, role], stdout);
     }
