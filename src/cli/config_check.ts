@@ -24,6 +24,10 @@ export async function configCheck(settings: Settings, named: string | undefined)
       else await printLine(`  ${kind === "note" ? "note: " : ""}${escapeControls(sentence)}`);
     }
   }
+  const file = settings.value(OPTIONS.envFile);
+  if (file !== undefined && await isOpenToOthers(file)) {
+    await printLine(`note: others can read ${file}; close it with: chmod 600 ${file}`);
+  }
   for (const problem of problems) await printLine(`problem: ${escapeControls(problem)}`);
   await printLine(
     problems.size === 0
@@ -44,6 +48,11 @@ async function examine(settings: Settings, each: Role): Promise<Finding[]> {
   }
   if (wrong.length > 0) return wrong;
   return await Array.fromAsync(describeRole(settings, each));
+}
+
+async function isOpenToOthers(path: string): Promise<boolean> {
+  const info = await Deno.stat(path).catch(() => undefined);
+  return ((info?.mode ?? 0) & 0o077) !== 0;
 }
 
 function unknownNames(settings: Settings): string[] {

@@ -9,9 +9,6 @@ import { parseRoleArgument } from "./role_argument.ts";
 import type { Settings } from "./settings.ts";
 import { escapeControls, printLine } from "./standard_output.ts";
 
-/** Leaves a slow machine time to start this program within 3 seconds, too. */
-const TIMEOUT = 1_500;
-
 interface Asked {
   readonly name: string;
   readonly target: Target;
@@ -24,8 +21,9 @@ interface Asked {
 export async function runHealth(settings: Settings, named: string | undefined): Promise<number> {
   const asked = askedOf(settings, named);
   const isSure = named !== undefined || settings.isSet(OPTIONS.healthUrl);
+  const timeout = settings.value(OPTIONS.healthTimeout);
   const answers = await Promise.all(asked.map(async ({ name, target }) => (
-    { name, target, answer: await probe(target, TIMEOUT) }
+    { name, target, answer: await probe(target, timeout) }
   )));
   const counted = isSure ? answers : answers.filter(({ answer }) => answer.state !== "absent");
   for (const { name, target, answer } of counted) {

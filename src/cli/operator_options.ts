@@ -53,6 +53,14 @@ export const OPERATOR_OPTIONS = {
     essential: true,
     commands: ["health"],
   },
+  healthTimeout: {
+    flag: "--timeout",
+    env: "CAIRN_HEALTH_TIMEOUT",
+    default: "2s",
+    sentence: "How long an answer may take",
+    kind: value.duration,
+    commands: ["health"],
+  },
   operatorJson: {
     flag: "--json",
     env: "CAIRN_OPERATOR_JSON",

@@ -94,9 +94,11 @@ Deno.test("--env-file gives variables behind those of the environment, and names
       file,
       "# comment\n\nCAIRN_SIGNAL_LISTEN_ADDR=127.0.0.1:1111\nexport CAIRN_SIGNAL_AUTH_TOKEN='one'\r\n",
     );
+    await Deno.chmod(file, 0o644);
     const read = await check(["signal", "--env-file", file]);
     match(read.stdout, /listens on 127\.0\.0\.1:1111/);
     match(read.stdout, /the token \(1 set\)/);
+    match(read.stdout, /^note: others can read .*a\.env; close it with: chmod 600/m);
     const env = { CAIRN_ENV_FILE: file, CAIRN_SIGNAL_LISTEN_ADDR: "127.0.0.1:2222" };
     match((await check(["signal"], env)).stdout, /listens on 127\.0\.0\.1:2222/);
 

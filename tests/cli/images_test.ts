@@ -12,7 +12,7 @@ import { parseDockerfile, variablesOf, wordsOf } from "./dockerfile.ts";
 import { runCairn } from "./run_cairn.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const DEADLINE = 120_000;
+const DEADLINE = 300_000;
 const DOCKERFILES = ["Dockerfile", "demo/server-node/Dockerfile"];
 const COMPOSE_FILES = ["compose.yaml", "demo/server-node/docker-compose.yml"];
 
@@ -131,7 +131,7 @@ for (const file of COMPOSE_FILES) {
     ) {
       const { code, stdout } = await machine.service({
         ...service,
-        entrypoint: ["cairn", "health"],
+        entrypoint: ["cairn", "health", "--timeout", "1m"],
       });
       deepEqual([code, /^ok: (\w+) at /.exec(stdout)?.[1]], [0, role], stdout);
     }

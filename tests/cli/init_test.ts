@@ -70,7 +70,7 @@ Deno.test({
       stdin: "piped",
       stdout: "piped",
       stderr: "null",
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(300_000),
     }).spawn();
     const answers = child.stdin.getWriter();
     await answers.write(

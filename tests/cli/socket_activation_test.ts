@@ -7,7 +7,7 @@ import { PrintedLines } from "../support/processes.ts";
 
 const ACTIVATOR = fileURLToPath(new URL("../support/socket_activator.py", import.meta.url));
 const MAIN = fileURLToPath(new URL("../../main.ts", import.meta.url));
-const DEADLINE = 60_000;
+const DEADLINE = 300_000;
 const hasPython = new Deno.Command("sh", { args: ["-c", "command -v python3"], stdout: "null" })
   .outputSync().success;
 

@@ -1,9 +1,10 @@
-import { doesNotMatch, equal, match, notEqual, ok } from "node:assert/strict";
+import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from "node:assert/strict";
+import { parsePairingLink } from "../../src/protocol/pairing/invitation.ts";
 import { CairnProcess } from "../support/processes.ts";
 import { freePort } from "../support/free_port.ts";
 import { runCairn } from "./run_cairn.ts";
 
-const DEADLINE = 120_000;
+const DEADLINE = 300_000;
 const LOOPBACK = "127.0.0.1";
 
 Deno.test("cairn up shows the way to a paired peer, and goes on with everything after a restart", async () => {
@@ -19,6 +20,13 @@ Deno.test("cairn up shows the way to a paired peer, and goes on with everything 
   match(shown, /^To stop: Ctrl-C/m);
   match(shown, /█/, "the QR code");
   const [, link = ""] = /^ {2}cairn peer pair '(cairn:\/\/pair\?[^']+)'$/m.exec(shown) ?? [];
+  const hints = parsePairingLink(link).hints.map(({ type, value }) => `${type} ${value}`);
+  deepEqual(hints, [
+    `signal ${row(first.lines, "Signaling")}`,
+    `turn ${first.relay}`,
+    `ws ${row(first.lines, "Links")}`,
+  ]);
+  const secret = await home.relaySecret();
   const paired = await home.run("peer", "pair", link);
   equal(paired.stdout.trim(), first.peerId, paired.stderr);
   const check = await home.run("relay", "check", first.relay, "--user", "me", "--timeout", "1m");
@@ -29,6 +37,7 @@ Deno.test("cairn up shows the way to a paired peer, and goes on with everything 
   const again = await home.up();
   match(again.lines.join("\n"), /is up; paired peers: 1\.$/m);
   equal(again.peerId, first.peerId);
+  equal(await home.relaySecret(), secret);
   const sent = await home.run("peer", "send", first.peerId, "Good morning");
   equal(sent.code, 1, "a server reads nothing");
   equal((await home.run("peer", "list")).stdout.includes(first.peerId), true);
@@ -101,26 +110,35 @@ class Home implements AsyncDisposable {
       lines.push(line);
       if (line.startsWith("To stop:")) break;
     }
-    const row = (name: string) =>
-      new RegExp(`^ {2}${name} +(\\S+)`, "m").exec(lines.join("\n"))?.[1] ?? "";
     return {
       lines,
       log: process.log.all,
-      peerId: row("Peer ID"),
-      relay: row("Relay"),
+      peerId: row(lines, "Peer ID"),
+      relay: row(lines, "Relay"),
       end: () => process.end(),
     };
   }
 
   async run(...args: readonly string[]) {
-    const secret = await Deno.readTextFile(`${this.folder}/server/relay_secret`).catch(() => "");
-    const relay = secret === "" ? {} : { CAIRN_RELAY_REST_SECRET: secret.trim() };
+    const secret = await this.relaySecret();
+    const relay = secret === undefined ? {} : { CAIRN_RELAY_REST_SECRET: secret };
     const env = { ...this.#env, ...(args[0] === "relay" && relay) };
     return await runCairn([...args], { env });
+  }
+
+  /** `undefined` before the first start. */
+  async relaySecret(): Promise<string | undefined> {
+    const text = await Deno.readTextFile(`${this.folder}/server/relay_secret`).catch(() => "");
+    return text.trim() || undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const process of this.#running) await process[Symbol.asyncDispose]();
     await Deno.remove(this.folder, { recursive: true });
   }
+}
+
+/** What stands beside a name in the table that it printed. */
+function row(lines: readonly string[], name: string): string {
+  return new RegExp(`^ {2}${name} +(\\S+)`, "m").exec(lines.join("\n"))?.[1] ?? "";
 }
