@@ -45,7 +45,7 @@ Deno.test("A passphrase is taken over TLS or from this machine, not over a netwo
   equal((await scene.take({ remoteAddress: "192.0.2.7", encrypted: true })).status, 200);
   for (const remoteAddress of ["192.0.2.7", "::ffff:192.0.2.7", undefined]) {
     const response = await scene.take({ remoteAddress });
-    equal(response.status, 409, remoteAddress);
+    equal(response.status, 409, String(remoteAddress));
     const { error, code } = await response.json();
     equal(code, "not-private");
     match(error, /without TLS/);
