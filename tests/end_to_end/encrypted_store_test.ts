@@ -77,7 +77,7 @@ async function goOn(base: string, storePassphrase: string): Promise<void> {
     });
     await alice.start();
     await bob.start();
-    await within(AbortSignal.timeout(60_000), all.promise, () => `the rest after ${came.length}`);
+    await within(AbortSignal.timeout(120_000), all.promise, () => `the rest after ${came.length}`);
     deepEqual(came, TEXTS);
   } finally {
     await Promise.all([alice.close(), bob.close()]);
