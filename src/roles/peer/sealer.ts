@@ -122,7 +122,7 @@ export class Sealer {
       const isOthers = entry.wire && entry.wire.server !== server.toString();
       if (entry.wire && isOthers && isKept(entry.wire)) return undefined;
       // What its recipient could not open is not left to depend on what others get.
-      const isNote = shares && entry.failures === 0 && isSharedData(entry.data);
+      const isNote = shares && entry.failures === 0 && outbox.sharing(entry).length > 1;
       const plaintext = await this.#plaintext(entry, isNote);
       if (plaintext === undefined) return undefined;
       const session = chooseSession(sessions.list(recipient)) ??
