@@ -80,12 +80,7 @@ Deno.test("Devices that are never there together get one another's files by the 
   await using scene = await FolderScene.open(["laptop", "phone"]);
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
   await scene.startAll();
-  await phone.stop();
-
-  await laptop.until(
-    () => !laptop.node!.rosterMember(scene.idOf("phone")).online,
-    "the phone away",
-  );
+  await phone.leave(laptop);
   await laptop.write("large.bin", randomBytes(3_000_000));
   await laptop.write("small.txt", "small");
   await laptop.until(() => changed(laptop, "large.bin") && changed(laptop, "small.txt"), "edits");
@@ -101,11 +96,7 @@ Deno.test("What the mailbox has no room for is fetched when both devices are the
   await using scene = await FolderScene.open(["laptop", "phone"], { mailboxBytes: 2_000_000 });
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
   await scene.startAll();
-  await phone.stop();
-  await laptop.until(
-    () => !laptop.node!.rosterMember(scene.idOf("phone")).online,
-    "the phone away",
-  );
+  await phone.leave(laptop);
   await laptop.write("large.bin", randomBytes(5_000_000));
   await laptop.until(() => laptop.events.some(({ event }) => event === "waits"), "a full mailbox");
   await laptop.write("later.txt", "behind it");
