@@ -58,6 +58,12 @@ export class FolderScene implements AsyncDisposable {
     return device;
   }
 
+  /** Starts every device; resolves when all of them have the same files. */
+  async startAll(): Promise<void> {
+    for (const device of this.devices.values()) await device.start();
+    await Promise.all([...this.devices.values()].map((device) => device.settled()));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const device of this.devices.values()) await device.stop();
     await this.server.close();
@@ -106,6 +112,13 @@ export class FolderDevice {
     await this.sync?.close();
     await this.node?.close();
     this.sync = this.node = undefined;
+  }
+
+  /** Stops; resolves when `other` knows that it is away. */
+  async leave(other: FolderDevice): Promise<void> {
+    await this.stop();
+    const isAway = () => !other.node?.rosterMember(this.scene.idOf(this.name)).online;
+    await other.until(isAway, `${this.name} to be away`);
   }
 
   /** The same once more. */

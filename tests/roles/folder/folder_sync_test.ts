@@ -21,9 +21,7 @@ Deno.test("Two devices end with the same files, large and small, and keep on doi
   await laptop.write("tool.sh", "#!/bin/sh");
   await Deno.chmod(`${laptop.folder}/tool.sh`, 0o755);
   await phone.write("from-phone.txt", "hello laptop");
-  await laptop.start();
-  await phone.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
+  await scene.startAll();
   const files = await filesOf(laptop.folder);
   deepEqual(await filesOf(phone.folder), files);
   equal(Object.keys(files).length, 6);
@@ -57,8 +55,7 @@ Deno.test("A conflict leaves both sides on both devices, under the same names", 
   await using scene = await FolderScene.open(["laptop", "phone"]);
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
   await laptop.write("notes.txt", "before");
-  for (const device of [laptop, phone]) await device.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
+  await scene.startAll();
   for (const device of [laptop, phone]) await device.stop();
 
   await laptop.write("notes.txt", "by the laptop");
@@ -82,14 +79,8 @@ Deno.test("A conflict leaves both sides on both devices, under the same names", 
 Deno.test("Devices that are never there together get one another's files by the mailbox", async () => {
   await using scene = await FolderScene.open(["laptop", "phone"]);
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
-  for (const device of [laptop, phone]) await device.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
-  await phone.stop();
-
-  await laptop.until(
-    () => !laptop.node!.rosterMember(scene.idOf("phone")).online,
-    "the phone away",
-  );
+  await scene.startAll();
+  await phone.leave(laptop);
   await laptop.write("large.bin", randomBytes(3_000_000));
   await laptop.write("small.txt", "small");
   await laptop.until(() => changed(laptop, "large.bin") && changed(laptop, "small.txt"), "edits");
@@ -104,13 +95,8 @@ Deno.test("Devices that are never there together get one another's files by the 
 Deno.test("What the mailbox has no room for is fetched when both devices are there", async () => {
   await using scene = await FolderScene.open(["laptop", "phone"], { mailboxBytes: 2_000_000 });
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
-  for (const device of [laptop, phone]) await device.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
-  await phone.stop();
-  await laptop.until(
-    () => !laptop.node!.rosterMember(scene.idOf("phone")).online,
-    "the phone away",
-  );
+  await scene.startAll();
+  await phone.leave(laptop);
   await laptop.write("large.bin", randomBytes(5_000_000));
   await laptop.until(() => laptop.events.some(({ event }) => event === "waits"), "a full mailbox");
   await laptop.write("later.txt", "behind it");
@@ -125,8 +111,7 @@ Deno.test("Three devices, one of them away: it comes back to the same folder", a
   const all = ["laptop", "phone", "desktop"].map((name) => scene.device(name));
   const [laptop, phone, desktop] = [all[0]!, all[1]!, all[2]!];
   for (const name of ["a", "b", "c", "d"]) await laptop.write(`${name}.txt`, `first ${name}`);
-  for (const device of all) await device.start();
-  await Promise.all(all.map((device) => device.settled()));
+  await scene.startAll();
   await desktop.stop();
 
   await laptop.write("a.txt", "by the laptop");
@@ -157,9 +142,7 @@ Deno.test("What a hostile device says is written nowhere outside of the folder",
   await Deno.mkdir(outside);
   await Deno.mkdir(laptop.folder, { recursive: true });
   await Deno.symlink(outside, `${laptop.folder}/link`);
-  await laptop.start();
-  await mallory.start();
-  await Promise.all([laptop.settled(), mallory.settled()]);
+  await scene.startAll();
   await mallory.sync!.close();
   mallory.sync = undefined;
 
@@ -213,8 +196,7 @@ Deno.test("A folder whose disk is not mounted deletes nothing anywhere else", as
   await using scene = await FolderScene.open(["laptop", "phone"]);
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
   await laptop.write("notes.txt", "precious");
-  for (const device of [laptop, phone]) await device.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
+  await scene.startAll();
   const failure = rejects(laptop.sync!.failed, { code: "data-folder-unusable" });
   await Deno.rename(laptop.folder, `${laptop.folder}-unmounted`);
   await Deno.mkdir(laptop.folder);
@@ -248,8 +230,7 @@ Deno.test("What .cairnignore names stays where it is, and is not deleted elsewhe
   await laptop.write("private/diary.txt", "secret");
   await laptop.write("notes.txt", "notes");
   await phone.write("y.tmp", "the phone has no such rule");
-  for (const device of [laptop, phone]) await device.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
+  await scene.startAll();
   deepEqual(Object.keys(await filesOf(phone.folder)), ["notes.txt", "y.tmp"]);
   deepEqual(Object.keys(await filesOf(laptop.folder)), ["notes.txt", "private/diary.txt", "x.tmp"]);
 });
@@ -290,8 +271,7 @@ Deno.test("A change in the middle of a large file takes one piece", async () => 
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
   const bytes = randomBytes(20 * 262_144);
   await laptop.write("large.bin", bytes);
-  for (const device of [laptop, phone]) await device.start();
-  await Promise.all([laptop.settled(), phone.settled()]);
+  await scene.startAll();
   const came: number[] = [];
   phone.node!.on("message", ({ data }) => {
     const said = decodeFolderMessage(data);
