@@ -1,14 +1,12 @@
 import { getLogger } from "@logtape/logtape";
 import { toHex } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
-import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
 import { DeliveryQueue, type LaneView } from "../../protocol/mailbox/delivery_queue.ts";
 import { DeliveryWindow } from "../../protocol/mailbox/delivery_window.ts";
-import { isDamage } from "../store_record.ts";
-import { isShared } from "./mailbox_shared.ts";
 import type { Attachment, RecipientSink } from "./delivery_sink.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import type { MailboxMessage, Outcome, PairRecord } from "./mailbox_records.ts";
+import { readDelivery, type StoredDelivery } from "./stored_delivery.ts";
 
 const log = getLogger(["cairn", "server", "mailbox"]);
 
@@ -25,9 +23,6 @@ export interface Lane extends LaneView {
   readonly from: PeerId;
   readonly to: PeerId;
 }
-
-/** The body of a message as its recipient gets it. */
-type StoredDelivery = Pick<ForwardDeliver, "encryptedPayload" | "sharedBody">;
 
 interface Recipient {
   readonly peer: PeerId;
@@ -226,7 +221,7 @@ export class MailboxDelivery {
         const messages = recipient.queue.takeSome(link.window, READ_MESSAGES, READ_BYTES);
         if (messages.length === 0 && pages === 0) return;
         try {
-          const bodies = await Promise.all(messages.map((next) => this.#read(next)));
+          const bodies = await Promise.all(messages.map((next) => readDelivery(this.#store, next)));
           for (const [index, message] of messages.entries()) {
             const stopped = recipient.link !== link || link.sink.congested;
             if (stopped || recipient.queue.isEnding(message)) break;
@@ -263,19 +258,6 @@ export class MailboxDelivery {
       }
     }));
     return requests.length;
-  }
-
-  /** The body, or `undefined` when it is damaged, which concerns this message alone. */
-  async #read(message: MailboxMessage): Promise<StoredDelivery | undefined> {
-    try {
-      const { body } = message;
-      if (isShared(body)) return await this.#store.shared.read(message, body);
-      const encryptedPayload = await this.#store.readBody(message);
-      return encryptedPayload && { encryptedPayload };
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      return undefined;
-    }
   }
 
   async #hand(
