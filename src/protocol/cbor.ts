@@ -1,8 +1,41 @@
-import { utf8 } from "../base/bytes.ts";
+import {
+  decode,
+  type DecodeOptions,
+  encode,
+  type EncodeOptions,
+  Token,
+  Tokenizer,
+  Type,
+} from "cborg";
+import { fromUtf8, utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { CborDecoder } from "./cbor_decoder.ts";
-import { encode } from "./cbor_encoder.ts";
 import type { CborValue } from "./cbor_value.ts";
+
+/** Deepest nesting of arrays and maps that is accepted. */
+export const MAX_CBOR_DEPTH = 8;
+
+const ENCODE: EncodeOptions = {
+  mapSorter: () => 0,
+  typeEncoders: {
+    number(value: number) {
+      if (Number.isSafeInteger(value)) return null;
+      throw new RangeError(`Cannot encode the number ${value}: not an integer within 2^53 - 1`);
+    },
+    string(value: string) {
+      if (value.isWellFormed()) return null;
+      throw new TypeError("Cannot encode text with a lone surrogate");
+    },
+  },
+};
+
+const DECODE: DecodeOptions = {
+  strict: true,
+  allowIndefinite: false,
+  allowUndefined: false,
+  allowBigInt: false,
+  useMaps: true,
+  rejectDuplicateMapKeys: true,
+};
 
 /**
  * Encodes `value` with definite lengths and shortest integers; map entries keep the order in which
@@ -11,7 +44,8 @@ import type { CborValue } from "./cbor_value.ts";
  * @throws {TypeError | RangeError} when `value` holds something that {@linkcode CborValue} has not.
  */
 export function encodeCbor(value: CborValue): Uint8Array<ArrayBuffer> {
-  return encode(value);
+  // cborg may return a view on a pool that it shares with other encodings.
+  return new Uint8Array(encode(value, ENCODE));
 }
 
 /**
@@ -21,17 +55,14 @@ export function encodeCbor(value: CborValue): Uint8Array<ArrayBuffer> {
  * Refused: indefinite lengths, tags, floats, `undefined` and other simple values, integers beyond
  * 2^53 − 1, integers and lengths in more bytes than needed, invalid UTF-8, map keys other than
  * integers and text, duplicate keys, lengths beyond the input, nesting deeper than
- * `MAX_CBOR_DEPTH`, and trailing bytes.
+ * {@linkcode MAX_CBOR_DEPTH}, and trailing bytes.
  *
  * @throws {ProtocolError} `malformed`.
  */
 export function decodeCbor(bytes: Uint8Array): CborValue {
-  // A plain view: what is read from a Buffer would be Buffers.
-  const decoder = new CborDecoder(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
+  const input = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
   try {
-    const value = decoder.read();
-    if (!decoder.isAtEnd) throw new Error("trailing bytes");
-    return value;
+    return decode(input, { ...DECODE, tokenizer: new StrictTokenizer(input) });
   } catch (error) {
     throw new ProtocolError("malformed", "Not a CBOR value as the protocol writes it", {
       cause: error,
@@ -158,4 +189,81 @@ function indexed(items: readonly CborValue[]): CborMap {
 
 function malformed(key: number | string, expected: string): ProtocolError {
   return new ProtocolError("malformed", `CBOR field ${key} is not ${expected}`);
+}
+
+/** A container that is being read: how many items it still lacks, keys and values counted apart. */
+interface OpenContainer {
+  readonly isMap: boolean;
+  missing: number;
+}
+
+/** Adds to cborg's tokenizer what it does not check, and leaves byte strings uncopied. */
+class StrictTokenizer extends Tokenizer {
+  readonly #open: OpenContainer[] = [];
+
+  constructor(input: Uint8Array) {
+    super(input, DECODE);
+  }
+
+  override next(): Token {
+    const isKey = this.#enterItem();
+    const major = (this.data[this._pos] ?? 0) >> 5;
+    const isString = major === Type.bytes.major || major === Type.string.major;
+    const token = isString ? this.#string(major) : super.next();
+    if (isKey && major !== Type.string.major && !isInteger(token)) {
+      throw new Error("map key is neither an integer nor text");
+    }
+    if (token.type === Type.float) throw new Error("floats are not used");
+    if (token.type === Type.array) this.#openContainer(false, token.value);
+    else if (token.type === Type.map) this.#openContainer(true, token.value);
+    return token;
+  }
+
+  /** Counts one more item of the innermost open container; true when that item is a map key. */
+  #enterItem(): boolean {
+    while (this.#open.at(-1)?.missing === 0) this.#open.pop();
+    const container = this.#open.at(-1);
+    if (!container) return false;
+    const isKey = container.isMap && container.missing % 2 === 0;
+    container.missing--;
+    return isKey;
+  }
+
+  #openContainer(isMap: boolean, length: number): void {
+    const missing = isMap ? 2 * length : length;
+    if (missing > this.data.length - this._pos) throw new Error("container longer than the input");
+    this.#open.push({ isMap, missing });
+    if (this.#open.length > MAX_CBOR_DEPTH) throw new Error("nested too deeply");
+  }
+
+  /** A byte or text string, whose length has the form of an integer of major type 0. */
+  #string(major: number): Token {
+    const start = this._pos;
+    const { length, headLength } = readStringHead(this.data, start);
+    const end = start + headLength + length;
+    if (end > this.data.length) throw new Error("string longer than the input");
+    const content = this.data.subarray(start + headLength, end);
+    this._pos = end;
+    return major === Type.bytes.major
+      ? new Token(Type.bytes, content, end - start)
+      : new Token(Type.string, fromUtf8(content), end - start);
+  }
+}
+
+/** Length of the string whose first byte is at `start`, and of the head that says it. */
+function readStringHead(data: Uint8Array, start: number): { length: number; headLength: number } {
+  const minor = (data[start] ?? 0) & 0x1f;
+  if (minor < 24) return { length: minor, headLength: 1 };
+  // 24, 25 and 26 say 1, 2 and 4 bytes; 8 bytes would be a length beyond any frame.
+  const width = 1 << (minor - 24);
+  if (minor > 26) throw new Error("length is indefinite, reserved or too large");
+  let length = 0;
+  for (let i = 1; i <= width; i++) length = length * 256 + (data[start + i] ?? NaN);
+  const smallest = minor === 24 ? 24 : 256 ** (width / 2);
+  if (!(length >= smallest)) throw new Error("length is cut off or in more bytes than necessary");
+  return { length, headLength: 1 + width };
+}
+
+function isInteger(token: Token): boolean {
+  return token.type === Type.uint || token.type === Type.negint;
 }

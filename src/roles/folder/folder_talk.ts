@@ -6,11 +6,12 @@ import {
 } from "../../protocol/folder/folder_messages.ts";
 import { CairnError } from "../../base/errors.ts";
 import type { Node } from "../peer/node.ts";
+import type { SentCopy, SentMessage } from "../peer/node_api.ts";
 
 /** What the sync of a folder needs of a node. */
 export type FolderNode = Pick<
   Node,
-  "peerId" | "on" | "send" | "roster" | "rosterMember" | "addContact" | "pairings"
+  "peerId" | "on" | "send" | "broadcast" | "roster" | "rosterMember" | "addContact" | "pairings"
 >;
 
 type WithoutFolder<Message> = Message extends unknown ? Omit<Message, "folder"> : never;
@@ -59,11 +60,9 @@ export class FolderTalk {
     const data = encodeFolderMessage({ ...saying, folder: this.#folder });
     const ids: string[] = [];
     const fates: Promise<void>[] = [];
-    for (const peer of peers) {
-      const sent = await this.#node.send(peer, FOLDER_CHANNEL, data).catch((error) => {
-        if (!(error instanceof CairnError)) throw error;
-        this.#onUnsent(peer, error);
-      });
+    const together = peers.length > 1 ? await this.#sendToAll(peers, data) : undefined;
+    for (const [index, peer] of peers.entries()) {
+      const sent = together?.[index] ?? await this.#sendTo(peer, data);
       ids.push(sent?.id ?? "");
       if (!sent) continue;
       this.#unaccepted++;
@@ -74,5 +73,28 @@ export class FolderTalk {
     const accepted = Promise.all(fates).then(() => {});
     accepted.catch(() => {}); // Told above.
     return { ids, accepted };
+  }
+
+  /** Queues one message that a server stores once; `undefined` when one of them cannot be sent to. */
+  async #sendToAll(
+    peers: readonly PeerId[],
+    data: Uint8Array,
+  ): Promise<readonly SentCopy[] | undefined> {
+    try {
+      return await this.#node.broadcast(FOLDER_CHANNEL, data, { to: peers });
+    } catch (error) {
+      if (!(error instanceof CairnError)) throw error;
+      return undefined;
+    }
+  }
+
+  async #sendTo(peer: PeerId, data: Uint8Array): Promise<SentMessage | undefined> {
+    try {
+      return await this.#node.send(peer, FOLDER_CHANNEL, data);
+    } catch (error) {
+      if (!(error instanceof CairnError)) throw error;
+      this.#onUnsent(peer, error);
+      return undefined;
+    }
   }
 }
