@@ -43,4 +43,4 @@ export type { PairingWay } from "./roles/peer/pairing_way.ts";
 export type { RelayPeerStats } from "./protocol/hub/relay_accounts.ts";
 export type { RelayStats } from "./protocol/hub/relay_exchange.ts";
 export { createServer, type ServerNode } from "./roles/server/server_node.ts";
-export type { RunningServer, ServerOptions } from "./roles/server/server_options.ts";
+export type { BackupOptions, RunningServer, ServerOptions } from "./roles/server/server_options.ts";
