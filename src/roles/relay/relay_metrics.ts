@@ -42,7 +42,11 @@ export class RelayMetrics {
   describe({ driver, connections, isDraining, certificateEnd }: RelaySights): void {
     const { registry } = this;
     const { server } = driver;
-    registry.gauge(`${PREFIX}_allocations`, "Allocations that are open", () => server.allocationCount);
+    registry.gauge(
+      `${PREFIX}_allocations`,
+      "Allocations that are open",
+      () => server.allocationCount,
+    );
     registry.gauge(`${PREFIX}_relay_ports`, "Relay ports that are open", () => driver.openPorts);
     registry.gauge(
       `${PREFIX}_relay_ports_free`,

@@ -23,7 +23,11 @@ export function describe(
   parts: { admission: Admission; switchboard: Switchboard; listener: HttpListener },
 ): void {
   const { admission, switchboard, listener } = parts;
-  registry.gauge("cairn_signal_connections", "Connections that are open", () => admission.connections);
+  registry.gauge(
+    "cairn_signal_connections",
+    "Connections that are open",
+    () => admission.connections,
+  );
   registry.gauge(
     "cairn_signal_topics",
     "Topics that somebody listens to",
