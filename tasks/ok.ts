@@ -15,6 +15,7 @@ const STEPS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ["documentation of the library", ["doc", "--lint", "src/mod.ts"]],
   ["docs/options.md is up to date", ["run", "-A", "tasks/options_doc.ts", "--check"]],
   ["docs/rest.md is up to date", ["run", "-A", "tasks/rest_doc.ts", "--check"]],
+  ["Grafana's dashboard is up to date", ["run", "-A", "tasks/grafana.ts", "--check"]],
   ["the dashboard is up to date", ["run", "-A", "tasks/dashboard.ts", "--check"]],
 ];
 

@@ -263,6 +263,14 @@ Deno.test("wire_format.md lists the reasons with which links end", () => {
   deepEqual(listed.filter((reason) => !all.includes(`"${reason}"`)), []);
 });
 
+Deno.test("wire_format.md lists the reasons with which a mailbox refuses and ends messages", () => {
+  const source = sources.get("src/protocol/mailbox/refusal.ts") ?? "";
+  const reasons = [...source.matchAll(/["`]([a-zA-Z' ${}(),_]{7,})["`]/g)].map(first)
+    .map((reason) => reason.replace("${MAX_SKIP}", "1000").replaceAll(/\$\{\w+\}/g, "n"));
+  ok(reasons.length >= 14, "the reasons were found");
+  deepEqual(reasons.filter((reason) => !text.includes(`\`${reason}\``)), []);
+});
+
 /** The rows of the table in section 4; a row may hold two types. */
 function messageRows(): { name: string; code: number; payload: string }[] {
   return [...page.matchAll(/^\| (0x[0-9a-f /x]+?) +\| ([\w /]+?) +\| (.+?) +\|$/gm)].flatMap(

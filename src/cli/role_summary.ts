@@ -11,6 +11,7 @@ import { OPTIONS } from "./options.ts";
 import type { Role } from "./option_values.ts";
 import { loopbackOf, reachableUrl } from "./reachable.ts";
 import type { OptionRow, Settings } from "./settings.ts";
+import { keepTokensFromSpans } from "./telemetry.ts";
 import { tlsFiles } from "./tls_files.ts";
 import { turnCredentials } from "./turn_credentials.ts";
 
@@ -69,6 +70,11 @@ function* signal(settings: Settings, listening: Listening): Generator<Finding> {
       ? "signal: lets every client in; no token is set"
       : `signal: lets in who has the token (${tokens.length} set)`,
   );
+  try {
+    keepTokensFromSpans(settings);
+  } catch (error) {
+    yield asProblem(error);
+  }
   const metrics = settings.value(OPTIONS.signalMetricsAddr);
   if (metrics !== undefined) yield* listens(listening, "signal's metrics", metrics, "plain HTTP");
 }

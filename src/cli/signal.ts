@@ -6,6 +6,7 @@ import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
+import { keepTokensFromSpans } from "./telemetry.ts";
 import { tlsFiles } from "./tls_files.ts";
 
 export async function runSignal(settings: Settings): Promise<number> {
@@ -18,6 +19,7 @@ export async function runSignal(settings: Settings): Promise<number> {
 
 /** What the role is started with, under the flags of the settings' command. */
 export function signalOptions(settings: Settings): SignalOptions {
+  keepTokensFromSpans(settings);
   // The one token variable of cairn up serves both ends of the connection.
   const tokens = settings.command === "up" ? OPTIONS.signalToken : OPTIONS.signalAuthTokens;
   const tls = tlsFiles(settings, OPTIONS.signalTlsCert, OPTIONS.signalTlsKey);

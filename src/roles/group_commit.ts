@@ -47,6 +47,8 @@ interface Waiting {
  * hands in is never split, and callers keep their order.
  */
 export class GroupCommit {
+  /** Called as each write to the store begins; what it returns is called when that ended. */
+  onWrite: () => (outcome: "made" | "failed") => void = () => () => {};
   #writer: Writer;
   readonly #reserve: { release(): Promise<boolean> } | undefined;
   #queue: Waiting[] = [];
@@ -186,12 +188,15 @@ export class GroupCommit {
         staged === undefined ? { type: "delete", key } : { type: "set", key, value: staged },
       );
     }
+    const ended = this.onWrite();
     try {
       await this.#writer.write(plain);
     } catch (error) {
+      ended("failed");
       for (const record of changed) record.revert();
       throw error;
     }
+    ended("made");
     for (const record of changed) record.settle();
   }
 }

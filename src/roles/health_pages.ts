@@ -3,7 +3,8 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Host } from "../base/host.ts";
 import { listen, type ListenAddress, parseListenAddress } from "./http.ts";
-import { EventLoopLag, METRICS_CONTENT_TYPE, type MetricsRegistry } from "./metrics.ts";
+import { METRICS_CONTENT_TYPE, type MetricsRegistry } from "./metrics.ts";
+import { describeProcess } from "./process_metrics.ts";
 
 const PLAIN = { "content-type": "text/plain; charset=utf-8" };
 
@@ -42,17 +43,7 @@ export async function serveMetrics(
   options: MetricsPageOptions,
 ): Promise<{ readonly address: ListenAddress } & AsyncDisposable> {
   const { address, option, prefix, registry, isDraining, host } = options;
-  const lag = new EventLoopLag(() => host.monotonic());
-  registry.gauge(
-    `${prefix}_event_loop_lag_seconds`,
-    "Longest time that the event loop was blocked since the last scrape",
-    () => lag.takeWorst(),
-  );
-  registry.gauge(
-    `${prefix}_resident_memory_bytes`,
-    "Memory of the process",
-    () => Deno.memoryUsage().rss,
-  );
+  const watched = describeProcess(registry, prefix, host);
   try {
     const listener = await listen({
       ...parseListenAddress(address),
@@ -69,12 +60,12 @@ export async function serveMetrics(
     return {
       address: listener.address,
       async [Symbol.asyncDispose]() {
-        lag.close();
+        watched[Symbol.dispose]();
         await listener.close();
       },
     };
   } catch (error) {
-    lag.close();
+    watched[Symbol.dispose]();
     throw error;
   }
 }

@@ -7,14 +7,20 @@ const NAME = /^[a-z_][a-z0-9_]*$/;
 interface Metric {
   readonly name: string;
   readonly help: string;
-  readonly type: "counter" | "gauge";
-  readonly samples: () => Iterable<readonly [labels: string, value: number]>;
+  readonly type: "counter" | "gauge" | "histogram";
+  /** What follows the name, and the value. */
+  readonly samples: () => Iterable<readonly [suffix: string, value: number]>;
 }
 
 /** A number that only grows; with a label, one for each of its values. */
 export interface Counter {
   /** Adds `by`, for the given value of the label. */
   add(labelValue?: string, by?: number): void;
+}
+
+/** How often a measured value was how large. */
+export interface Histogram {
+  observe(value: number): void;
 }
 
 /** The metrics of one process. Label values come from the program, never from a client. */
@@ -43,7 +49,7 @@ export class MetricsRegistry {
     };
   }
 
-  /** `read` is asked each time; `undefined` leaves the metric out. */
+  /** `read` is asked each time; `undefined` leaves the value out. */
   gauge(name: string, help: string, read: () => number | undefined): void {
     this.#register({
       name,
@@ -63,7 +69,7 @@ export class MetricsRegistry {
   readings(
     name: string,
     help: string,
-    type: Metric["type"],
+    type: "counter" | "gauge",
     label: string,
     read: () => Iterable<readonly [labelValue: string, value: number]>,
   ): void {
@@ -79,12 +85,41 @@ export class MetricsRegistry {
     });
   }
 
-  /** What a scrape gets. */
+  /** Counts values by the bounds that they do not exceed; `bounds` ascend. */
+  histogram(name: string, help: string, bounds: readonly number[]): Histogram {
+    const counts = new Array<number>(bounds.length).fill(0);
+    let count = 0;
+    let sum = 0;
+    this.#register({
+      name,
+      help,
+      type: "histogram",
+      *samples() {
+        let upTo = 0;
+        for (const [index, bound] of bounds.entries()) {
+          upTo += counts[index] ?? 0;
+          yield [`_bucket${labelled("le", String(bound))}`, upTo];
+        }
+        yield [`_bucket${labelled("le", "+Inf")}`, count];
+        yield ["_sum", sum];
+        yield ["_count", count];
+      },
+    });
+    return {
+      observe(value) {
+        const index = bounds.findIndex((bound) => value <= bound);
+        if (index >= 0) counts[index] = (counts[index] ?? 0) + 1;
+        count++;
+        sum += value;
+      },
+    };
+  }
+
+  /** What a scrape gets; what has no value is declared all the same. */
   text(): string {
     let text = "";
     for (const { name, help, type, samples } of this.#metrics.values()) {
-      const lines = [...samples()].map(([labels, value]) => `${name}${labels} ${value}\n`);
-      if (lines.length === 0) continue;
+      const lines = [...samples()].map(([suffix, value]) => `${name}${suffix} ${value}\n`);
       text += `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join("")}`;
     }
     return text;

@@ -24,6 +24,25 @@ dropped_total{reason="new"} 1
 # HELP open Open now
 # TYPE open gauge
 open 1.5
+# HELP absent Not there
+# TYPE absent gauge
+`,
+  );
+});
+
+Deno.test("A histogram counts each value under every bound that it does not exceed", () => {
+  const registry = new MetricsRegistry();
+  const commits = registry.histogram("commit_seconds", "Time of commits", [0.25, 1]);
+  for (const value of [0.25, 0.5, 0.125, 4]) commits.observe(value);
+  assert.equal(
+    registry.text(),
+    `# HELP commit_seconds Time of commits
+# TYPE commit_seconds histogram
+commit_seconds_bucket{le="0.25"} 2
+commit_seconds_bucket{le="1"} 3
+commit_seconds_bucket{le="+Inf"} 4
+commit_seconds_sum 4.875
+commit_seconds_count 4
 `,
   );
 });

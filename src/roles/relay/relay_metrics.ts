@@ -42,17 +42,21 @@ export class RelayMetrics {
   describe({ driver, connections, isDraining, certificateEnd }: RelaySights): void {
     const { registry } = this;
     const { server } = driver;
-    registry.gauge(`${PREFIX}_allocations`, "Allocations", () => server.allocationCount);
+    registry.gauge(
+      `${PREFIX}_allocations`,
+      "Allocations that are open",
+      () => server.allocationCount,
+    );
     registry.gauge(`${PREFIX}_relay_ports`, "Relay ports that are open", () => driver.openPorts);
     registry.gauge(
       `${PREFIX}_relay_ports_free`,
       "Relay ports that are neither used nor reserved",
       () => server.freePorts,
     );
-    registry.gauge(`${PREFIX}_connections`, "TCP and TLS connections", connections);
+    registry.gauge(`${PREFIX}_connections`, "TCP and TLS connections that are open", connections);
     registry.gauge(
       `${PREFIX}_draining`,
-      "1 while no allocation is granted any more",
+      "Whether no allocation is granted any more, 1 or 0",
       () => isDraining() ? 1 : 0,
     );
     registry.gauge(

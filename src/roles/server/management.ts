@@ -9,8 +9,8 @@ import type { BackupDesk } from "../backup/backup_desk.ts";
 import { MIN_FREE_BYTES } from "../disk_gauge.ts";
 import type { GroupCommit } from "../group_commit.ts";
 import { type HttpListener, listen } from "../http.ts";
-import { EventLoopLag } from "../metrics.ts";
 import type { PeerBook } from "../peer_book.ts";
+import { describeProcess } from "../process_metrics.ts";
 import { EventStreams } from "./api/event_streams.ts";
 import { createApi } from "./api/management_api.ts";
 import type { ManagedServer, RelayCount } from "./api/managed_server.ts";
@@ -45,6 +45,8 @@ export interface ManagementParts {
   readonly book: PeerBook;
   readonly names: PeerNames;
   readonly links: PeerLinks;
+  /** The signaling servers at which peers find this one. */
+  readonly signaling: readonly { readonly connected: boolean }[];
   readonly accounts: MailboxAccounts | undefined;
   readonly inquiry: MailboxInquiry | undefined;
   readonly pairing: PairingControl;
@@ -95,7 +97,13 @@ export class Management implements AsyncDisposable {
       freeBytes: () => folder.freeBytes(),
       isShortOfSpace: (freeBytes: number) => accounts !== undefined && freeBytes < MIN_FREE_BYTES,
     };
-    this.#metrics.describe(server, options.management?.metricsPerPeer ?? false);
+    this.#metrics.describe({
+      server,
+      links,
+      signaling: parts.signaling,
+      perPeer: options.management?.metricsPerPeer ?? false,
+    });
+    this.#metrics.watch(parts.commit, host);
     this.#server = { ...server, metrics: () => this.#metrics.text(folder.freeBytes()) };
     links.onPresence = (peerId, connected) => events.publish(presenceEvent(peerId, connected));
     this.#stack.defer(tellOfPairing(pairing, { events, audit, names }));
@@ -180,19 +188,21 @@ export class Management implements AsyncDisposable {
   #describe(listener: HttpListener): void {
     const { registry } = this.#metrics;
     const { host } = this.#parts;
-    const lag = new EventLoopLag(() => host.monotonic());
-    this.#stack.defer(() => lag.close());
+    this.#stack.use(describeProcess(registry, "cairn_server", host));
     const gauges: [name: string, help: string, read: () => number | undefined][] = [
       ["event_listeners", "Listeners to the event stream", () => this.#streams.listeners],
-      ["event_listeners_dropped", "Listeners that were too slow", () => this.#streams.dropped],
-      ["event_loop_lag_seconds", "Longest time that the event loop was blocked", () => {
-        return lag.takeWorst();
-      }],
       ["certificate_end_timestamp_seconds", "When the TLS certificate in use ends", () => {
         return listener.certificate && listener.certificate.validToDate.getTime() / 1000;
       }],
     ];
     for (const [name, help, read] of gauges) registry.gauge(`cairn_server_${name}`, help, read);
+    registry.readings(
+      "cairn_server_event_listeners_dropped_total",
+      "Listeners to the event stream that were dropped because they were too slow",
+      "counter",
+      "",
+      () => [["", this.#streams.dropped]],
+    );
   }
 }
 

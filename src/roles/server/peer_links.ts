@@ -18,6 +18,8 @@ export class PeerLinks {
   readonly #links = new Map<string, ServedLink[]>();
   readonly #stopping = new AbortController();
   readonly #handshakes = new Set<{ source: string; abort: AbortController }>();
+  /** Handshakes by how they ended, since the start. */
+  readonly handshakes = { paired: 0, stranger: 0, failed: 0 };
   /** Called when the first link of a paired peer comes up, and when its last one ends. */
   onPresence: (peerId: PeerId, connected: boolean) => void = () => {};
 
@@ -37,9 +39,15 @@ export class PeerLinks {
       const link = await acceptLink(socket, this.#options.context, {
         signal: AbortSignal.any([this.#stopping.signal, handshake.abort.signal]),
       });
-      if (this.#options.book.has(link.remote)) this.#serve(link, source);
-      else this.#options.pairing.welcome(link, source);
+      if (this.#options.book.has(link.remote)) {
+        this.handshakes.paired++;
+        this.#serve(link, source);
+      } else {
+        this.handshakes.stranger++;
+        this.#options.pairing.welcome(link, source);
+      }
     } catch (error) {
+      this.handshakes.failed++;
       log.debug("A handshake failed: {message}", {
         message: error instanceof Error ? error.message : String(error),
       });
@@ -56,6 +64,11 @@ export class PeerLinks {
 
   isConnected(peerId: PeerId): boolean {
     return this.#links.has(peerId.toString());
+  }
+
+  /** Links of paired peers; one peer may have several. */
+  get count(): number {
+    return [...this.#links.values()].reduce((sum, links) => sum + links.length, 0);
   }
 
   /** Ends every link of a peer. */

@@ -155,6 +155,7 @@ async function assemble(
     book,
     names,
     links,
+    signaling: clients,
     accounts: desk?.accounts,
     inquiry: desk?.inquiry,
     pairing: operator,

@@ -66,6 +66,10 @@ export function scheduleBackups(parts: {
     "When the latest backup in the folder was taken",
     () => schedule.latest === undefined ? undefined : schedule.latest / 1000,
   );
-  registry.gauge("cairn_server_backup_last_bytes", "Its size", () => lastBytes);
+  registry.gauge(
+    "cairn_server_backup_last_bytes",
+    "Size of the latest backup that this process took",
+    () => lastBytes,
+  );
   return schedule;
 }

@@ -23,7 +23,11 @@ export function describe(
   parts: { admission: Admission; switchboard: Switchboard; listener: HttpListener },
 ): void {
   const { admission, switchboard, listener } = parts;
-  registry.gauge("cairn_signal_connections", "Connections", () => admission.connections);
+  registry.gauge(
+    "cairn_signal_connections",
+    "Connections that are open",
+    () => admission.connections,
+  );
   registry.gauge(
     "cairn_signal_topics",
     "Topics that somebody listens to",
@@ -31,12 +35,12 @@ export function describe(
   );
   registry.gauge(
     "cairn_signal_records",
-    "Records of the JSON dialects",
+    "Records that clients of the JSON dialects keep",
     () => switchboard.recordCount,
   );
   registry.gauge(
     "cairn_signal_record_bytes",
-    "What these records weigh",
+    "Bytes that the records of the JSON dialects weigh",
     () => switchboard.recordBytes,
   );
   registry.gauge(

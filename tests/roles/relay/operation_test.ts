@@ -89,7 +89,7 @@ Deno.test("metrics have no label that tells a user or an address", async () => {
   for (const line of text.trimEnd().split("\n")) {
     assert.match(
       line,
-      /^(# (HELP|TYPE) [a-z_0-9]+ .+|[a-z_0-9]+(\{[a-z]+="[a-z0-9_ ]+"\})? -?[\d.e+-]+)$/,
+      /^(# (HELP|TYPE) [a-z_0-9]+ .+|[a-z_0-9]+(\{(version="[\d.]+"|[a-z]+="[a-z0-9_ ]+")\})? -?[\d.e+-]+)$/,
     );
   }
   const expected = {

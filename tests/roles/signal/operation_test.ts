@@ -19,7 +19,7 @@ Deno.test("metrics are on their own address only, in Prometheus's format", async
   for (const line of text.trimEnd().split("\n")) {
     assert.match(
       line,
-      /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+="[A-Za-z ]+"\})? -?[\d.e+-]+)$/,
+      /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{(version="[\d.]+"|[a-z]+="[A-Za-z ]+")\})? -?[\d.e+-]+)$/,
     );
   }
   assert.deepEqual(await page(signal.metricsPort, "/other"), [404, "Not found\n"]);
