@@ -2,6 +2,7 @@
 
 import { HUB_OPTIONS } from "./hub_options.ts";
 import * as value from "./option_values.ts";
+import { RELAY_ENGINE_OPTIONS } from "./relay_engine_options.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SERVER_BACKING_OPTIONS } from "./server_backing.ts";
@@ -127,6 +128,7 @@ export const OPTIONS = {
   },
   ...SIGNAL_LIMIT_OPTIONS,
   ...RELAY_OPTIONS,
+  ...RELAY_ENGINE_OPTIONS,
 
   serverDataDir: {
     flag: "--data-dir",
