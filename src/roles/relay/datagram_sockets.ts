@@ -4,6 +4,7 @@
  */
 
 import type { AddressWords, Endpoint } from "../../base/endpoint.ts";
+import type { IcmpReport } from "../../protocol/turn/icmp_indication.ts";
 import { HEADROOM, TAILROOM } from "../../protocol/turn/relay_data.ts";
 import { PACKET_BUFFER_LENGTH, PacketBuffers } from "./packet_buffers.ts";
 import { PacketSource } from "./packet_source.ts";
@@ -35,6 +36,8 @@ export interface DatagramSocketOptions {
     length: number,
     from: DatagramSource,
   ) => void | Promise<unknown>;
+  /** ICMP says that a datagram to `to` came to nothing, where sockets tell. `to` is reused. */
+  readonly onIcmp?: (to: AddressWords, report: IcmpReport) => void;
   /** A datagram was lost here: it was longer than the buffer, or could not be sent. */
   readonly onDrop: () => void;
   /** The socket is of no use any more. */
@@ -59,12 +62,14 @@ export interface DatagramSocket {
 
 /** Opens UDP sockets, all of which are closed before it is disposed of. */
 export interface DatagramSockets extends AsyncDisposable {
+  readonly engine: "batch" | "portable";
   /** @throws whatever the system says: the port is in use, or there are no more sockets. */
   open(options: DatagramSocketOptions): DatagramSocket;
 }
 
 /** UDP sockets of Deno. */
 export class DenoDatagramSockets implements DatagramSockets {
+  readonly engine = "portable";
   readonly #buffers = new PacketBuffers();
 
   open(options: DatagramSocketOptions): DatagramSocket {

@@ -188,7 +188,10 @@ export async function startRelay(
   server.setPolicy(gate(options));
   driver.settle();
 
-  log.info("Relay listens on {addresses}", { addresses: udpListeners.addresses.join(", ") });
+  log.info("Relay listens on {addresses} (UDP engine: {engine})", {
+    addresses: udpListeners.addresses.join(", "),
+    engine: sockets.engine,
+  });
   if (credentials === undefined) warnOfStunOnly();
   else for (const warning of addresses.warnings) log.warn(warning);
 

@@ -1,8 +1,10 @@
 import { getLogger } from "@logtape/logtape";
-import type { AddressFamily } from "../../base/endpoint.ts";
+import type { AddressFamily, AddressWords } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
+import { TRANSACTION_ID_LENGTH } from "../../protocol/stun/message.ts";
 import type { SessionRecord } from "../../protocol/turn/allocation.ts";
 import type { Client } from "../../protocol/turn/client.ts";
+import { icmpIndication, type IcmpReport } from "../../protocol/turn/icmp_indication.ts";
 import type { Delivery } from "../../protocol/turn/relay_data.ts";
 import type { RelayPort } from "../../protocol/turn/relay_port.ts";
 import type { TurnEffect } from "../../protocol/turn/turn_effect.ts";
@@ -24,7 +26,7 @@ export interface TurnDriverOptions {
   readonly sockets: DatagramSockets;
   /** Addresses of this machine on which relay ports are opened. */
   readonly relayHosts: Readonly<Partial<Record<AddressFamily, string>>>;
-  readonly host: Pick<Host, "monotonic">;
+  readonly host: Pick<Host, "monotonic" | "random">;
   readonly onSessionEnded: (session: SessionRecord) => void;
 }
 
@@ -172,6 +174,7 @@ export class TurnDriver {
         kernelBuffer: KERNEL_BUFFER,
         onDatagram: (buffer, offset, length, from) =>
           this.#fromPeer(port, buffer, offset, length, from),
+        onIcmp: (to, report) => this.#icmpCame(port, to, report),
         onDrop: () => this.#dropped(),
         onLost: (error) => this.#portFailed(port, error),
       });
@@ -180,6 +183,12 @@ export class TurnDriver {
     } catch (error) {
       this.#portFailed(port, error);
     }
+  }
+
+  #icmpCame(port: RelayPort, to: AddressWords, report: IcmpReport): void {
+    const id = this.#options.host.random(TRANSACTION_ID_LENGTH);
+    const effect = icmpIndication(port, to, report, id, this.now());
+    if (effect !== undefined) this.#perform(effect);
   }
 
   #portFailed(port: RelayPort, error: unknown): void {

@@ -5,30 +5,28 @@
 
 import { setImmediate } from "node:timers";
 import { parseIp } from "../../../base/address.ts";
-import { type AddressFamily, Endpoint } from "../../../base/endpoint.ts";
+import { Endpoint } from "../../../base/endpoint.ts";
 import type {
   DatagramSocket,
   DatagramSocketOptions,
   DatagramSockets,
-  DatagramSource,
 } from "../datagram_sockets.ts";
 import type { BatchKernel } from "./batch_kernel.ts";
+import { BatchSocket, type Outbox } from "./batch_socket.ts";
 import { SLOTS } from "./packet_memory.ts";
-import type { Sender } from "./send_queue.ts";
-import { EAGAIN, EINTR, EPOLLERR, EPOLLIN } from "./socket_calls.ts";
+import { EPOLLERR, EPOLLIN } from "./socket_calls.ts";
 
 /** Datagrams that are received with one call. */
 const BATCH = 64;
 /** After so many datagrams, or rounds of them, everything else of the process gets a turn. */
 const DATAGRAMS_PER_TURN = 2_048;
 const ROUNDS_PER_TURN = 128;
-/** Receiving may fail so many times in a row before the socket counts as lost. */
-const MAX_FAILURES = 16;
 /** Before and behind a datagram of a row that was received as one. */
 const ROOM_AROUND = 64;
 
 /** The sockets of one owner. */
-export class BatchDatagramSockets implements DatagramSockets {
+export class BatchDatagramSockets implements DatagramSockets, Outbox {
+  readonly engine = "batch";
   readonly #kernel: BatchKernel;
   readonly #epoll: number;
   readonly #bell: number;
@@ -38,9 +36,7 @@ export class BatchDatagramSockets implements DatagramSockets {
   #isClosed = false;
   /** Slots whose datagrams may wait to be sent. */
   #usedSlots = 0;
-  /** What {@linkcode BatchSocket.send} queues is sent when this round ends. */
   isServing = false;
-  /** DSCP and ECN of the datagram at hand. */
   trafficClass = 0;
 
   constructor(kernel: BatchKernel) {
@@ -59,6 +55,7 @@ export class BatchDatagramSockets implements DatagramSockets {
     try {
       calls.setBuffers(fd, options.kernelBuffer);
       calls.tellTrafficClass(fd, name.family);
+      if (options.onIcmp !== undefined) calls.tellErrors(fd, name.family);
       calls.joinDatagrams(fd);
       calls.watch(this.#epoll, fd);
     } catch (error) {
@@ -114,8 +111,11 @@ export class BatchDatagramSockets implements DatagramSockets {
       for (let i = 0; i < ready; i++) {
         const socket = this.#sockets[calls.readyFd(i)];
         if (socket === undefined) continue;
-        const flags = calls.readyFor(i);
-        if ((flags & (EPOLLIN | EPOLLERR)) !== 0) datagrams += this.#receive(socket);
+        const events = calls.readyFor(i);
+        if ((events & EPOLLERR) !== 0) socket.readErrors();
+        if ((events & (EPOLLIN | EPOLLERR)) !== 0 && !socket.isClosed) {
+          datagrams += this.#receive(socket);
+        }
       }
     } finally {
       this.isServing = false;
@@ -171,107 +171,6 @@ export class BatchDatagramSockets implements DatagramSockets {
       memory.bytes.copyWithin(place, start, start + size);
       options.onDatagram(memory.bytes, place, size, source);
     }
-  }
-}
-
-class BatchSocket implements DatagramSocket, Sender {
-  readonly port: number;
-  readonly fd: number;
-  readonly family: AddressFamily;
-  readonly options: DatagramSocketOptions;
-  readonly source: BatchSource;
-  firstQueued = -1;
-  lastQueued = -1;
-  /** Failures to receive in a row. */
-  failures = 0;
-  isClosed = false;
-  readonly #owner: BatchDatagramSockets;
-  readonly #kernel: BatchKernel;
-
-  constructor(
-    owner: BatchDatagramSockets,
-    kernel: BatchKernel,
-    options: DatagramSocketOptions,
-    socket: { readonly fd: number; readonly port: number; readonly family: AddressFamily },
-  ) {
-    this.#owner = owner;
-    this.#kernel = kernel;
-    this.options = options;
-    this.fd = socket.fd;
-    this.port = socket.port;
-    this.family = socket.family;
-    this.source = new BatchSource(socket.family);
-  }
-
-  send(
-    buffer: Uint8Array,
-    offset: number,
-    length: number,
-    to: Endpoint,
-    dontFragment = false,
-  ): void {
-    if (this.isClosed) return this.dropped(1);
-    const { memory, queue } = this.#kernel;
-    const isInPlace = buffer === memory.bytes;
-    if (dontFragment) return this.#sendWhole(buffer, offset, length, to);
-    if (isInPlace) queue.add(this, offset, length, to, this.#owner.trafficClass);
-    else this.#addCopy(buffer, offset, length, to);
-    if (!this.#owner.isServing) this.#owner.flush();
-  }
-
-  close(): void {
-    if (this.isClosed) return;
-    // What waits for it goes out before.
-    if (this.firstQueued >= 0) this.#kernel.queue.flush();
-    this.isClosed = true;
-    this.#owner.forget(this.fd);
-    this.#kernel.calls.close(this.fd);
-  }
-
-  dropped(count: number): void {
-    for (let i = 0; i < count; i++) this.options.onDrop();
-  }
-
-  /** Receiving has failed. */
-  failed(errno: number): void {
-    if (errno === EAGAIN || errno === EINTR || ++this.failures < MAX_FAILURES) return;
-    this.close();
-    this.options.onLost(new Error(`receiving failed (errno ${errno})`));
-  }
-
-  /** The kernel is told for a whole socket, so what else waits for it goes before. */
-  #sendWhole(buffer: Uint8Array, offset: number, length: number, to: Endpoint): void {
-    const { calls, queue } = this.#kernel;
-    queue.flush();
-    calls.setDontFragment(this.fd, this.family, true);
-    this.#addCopy(buffer, offset, length, to);
-    queue.flush();
-    calls.setDontFragment(this.fd, this.family, false);
-  }
-
-  #addCopy(buffer: Uint8Array, offset: number, length: number, to: Endpoint): void {
-    const { memory, queue } = this.#kernel;
-    const place = queue.room(length);
-    memory.bytes.set(buffer.subarray(offset, offset + length), place);
-    queue.add(this, place, length, to, 0);
-  }
-}
-
-/** Where the datagram at hand comes from: one object for all datagrams of a socket. */
-class BatchSource implements DatagramSource {
-  w0 = 0;
-  w1 = 0;
-  w2 = 0;
-  w3 = 0;
-  port = 0;
-  readonly #family: AddressFamily;
-
-  constructor(family: AddressFamily) {
-    this.#family = family;
-  }
-
-  toEndpoint(): Endpoint {
-    return Endpoint.fromWords(this, this.#family);
   }
 }
 

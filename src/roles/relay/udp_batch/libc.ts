@@ -4,7 +4,6 @@
  */
 
 const GLIBC = "libc.so.6";
-const MUSL = { x86_64: "libc.musl-x86_64.so.1", aarch64: "libc.musl-aarch64.so.1" };
 
 const SYMBOLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -80,7 +79,7 @@ function open(arch: typeof Deno.build.arch): Deno.DynamicLibrary<typeof SYMBOLS>
     return Deno.dlopen(GLIBC, SYMBOLS);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    return Deno.dlopen(MUSL[arch], SYMBOLS);
+    return Deno.dlopen(`libc.musl-${arch}.so.1`, SYMBOLS);
   }
 }
 

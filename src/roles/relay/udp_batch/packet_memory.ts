@@ -5,6 +5,7 @@
  */
 
 import type { AddressFamily, AddressWords } from "../../../base/endpoint.ts";
+import type { IcmpReport } from "../../../protocol/turn/icmp_indication.ts";
 import { HEADROOM } from "../../../protocol/turn/relay_data.ts";
 import { Libc, type MemoryPointer } from "./libc.ts";
 
@@ -74,32 +75,17 @@ const PACKETS = SCRATCH + SCRATCH_LENGTH;
 export const SPARE = PACKETS + (SLOTS + 1) * SLOT_STRIDE;
 const MEMORY_LENGTH = SPARE + SPARE_LENGTH;
 
-/** An address that is overwritten by each packet. */
-export interface MutableAddress {
-  w0: number;
-  w1: number;
-  w2: number;
-  w3: number;
-  port: number;
-}
-
-/** What an ICMP message that came back says of a datagram that was sent. */
-export interface IcmpReport {
-  type: number;
-  code: number;
-  /** Of a message that says that the datagram was too long: what the next link takes. */
-  mtu: number;
-}
+export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** Where datagrams lie while they pass. */
 export class PacketMemory {
   readonly libc: Libc;
   readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly words: Int32Array<ArrayBuffer>;
   /** Of the datagram that {@linkcode readControl} has looked at: DSCP and ECN. */
   trafficClass = 0;
   /** The same: the length of each datagram in a row of them, or 0 for a single one. */
   segmentLength = 0;
-  readonly words: Int32Array<ArrayBuffer>;
   readonly #in: readonly MemoryPointer[];
   readonly #out: readonly MemoryPointer[];
 
@@ -150,7 +136,7 @@ export class PacketMemory {
   }
 
   /** Writes where the datagram of a slot comes from. */
-  readSource(slot: number, family: AddressFamily, into: MutableAddress): void {
+  readSource(slot: number, family: AddressFamily, into: Mutable<AddressWords>): void {
     const { bytes } = this;
     const name = IN_NAMES + slot * NAME.size;
     into.port = bytes[name + 2]! << 8 | bytes[name + 3]!;
@@ -191,10 +177,15 @@ export class PacketMemory {
    * nothing, and what ICMP said; `type` is -1 of an error that has another origin. Returns whether
    * there was one.
    */
-  readError(fd: number, family: AddressFamily, to: MutableAddress, report: IcmpReport): boolean {
+  readError(
+    fd: number,
+    family: AddressFamily,
+    to: Mutable<AddressWords>,
+    report: Mutable<IcmpReport>,
+  ): boolean {
+    const { recvmmsg } = this.libc.symbols;
     const flags = MSG_ERRQUEUE | MSG_DONTWAIT;
-    const pointer = this.#in[ERROR_SLOT]!;
-    if (this.libc.symbols.recvmmsg(fd, pointer, 1, flags, null) !== 1) return false;
+    if (recvmmsg(fd, this.#in[ERROR_SLOT]!, 1, flags, null) !== 1) return false;
     this.readSource(ERROR_SLOT, family, to);
     report.type = -1;
     const [wanted, option] = family === 4 ? [SOL_IP, IP_RECVERR] : [SOL_IPV6, IPV6_RECVERR];
@@ -211,24 +202,18 @@ export class PacketMemory {
 
   /** Begins a message to an address; its pieces are those from `firstPiece` on. */
   startMessage(message: number, to: AddressWords, family: AddressFamily, firstPiece: number): void {
-    const { words } = this;
     const header = OUT_HEADERS + message * HEADER.size;
     const name = OUT_NAMES + message * NAME.size;
     const port = (to.port & 0xff) << 24 | (to.port & 0xff00) << 8;
+    const address = name + (family === 4 ? NAME.v4Address : NAME.v6Address);
     this.#address(header + HEADER.pieces, OUT_PIECES + firstPiece * PIECE.size);
-    if (family === 4) {
-      words[name >> 2] = AF_INET | port;
-      words[name + NAME.v4Address >> 2] = swapped(to.w0);
-      this.#put(header + HEADER.nameLength, NAME.v4Length);
-      return;
-    }
-    const address = name + NAME.v6Address;
-    words[name >> 2] = AF_INET6 | port;
-    words[address >> 2] = swapped(to.w0);
-    words[address + 4 >> 2] = swapped(to.w1);
-    words[address + 8 >> 2] = swapped(to.w2);
-    words[address + 12 >> 2] = swapped(to.w3);
-    this.#put(header + HEADER.nameLength, NAME.v6Length);
+    this.#put(header + HEADER.nameLength, family === 4 ? NAME.v4Length : NAME.v6Length);
+    this.#put(name, (family === 4 ? AF_INET : AF_INET6) | port);
+    this.#put(address, swapped(to.w0));
+    if (family === 4) return;
+    this.#put(address + 4, swapped(to.w1));
+    this.#put(address + 8, swapped(to.w2));
+    this.#put(address + 12, swapped(to.w3));
   }
 
   setPiece(piece: number, offset: number, length: number): void {
@@ -276,7 +261,7 @@ export class PacketMemory {
   }
 
   /** `struct sock_extended_err`: errno, origin, type, code, padding, information. */
-  #readExtendedError(at: number, family: AddressFamily, report: IcmpReport): void {
+  #readExtendedError(at: number, family: AddressFamily, report: Mutable<IcmpReport>): void {
     const origin = this.bytes[at + 4]!;
     if (origin !== (family === 4 ? 2 : 3)) return;
     report.type = this.bytes[at + 5]!;
@@ -285,12 +270,11 @@ export class PacketMemory {
   }
 
   #putControl(at: number, level: number, type: number, length: number, value: number): number {
-    const { words } = this;
-    words[at >> 2] = CONTROL.headerSize + length;
-    words[at + 4 >> 2] = 0;
-    words[at + CONTROL.level >> 2] = level;
-    words[at + CONTROL.type >> 2] = type;
-    words[at + CONTROL.headerSize >> 2] = value;
+    this.#put(at, CONTROL.headerSize + length);
+    this.#put(at + 4, 0);
+    this.#put(at + CONTROL.level, level);
+    this.#put(at + CONTROL.type, type);
+    this.#put(at + CONTROL.headerSize, value);
     return at + CONTROL.headerSize + 8;
   }
 

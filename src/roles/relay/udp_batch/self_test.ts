@@ -4,7 +4,7 @@
  */
 
 import { type AddressFamily, Endpoint } from "../../../base/endpoint.ts";
-import { type MutableAddress, type PacketMemory, SPARE } from "./packet_memory.ts";
+import { type PacketMemory, SPARE } from "./packet_memory.ts";
 import { EPOLLIN, type SocketCalls } from "./socket_calls.ts";
 
 const LOOPBACK = {
@@ -100,7 +100,7 @@ function isReady(calls: SocketCalls, epoll: number, fd: number): boolean {
 }
 
 function checkSource(memory: PacketMemory, family: AddressFamily, from: Endpoint): void {
-  const source: MutableAddress = { w0: 0, w1: 0, w2: 0, w3: 0, port: 0 };
+  const source = { w0: 0, w1: 0, w2: 0, w3: 0, port: 0 };
   memory.readSource(1, family, source);
   const same = source.port === from.port && source.w0 === from.w0 && source.w1 === from.w1 &&
     source.w2 === from.w2 && source.w3 === from.w3;
