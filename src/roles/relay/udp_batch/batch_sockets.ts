@@ -1,11 +1,12 @@
 /**
- * UDP sockets of Linux, many datagrams with one call. While there is work, the kernel is asked
- * without waiting; then another thread waits for it, and JavaScript goes on with everything else.
+ * UDP sockets of Linux, many datagrams with one call. While there is work, this thread asks the
+ * kernel for more of it; then another thread waits, and JavaScript goes on with everything else.
  */
 
 import { setImmediate } from "node:timers";
 import { parseIp } from "../../../base/address.ts";
 import { Endpoint } from "../../../base/endpoint.ts";
+import { systemHost } from "../../../base/host.ts";
 import type {
   DatagramSocket,
   DatagramSocketOptions,
@@ -18,9 +19,13 @@ import { EPOLLERR, EPOLLIN } from "./socket_calls.ts";
 
 /** Datagrams that are received with one call. */
 const BATCH = 64;
-/** After so many datagrams, or rounds of them, everything else of the process gets a turn. */
-const DATAGRAMS_PER_TURN = 2_048;
-const ROUNDS_PER_TURN = 128;
+/** After so long everything else of the process gets a turn. */
+const TURN_MS = 1;
+/**
+ * While rounds follow one another closely, the next is waited for on this thread: that of another
+ * one costs several times as much as a round. The kernel counts in milliseconds.
+ */
+const PATIENCE_MS = 1;
 /** Before and behind a datagram of a row that was received as one. */
 const ROOM_AROUND = 64;
 
@@ -84,28 +89,31 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
 
   async #run(): Promise<void> {
     const { calls } = this.#kernel;
-    let datagrams = 0;
-    let rounds = 0;
+    let turn = systemHost.monotonic();
+    let lastRound = -Infinity;
+    let patience = 0;
     while (!this.#isClosed) {
-      const ready = calls.ready(this.#epoll, 0);
+      const ready = calls.ready(this.#epoll, patience);
       if (ready <= 0) {
+        patience = 0;
         await calls.whenReady(this.#epoll);
-        datagrams = rounds = 0;
+        turn = systemHost.monotonic();
         continue;
       }
-      datagrams += this.#serve(ready);
-      if (datagrams < DATAGRAMS_PER_TURN && ++rounds < ROUNDS_PER_TURN) continue;
+      this.#serve(ready);
+      const now = systemHost.monotonic();
+      patience = now - lastRound < TURN_MS ? PATIENCE_MS : 0;
+      lastRound = now;
+      if (now - turn < TURN_MS) continue;
       await new Promise((resolve) => setImmediate(resolve));
-      datagrams = rounds = 0;
+      turn = systemHost.monotonic();
     }
     calls.close(this.#bell);
     calls.close(this.#epoll);
   }
 
-  /** Serves what is ready; how many datagrams came. */
-  #serve(ready: number): number {
+  #serve(ready: number): void {
     const { calls } = this.#kernel;
-    let datagrams = 0;
     this.isServing = true;
     try {
       for (let i = 0; i < ready; i++) {
@@ -114,14 +122,13 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
         const events = calls.readyFor(i);
         if ((events & EPOLLERR) !== 0) socket.readErrors();
         if ((events & (EPOLLIN | EPOLLERR)) !== 0 && !socket.isClosed) {
-          datagrams += this.#receive(socket);
+          this.#receive(socket);
         }
       }
     } finally {
       this.isServing = false;
       this.flush();
     }
-    return datagrams;
   }
 
   /** Sends what waits, after which all slots are free. */
@@ -131,14 +138,13 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
   }
 
   /** Takes one batch of a socket, so that a busy one does not keep the others waiting. */
-  #receive(socket: BatchSocket): number {
+  #receive(socket: BatchSocket): void {
     const { memory } = this.#kernel;
     if (SLOTS - this.#usedSlots < BATCH) this.flush();
     const first = this.#usedSlots;
     const count = memory.receive(socket.fd, first, BATCH);
     if (count < 0) {
-      socket.failed(memory.libc.errno);
-      return 0;
+      return socket.failed(memory.libc.errno);
     }
     this.#usedSlots += count;
     socket.failures = 0;
@@ -147,7 +153,6 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
       memory.release(slot);
     }
     this.trafficClass = 0;
-    return count;
   }
 
   #handle(socket: BatchSocket, slot: number): void {
