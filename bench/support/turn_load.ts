@@ -30,7 +30,7 @@ export interface Flow {
 }
 
 /** One allocation and one peer. */
-class Session implements Disposable {
+export class Session implements Disposable {
   readonly client = new BatchSocket();
   readonly peer = new BatchSocket();
   /** What a client writes in front of the data. */
