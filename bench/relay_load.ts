@@ -6,20 +6,31 @@
  *
  *     taskset -c 1 deno run -A bench/relay_load.ts [--quick] [--sizes=160,1200] [--only=cairn]
  *         [--rates=10000,20000] [--directions=both] [--rounds=3] [--sessions=10]
+ *         [--wrapping=channels|indications|"relay to relay"]
  *
- * Linux only. Needs taskset, and turnserver for the comparison.
+ * Linux only. Needs taskset and a C compiler, and turnserver for the comparison; of our engines,
+ * `cairn` is the batching one, and `--only=portable` names the other.
  */
 
 import { cpuSeconds, residentBytes } from "./support/process_usage.ts";
-import { cairn, coturn, startTurnServer, type TurnServerKind } from "./support/turn_servers.ts";
-import { type Direction, TurnLoad } from "./support/turn_load.ts";
+import {
+  cairn,
+  coturn,
+  portableCairn,
+  startTurnServer,
+  type TurnServerKind,
+} from "./support/turn_servers.ts";
+import { type Direction, TurnLoad, type Wrapping } from "./support/turn_load.ts";
 
 const SERVER_CORE = "0";
 const MAX_LOSS = 0.001;
 /** A load that sends less than this part of what it should is itself the bottleneck. */
 const LOAD_KEEPS_UP = 0.98;
 const DIRECTIONS: readonly Direction[] = ["to peers", "to clients", "both"];
-const RATES = [5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250].map((k) => k * 1000);
+const WRAPPINGS: readonly Wrapping[] = ["channels", "indications", "relay to relay"];
+const RATES = [5, 10, 15, 20, 30, 40, 50, 60, 80, 100, 125, 150, 200, 250, 300, 400, 500].map((k) =>
+  k * 1000
+);
 /** After so many rates in a row with losses the search ends. */
 const GIVE_UP_AFTER = 2;
 
@@ -30,6 +41,8 @@ interface Measured {
   readonly cost: number;
   /** Part of one core. */
   readonly load: number;
+  /** Microseconds of CPU of the load for each packet that arrived. */
+  readonly ownCost: number;
   readonly keptUp: boolean;
 }
 
@@ -45,7 +58,9 @@ const rates = argument("rates")?.split(",").map(Number) ?? RATES;
 const directions = argument("directions")
   ? DIRECTIONS.filter((direction) => argument("directions")?.split(",").includes(direction))
   : DIRECTIONS;
-const kinds = [cairn, coturn].filter(({ name }) => only?.includes(name) ?? true);
+const wrapping = WRAPPINGS.find((name) => name === argument("wrapping")) ?? "channels";
+const kinds = [cairn, coturn, portableCairn]
+  .filter(({ name }) => only?.includes(name) ?? name !== "portable");
 const results = new Map<string, Measured[][]>();
 
 const folder = await Deno.makeTempDir({ prefix: "cairn-relay-load-" });
@@ -62,21 +77,26 @@ summarize();
 
 async function measure(kind: TurnServerKind, size: number): Promise<void> {
   await using server = await startTurnServer(kind, { core: SERVER_CORE, folder });
-  using load = await TurnLoad.open(server.port, sessions, size);
+  using load = await TurnLoad.open(server.port, { count: sessions, size, wrapping, folder });
   // The runtime compiles what is used often.
-  load.run("both", 5_000, 1);
+  await load.run("both", 20_000, 1);
   for (const direction of directions) {
     const steps: Measured[] = [];
     let lossy = 0;
     for (const rate of rates) {
       const before = cpuSeconds(server.pid);
-      const { sent, received, seconds: took } = load.run(direction, rate, seconds);
+      const { sent, received, seconds: took, ownSeconds } = await load.run(
+        direction,
+        rate,
+        seconds,
+      );
       const cpu = cpuSeconds(server.pid) - before;
       const step = {
         rate: Math.round(received / took),
         loss: sent === 0 ? 1 : Math.max(0, 1 - received / sent),
         cost: cpu / received * 1e6,
         load: cpu / took,
+        ownCost: ownSeconds / received * 1e6,
         keptUp: sent / took >= rate * LOAD_KEEPS_UP,
       };
       steps.push(step);
@@ -90,10 +110,11 @@ async function measure(kind: TurnServerKind, size: number): Promise<void> {
   console.log(`${kind.name}: ${Math.round(residentBytes(server.pid) / 1e6)} MB of memory`);
 }
 
-function print(name: string, { rate, loss, cost, load, keptUp }: Measured): void {
+function print(name: string, { rate, loss, cost, load, ownCost, keptUp }: Measured): void {
   console.log(
     `${name}: ${rate}/s, ${(loss * 100).toFixed(3)} % lost, ${cost.toFixed(2)} µs each, ` +
-      `${(load * 100).toFixed(0)} % of a core${keptUp ? "" : ", the load cannot send more"}`,
+      `${(load * 100).toFixed(0)} % of a core; the load ${ownCost.toFixed(2)} µs each` +
+      `${keptUp ? "" : " and cannot send more"}`,
   );
 }
 

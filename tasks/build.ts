@@ -14,7 +14,7 @@ const DENO_VERSION = "2.9.6";
 const COMPILE_WITHIN_MS = 60_000;
 
 const UNSTABLE = ["--unstable-kv", "--unstable-net"];
-/** All that a role needs: no subprocesses, no native libraries. */
+/** All that a role needs: no subprocesses. Only the relay uses a native library, libc (`ffi`). */
 const PERMISSIONS = [
   "--no-prompt",
   "--allow-net",
@@ -22,6 +22,7 @@ const PERMISSIONS = [
   "--allow-read",
   "--allow-write",
   "--allow-sys",
+  "--allow-ffi",
 ];
 
 const root = new URL("../", import.meta.url);

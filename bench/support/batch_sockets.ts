@@ -4,7 +4,8 @@
  */
 
 const AF_INET = 2;
-const SOCK_DGRAM_NONBLOCK_CLOEXEC = 2 | 0o4000 | 0o2000000;
+/** Not closed at exec: a generator that is another program goes on with the socket. */
+const SOCK_DGRAM_NONBLOCK = 2 | 0o4000;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
 const SO_RCVBUF = 8;
@@ -38,27 +39,27 @@ interface Batch {
 /** One UDP socket on 127.0.0.1. */
 export class BatchSocket {
   readonly port: number;
-  readonly #fd: number;
+  readonly fd: number;
   readonly #out = makeBatch();
   readonly #in = makeBatch();
 
   /** Port 0 takes a free one. */
   constructor(port = 0) {
-    this.#fd = libc.socket(AF_INET, SOCK_DGRAM_NONBLOCK_CLOEXEC, 0);
-    if (this.#fd < 0) throw new Error("No file descriptor is left: raise ulimit -n");
+    this.fd = libc.socket(AF_INET, SOCK_DGRAM_NONBLOCK, 0);
+    if (this.fd < 0) throw new Error("No file descriptor is left: raise ulimit -n");
     const size = new Uint8Array(new Int32Array([RECEIVE_BUFFER]).buffer);
-    if (libc.setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4) !== 0) {
-      libc.setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUF, size, 4);
+    if (libc.setsockopt(this.fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4) !== 0) {
+      libc.setsockopt(this.fd, SOL_SOCKET, SO_RCVBUF, size, 4);
     }
-    if (libc.bind(this.#fd, loopback(port), 16) !== 0) throw new Error(`Cannot bind ${port}`);
+    if (libc.bind(this.fd, loopback(port), 16) !== 0) throw new Error(`Cannot bind ${port}`);
     const name = loopback(0);
-    libc.getsockname(this.#fd, name, Uint8Array.of(16, 0, 0, 0));
+    libc.getsockname(this.fd, name, Uint8Array.of(16, 0, 0, 0));
     this.port = ((name[2] ?? 0) << 8) | (name[3] ?? 0);
   }
 
   /** From here on, datagrams go there and come from there only. */
   connect(port: number): void {
-    if (libc.connect(this.#fd, loopback(port), 16) !== 0) throw new Error("Cannot connect");
+    if (libc.connect(this.fd, loopback(port), 16) !== 0) throw new Error("Cannot connect");
   }
 
   /** What {@linkcode send} sends. */
@@ -74,7 +75,7 @@ export class BatchSocket {
     let sent = 0;
     while (sent < count) {
       const taken = libc.sendmmsg(
-        this.#fd,
+        this.fd,
         this.#out.headers,
         Math.min(BATCH, count - sent),
         MSG_DONTWAIT,
@@ -93,7 +94,7 @@ export class BatchSocket {
 
   /** Takes what has come, at most a batch; returns how many there are to {@linkcode received}. */
   receive(): number {
-    return Math.max(0, libc.recvmmsg(this.#fd, this.#in.headers, BATCH, MSG_DONTWAIT, null));
+    return Math.max(0, libc.recvmmsg(this.fd, this.#in.headers, BATCH, MSG_DONTWAIT, null));
   }
 
   /** The datagram `i` of the last batch; overwritten by the next. */
@@ -103,7 +104,7 @@ export class BatchSocket {
   }
 
   [Symbol.dispose](): void {
-    libc.close(this.#fd);
+    libc.close(this.fd);
   }
 }
 

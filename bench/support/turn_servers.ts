@@ -16,15 +16,22 @@ export interface TurnServerKind {
   command(port: number, folder: string): readonly string[];
 }
 
-export const cairn: TurnServerKind = {
-  name: "cairn",
-  command: (port) => [
-    ...[Deno.execPath(), "run", "-A", ...extraFlags(), CAIRN, "relay", "--log", "warn"],
+export const cairn = ourRelay("cairn", "batch");
+export const portableCairn = ourRelay("portable", "portable");
+
+function ourRelay(name: string, engine: string): TurnServerKind {
+  return { name, command: (port) => ourCommand(port, engine) };
+}
+
+function ourCommand(port: number, engine: string): readonly string[] {
+  return [
+    ...[Deno.execPath(), "run", "-A", ...extraFlags(), CAIRN, "relay", "--log", "error"],
+    ...["--udp-engine", engine],
     ...["--listen-addr", `127.0.0.1:${port}`, "--relay-ip", "127.0.0.1"],
     ...["--credentials", "user:pass", "--user-quota", "1000", "--allow-peers", "127.0.0.0/8"],
     ...["--port-range", RELAY_PORTS.join("-")],
-  ],
-};
+  ];
+}
 
 export const coturn: TurnServerKind = {
   name: "coturn",

@@ -38,6 +38,13 @@ export class Endpoint implements AddressPort, AddressWords {
     this.w3 = v6 ? readU32(address, 12) | 0 : 0;
   }
 
+  /** The same address as these words of `family`. */
+  static fromWords({ w0, w1, w2, w3, port }: AddressWords, family: AddressFamily): Endpoint {
+    const words = family === 4 ? [w0] : [w0, w1, w2, w3];
+    const bytes = words.flatMap((w) => [w >>> 24, w >>> 16 & 0xff, w >>> 8 & 0xff, w & 0xff]);
+    return new Endpoint(Uint8Array.from(bytes), port);
+  }
+
   /** 4 or 6. */
   get family(): AddressFamily {
     return this.address.length === 4 ? 4 : 6;

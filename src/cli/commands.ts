@@ -8,6 +8,7 @@ import { COMMANDS, type CommandSpec } from "./command_table.ts";
 import { withEnvFile } from "./env_file.ts";
 import { startLogging } from "./logging.ts";
 import { OPTIONS, optionsOf } from "./options.ts";
+import { giveUp } from "./process_life.ts";
 import {
   type CommandName,
   defaultOf,
@@ -25,6 +26,9 @@ const logger = getLogger(["cairn", "cli"]);
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
+/** Commands that may load libc. */
+const CALLS_LIBC = new Set<CommandName>(["relay", "up"]);
+
 /** A command line that was understood. */
 export interface CommandLine {
   readonly spec: CommandSpec;
@@ -37,6 +41,8 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     const { spec, settings, operands } = await parseCommandLine(args);
     startLogging(settings.value(OPTIONS.log), settings.value(OPTIONS.logFormat));
+    // Roles that call libc give it up as soon as they have it.
+    if (!CALLS_LIBC.has(spec.name)) giveUp("ffi");
     return await spec.run(settings, operands);
   } catch (error) {
     return report(error);

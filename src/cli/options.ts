@@ -11,6 +11,7 @@ import { OPERATOR_OPTIONS } from "./operator_options.ts";
 import { PAIRING_OPTIONS } from "./pairing_options.ts";
 import { PEER_OPTIONS } from "./peer_options.ts";
 import { RELAY_CHECK_OPTIONS } from "./relay_check_options.ts";
+import { RELAY_ENGINE_OPTIONS } from "./relay_engine_options.ts";
 import { RELAY_OPTIONS } from "./relay_options.ts";
 import { SERVER_BACKING_OPTIONS } from "./server_backing.ts";
 import { SERVER_OPTIONS } from "./server_options.ts";
@@ -24,6 +25,7 @@ export const OPTIONS = {
   ...SIGNAL_OPTIONS,
   ...SIGNAL_LIMIT_OPTIONS,
   ...RELAY_OPTIONS,
+  ...RELAY_ENGINE_OPTIONS,
   ...RELAY_CHECK_OPTIONS,
   ...SERVER_OPTIONS,
   ...MANAGEMENT_OPTIONS,

@@ -1,7 +1,9 @@
 /** `cairn relay`: the TURN relay. */
 
+import { systemHost } from "../base/host.ts";
 import type { RelayOptions, RelayPolicyOptions } from "../roles/relay/relay_options.ts";
 import { startRelay } from "../roles/relay/run_relay.ts";
+import { openUdpEngine } from "../roles/relay/udp_engine.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
@@ -10,8 +12,10 @@ import { tlsFiles } from "./tls_files.ts";
 export async function runRelay(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const options = relayOptions(settings);
-  giveUp("run", "ffi", "write");
-  return await life.run(() => startRelay(options));
+  giveUp("run", "write");
+  const sockets = openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
+  giveUp("ffi");
+  return await life.run(() => startRelay(options, systemHost, sockets));
 }
 
 /** What the role is started with. */

@@ -5,7 +5,9 @@ import { systemHost } from "../base/host.ts";
 import { makeFolder } from "../roles/data_folder.ts";
 import type { ListenAddress } from "../roles/http.ts";
 import type { RelayOptions } from "../roles/relay/relay_options.ts";
+import type { DatagramSockets } from "../roles/relay/datagram_sockets.ts";
 import { type RunningRelay, startRelay } from "../roles/relay/run_relay.ts";
+import { openUdpEngine } from "../roles/relay/udp_engine.ts";
 import { keepSecret } from "../roles/secret_file.ts";
 import { startServer } from "../roles/server/run_server.ts";
 import type { RunningServer, ServerOptions } from "../roles/server/server_options.ts";
@@ -45,10 +47,11 @@ export async function runUp(settings: Settings): Promise<number> {
     relay: settings.isSet(OPTIONS.turnServers),
     relayApi: settings.isSet(OPTIONS.relayApiAddr),
   };
+  const udpSockets = options.relay && openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
   giveUp("run", "ffi");
   return await life.run(async () => {
     await using started = new AsyncDisposableStack();
-    const home = await startHome(options, isTold, started);
+    const home = await startHome({ ...options, udpSockets }, isTold, started);
     await welcome(settings, home, options.server.storagePath);
     const running = started.move();
     const ends = [home.server.closed, ...(home.relay ? [home.relay.closed] : [])];
@@ -77,6 +80,7 @@ function requireSignalName(settings: Settings): void {
 interface HomeOptions {
   readonly signal: Parameters<typeof startSignal>[0];
   readonly relay: RelayOptions | undefined;
+  readonly udpSockets: DatagramSockets | undefined;
   readonly server: ServerOptions;
 }
 
@@ -89,7 +93,10 @@ async function startHome(
   const signal = await namedForUp(() => startSignal(options.signal));
   started.defer(() => signal.close());
   const own = options.relay && withSecret(options.relay, await relaySecret(options.server));
-  const relay = own && await namedForUp(() => startRelay(isTold.relayApi ? own : withoutApi(own)));
+  const relay = own &&
+    await namedForUp(() =>
+      startRelay(isTold.relayApi ? own : withoutApi(own), systemHost, options.udpSockets)
+    );
   if (relay) started.defer(() => relay.close());
   const server = await namedForUp(() =>
     startServer({

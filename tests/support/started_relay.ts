@@ -2,7 +2,9 @@ import { parseIp, parsePrefix } from "../../src/base/address.ts";
 import { type Host, systemHost } from "../../src/base/host.ts";
 import type { RelayOptions } from "../../src/roles/relay/relay_options.ts";
 import { startRelay } from "../../src/roles/relay/run_relay.ts";
+import { openUdpEngine } from "../../src/roles/relay/udp_engine.ts";
 import { freePort } from "./free_port.ts";
+import { TEST_UDP_ENGINE } from "./test_udp_engine.ts";
 import { WireClient, type WireTarget } from "./wire_client.ts";
 
 const LOOPBACK = ["127.0.0.0/8", "::1/128"].map((text) => parsePrefix(text)!);
@@ -19,19 +21,23 @@ export async function startedRelay(
   options: Partial<RelayOptions> = {},
   host: Host = systemHost,
 ) {
-  const relay = await startRelay({
-    listenAddr: `127.0.0.1:${freePort()}`,
-    tlsAddr: "127.0.0.1:0",
-    metricsAddr: "127.0.0.1:0",
-    users: [{ username: "user", password: "pass" }],
-    restSecrets: ["secret"],
-    allowPeers: LOOPBACK,
-    denyPeers: [],
-    relayIps: LOCALHOST,
-    relayPorts: RELAY_PORTS,
-    rates: { challengeRate: UNLIMITED, bindingRate: UNLIMITED, failureRate: UNLIMITED },
-    ...options,
-  }, host);
+  const relay = await startRelay(
+    {
+      listenAddr: `127.0.0.1:${freePort()}`,
+      tlsAddr: "127.0.0.1:0",
+      metricsAddr: "127.0.0.1:0",
+      users: [{ username: "user", password: "pass" }],
+      restSecrets: ["secret"],
+      allowPeers: LOOPBACK,
+      denyPeers: [],
+      relayIps: LOCALHOST,
+      relayPorts: RELAY_PORTS,
+      rates: { challengeRate: UNLIMITED, bindingRate: UNLIMITED, failureRate: UNLIMITED },
+      ...options,
+    },
+    host,
+    openUdpEngine(TEST_UDP_ENGINE),
+  );
   const clients: WireClient[] = [];
   const { port } = relay.udpAddress;
   const tlsPort = relay.tlsAddress?.port;

@@ -67,9 +67,7 @@ export class SendIndication implements AddressWords {
 
   /** The peer's address, to be kept. */
   endpoint(): Endpoint {
-    const words = this.family === 4 ? [this.w0] : [this.w0, this.w1, this.w2, this.w3];
-    const bytes = words.flatMap((w) => [w >>> 24, w >>> 16 & 0xff, w >>> 8 & 0xff, w & 0xff]);
-    return new Endpoint(Uint8Array.from(bytes), this.port);
+    return Endpoint.fromWords(this, this.family);
   }
 
   #readPeer(buffer: Uint8Array, message: number, value: number, length: number): boolean {

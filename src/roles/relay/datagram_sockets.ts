@@ -1,9 +1,10 @@
 /**
- * The one seam to UDP. docs/performance_relay.md tells why `Deno.listenDatagram` is behind it; what
- * sends and receives many datagrams with one system call fits here as well.
+ * The one seam to UDP. Behind it are `Deno.listenDatagram`, which every system has, and
+ * `udp_batch/`, which on Linux sends and receives many datagrams with one system call.
  */
 
 import type { AddressWords, Endpoint } from "../../base/endpoint.ts";
+import type { IcmpReport } from "../../protocol/turn/icmp_indication.ts";
 import { HEADROOM, TAILROOM } from "../../protocol/turn/relay_data.ts";
 import { PACKET_BUFFER_LENGTH, PacketBuffers } from "./packet_buffers.ts";
 import { PacketSource } from "./packet_source.ts";
@@ -23,15 +24,20 @@ export interface DatagramSocketOptions {
   readonly port: number;
   /** How many datagrams may be on their way through this process at a time. */
   readonly inFlight: number;
+  /** Bytes that the kernel may keep for this socket, where that can be said. */
+  readonly kernelBuffer: number;
   /**
-   * `buffer` holds `length` bytes at {@linkcode HEADROOM}, and is not used again before the promise
-   * that this may return has settled.
+   * `buffer` holds `length` bytes at `offset`, with HEADROOM before and TAILROOM behind them, and
+   * is not used again before the promise that this may return has settled.
    */
   readonly onDatagram: (
     buffer: Uint8Array,
+    offset: number,
     length: number,
     from: DatagramSource,
   ) => void | Promise<unknown>;
+  /** ICMP says that a datagram to `to` came to nothing, where sockets tell. `to` is reused. */
+  readonly onIcmp?: (to: AddressWords, report: IcmpReport) => void;
   /** A datagram was lost here: it was longer than the buffer, or could not be sent. */
   readonly onDrop: () => void;
   /** The socket is of no use any more. */
@@ -40,19 +46,30 @@ export interface DatagramSocketOptions {
 
 export interface DatagramSocket {
   readonly port: number;
-  /** `bytes` must stay as they are until the promise has settled. */
-  send(bytes: Uint8Array, to: Endpoint): Promise<unknown>;
+  /**
+   * Sends `buffer[offset, offset + length)`, which must stay as it is until the promise has settled
+   * that this may return. What cannot be sent is told by that promise or `onDrop`.
+   */
+  send(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    to: Endpoint,
+    dontFragment?: boolean,
+  ): void | Promise<unknown>;
   close(): void;
 }
 
-/** Opens UDP sockets. */
-export interface DatagramSockets {
+/** Opens UDP sockets, all of which are closed before it is disposed of. */
+export interface DatagramSockets extends AsyncDisposable {
+  readonly engine: "batch" | "portable";
   /** @throws whatever the system says: the port is in use, or there are no more sockets. */
   open(options: DatagramSocketOptions): DatagramSocket;
 }
 
 /** UDP sockets of Deno. */
 export class DenoDatagramSockets implements DatagramSockets {
+  readonly engine = "portable";
   readonly #buffers = new PacketBuffers();
 
   open(options: DatagramSocketOptions): DatagramSocket {
@@ -62,6 +79,10 @@ export class DenoDatagramSockets implements DatagramSockets {
       options,
       this.#buffers,
     );
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
   }
 }
 
@@ -79,8 +100,8 @@ class DenoDatagramSocket implements DatagramSocket {
     for (let i = 0; i < options.inFlight; i++) void this.#relay(buffers);
   }
 
-  send(bytes: Uint8Array, to: Endpoint): Promise<unknown> {
-    return this.#socket.send(bytes, to);
+  send(buffer: Uint8Array, offset: number, length: number, to: Endpoint): Promise<unknown> {
+    return this.#socket.send(buffer.subarray(offset, offset + length), to);
   }
 
   close(): void {
@@ -112,7 +133,7 @@ class DenoDatagramSocket implements DatagramSocket {
         onDrop();
         continue;
       }
-      const sent = onDatagram(buffer, length, this.#source);
+      const sent = onDatagram(buffer, HEADROOM, length, this.#source);
       if (sent === undefined) continue;
       try {
         await sent;

@@ -11,7 +11,7 @@ import { CertificateWatch } from "../certificate_watch.ts";
 import { serveMetrics } from "../health_pages.ts";
 import { formatListenAddress, listen, type ListenAddress, parseListenAddress } from "../http.ts";
 import { createCredentialsApi } from "./credentials_api.ts";
-import { DenoDatagramSockets } from "./datagram_sockets.ts";
+import { type DatagramSockets, DenoDatagramSockets } from "./datagram_sockets.ts";
 import { machineAddresses, relayAddresses } from "./relay_addresses.ts";
 import { DEFAULT_RELAY_PORTS, peerPolicy } from "./relay_gate.ts";
 import { RelayMetrics } from "./relay_metrics.ts";
@@ -55,7 +55,8 @@ export interface RunningRelay {
 }
 
 /**
- * Starts a TURN relay, or with neither users nor secrets a STUN server.
+ * Starts a TURN relay, or with neither users nor secrets a STUN server. `datagramSockets` end with
+ * it.
  *
  * @throws {CairnError} that says what to do: an address that is in use or cannot be relayed from, a
  * certificate that is unreadable, a user name that cannot be used.
@@ -63,7 +64,10 @@ export interface RunningRelay {
 export async function startRelay(
   options: RelayOptions,
   host: Host = systemHost,
+  datagramSockets: DatagramSockets = new DenoDatagramSockets(),
 ): Promise<RunningRelay> {
+  await using started = new AsyncDisposableStack();
+  const sockets = started.use(datagramSockets);
   const machine = machineAddresses();
   const udp = parseListenAddress(options.listenAddr);
   const { relayIps = [], externalIps = [] } = options;
@@ -82,14 +86,12 @@ export async function startRelay(
   };
   const limits = { ...RELAY_LIMITS, ...options.limits };
   const metrics = new RelayMetrics();
-  const sockets = new DenoDatagramSockets();
   const server = new TurnServer({
     settings,
     credentials,
     policy: peerPolicy(options, addresses, machine),
     host,
   });
-  await using started = new AsyncDisposableStack();
   const { promise: closed, resolve: lost } = Promise.withResolvers<void>();
   const driver = started.adopt(
     new TurnDriver({
@@ -189,7 +191,10 @@ export async function startRelay(
   server.setPolicy(gate(options));
   driver.settle();
 
-  log.info("Relay listens on {addresses}", { addresses: udpListeners.addresses.join(", ") });
+  log.info("Relay listens on {addresses} (UDP engine: {engine})", {
+    addresses: udpListeners.addresses.join(", "),
+    engine: sockets.engine,
+  });
   if (credentials === undefined) warnOfStunOnly();
   else for (const warning of addresses.warnings) log.warn(warning);
 

@@ -1,9 +1,11 @@
 import { getLogger } from "@logtape/logtape";
-import type { AddressFamily } from "../../base/endpoint.ts";
+import type { AddressFamily, AddressWords } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
+import { TRANSACTION_ID_LENGTH } from "../../protocol/stun/message.ts";
 import type { SessionRecord } from "../../protocol/turn/allocation.ts";
 import type { Client } from "../../protocol/turn/client.ts";
-import { type Delivery, HEADROOM } from "../../protocol/turn/relay_data.ts";
+import { icmpIndication, type IcmpReport } from "../../protocol/turn/icmp_indication.ts";
+import type { Delivery } from "../../protocol/turn/relay_data.ts";
 import type { RelayPort } from "../../protocol/turn/relay_port.ts";
 import type { TurnEffect } from "../../protocol/turn/turn_effect.ts";
 import type { TurnServer } from "../../protocol/turn/turn_server.ts";
@@ -16,13 +18,15 @@ const MAX_TIMER = 2 ** 31 - 1;
 /** Unexpected failures that are logged a minute; a stranger may know how to cause them. */
 const MAX_LOGGED_FAILURES = 10;
 const MINUTE = 60_000;
+/** For the datagrams of one relay port, while this process is held up. */
+const KERNEL_BUFFER = 1_048_576;
 
 export interface TurnDriverOptions {
   readonly server: TurnServer;
   readonly sockets: DatagramSockets;
   /** Addresses of this machine on which relay ports are opened. */
   readonly relayHosts: Readonly<Partial<Record<AddressFamily, string>>>;
-  readonly host: Pick<Host, "monotonic">;
+  readonly host: Pick<Host, "monotonic" | "random">;
   readonly onSessionEnded: (session: SessionRecord) => void;
 }
 
@@ -54,8 +58,13 @@ export class TurnDriver {
   }
 
   /** Takes a datagram of a client. The promise says when its buffer is free again. */
-  fromClient(client: Client, buffer: Uint8Array, length: number): void | Promise<unknown> {
-    const delivery = this.#receive(client, buffer, HEADROOM, length);
+  fromClient(
+    client: Client,
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+  ): void | Promise<unknown> {
+    const delivery = this.#receive(client, buffer, offset, length);
     if (delivery !== undefined) return send(delivery, buffer);
   }
 
@@ -123,12 +132,12 @@ export class TurnDriver {
   #fromPeer(
     port: RelayPort,
     buffer: Uint8Array,
+    offset: number,
     length: number,
     from: DatagramSource,
   ): void | Promise<unknown> {
     try {
-      const { server } = this;
-      const delivery = server.receiveFromPeer(port, buffer, HEADROOM, length, from, this.now());
+      const delivery = this.server.receiveFromPeer(port, buffer, offset, length, from, this.now());
       if (delivery !== undefined) return send(delivery, buffer);
     } catch (error) {
       this.#fail(error);
@@ -162,18 +171,24 @@ export class TurnDriver {
         hostname,
         port: port.endpoint.port,
         inFlight: 1,
-        onDatagram: (buffer, length, from) => this.#fromPeer(port, buffer, length, from),
+        kernelBuffer: KERNEL_BUFFER,
+        onDatagram: (buffer, offset, length, from) =>
+          this.#fromPeer(port, buffer, offset, length, from),
+        onIcmp: (to, report) => this.#icmpCame(port, to, report),
         onDrop: () => this.#dropped(),
         onLost: (error) => this.#portFailed(port, error),
       });
       this.#ports.set(port, socket);
-      this.server.relayPortOpened(port, {
-        send: (buffer, offset, length, to) =>
-          socket.send(buffer.subarray(offset, offset + length), to),
-      }, this.now());
+      this.server.relayPortOpened(port, socket, this.now());
     } catch (error) {
       this.#portFailed(port, error);
     }
+  }
+
+  #icmpCame(port: RelayPort, to: AddressWords, report: IcmpReport): void {
+    const id = this.#options.host.random(TRANSACTION_ID_LENGTH);
+    const effect = icmpIndication(port, to, report, id, this.now());
+    if (effect !== undefined) this.#perform(effect);
   }
 
   #portFailed(port: RelayPort, error: unknown): void {

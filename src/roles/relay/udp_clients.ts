@@ -9,6 +9,8 @@ import type { TurnDriver } from "./turn_driver.ts";
 
 /** Datagrams of a listening socket that may be on their way through this process at a time. */
 const IN_FLIGHT = 4;
+/** For the datagrams of all clients, while this process is held up. */
+const KERNEL_BUFFER = 8_388_608;
 /** Clients without an allocation that may lie around before they are looked for. */
 const SPARE_CLIENTS = 64;
 
@@ -23,8 +25,8 @@ class UdpClient implements Client {
     this.endpoint = endpoint;
   }
 
-  send(buffer: Uint8Array, offset: number, length: number): Promise<unknown> {
-    return this.#socket.send(buffer.subarray(offset, offset + length), this.endpoint);
+  send(buffer: Uint8Array, offset: number, length: number): void | Promise<unknown> {
+    return this.#socket.send(buffer, offset, length, this.endpoint);
   }
 }
 
@@ -106,7 +108,8 @@ class UdpListener {
       hostname,
       port,
       inFlight: IN_FLIGHT,
-      onDatagram: (buffer, length, from) => this.#receive(buffer, length, from),
+      kernelBuffer: KERNEL_BUFFER,
+      onDatagram: (buffer, offset, length, from) => this.#receive(buffer, offset, length, from),
       onDrop: () => driver.server.counters.droppedBackpressure++,
       onLost,
     });
@@ -117,11 +120,16 @@ class UdpListener {
     this.#socket.close();
   }
 
-  #receive(buffer: Uint8Array, length: number, from: DatagramSource): void | Promise<unknown> {
+  #receive(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: DatagramSource,
+  ): void | Promise<unknown> {
     const known = this.#clients.find(from);
-    if (known !== undefined) return this.#driver.fromClient(known, buffer, length);
+    if (known !== undefined) return this.#driver.fromClient(known, buffer, offset, length);
     const client = new UdpClient(this.#socket, from.toEndpoint());
-    const sent = this.#driver.fromClient(client, buffer, length);
+    const sent = this.#driver.fromClient(client, buffer, offset, length);
     if (client.allocation !== undefined) this.#keep(client);
     return sent;
   }

@@ -1,9 +1,12 @@
 /** Permissions, Send and Data (RFC 8656 sections 9 to 11): statements 87 to 104, 125 to 128. */
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { utf8 } from "../../../src/base/bytes.ts";
-import { AttributeType } from "../../../src/protocol/stun/attributes.ts";
-import { Method } from "../../../src/protocol/stun/message.ts";
+import { toHex, utf8 } from "../../../src/base/bytes.ts";
+import { Endpoint } from "../../../src/base/endpoint.ts";
+import { AttributeType, decodeXorAddress } from "../../../src/protocol/stun/attributes.ts";
+import { decodeStunMessage, MessageClass, Method } from "../../../src/protocol/stun/message.ts";
+import { icmpIndication } from "../../../src/protocol/turn/icmp_indication.ts";
+import type { RelayPort } from "../../../src/protocol/turn/relay_port.ts";
 import {
   BOTH,
   DONT_FRAGMENT,
@@ -21,7 +24,7 @@ import {
   V6,
 } from "./turn_scene.ts";
 import { DEFAULT_TURN_SETTINGS } from "../../../src/protocol/turn/settings.ts";
-import { parseIp } from "../../../src/base/address.ts";
+import { parseAddressPort, parseIp } from "../../../src/base/address.ts";
 
 const HELLO = utf8("hello");
 
@@ -227,6 +230,39 @@ Deno.test("2-PE-100 The largest datagrams fit an indication or are dropped", () 
   const relayed = `[${v6.hostname}]:${v6.port}`;
   ok(scene.fromPeer(PEER_V6, relayed, new Uint8Array(65_500)));
   strictEqual(scene.fromPeer(PEER_V6, relayed, new Uint8Array(65_507)), undefined);
+});
+
+Deno.test("2-PE-102 An ICMP error is told to the client as a Data indication without data", () => {
+  const scene = new TurnScene();
+  const client = scene.allocated("203.0.113.7:1", BOTH);
+  const { v4, v6 } = client.allocation!;
+  const [to, toV6] = [PEER, PEER_V6].map((text) => {
+    const { address, port } = parseAddressPort(text)!;
+    return new Endpoint(address, port);
+  });
+  const id = new Uint8Array(12).fill(7);
+  const told = (port: RelayPort, to: Endpoint, type: number, code: number) => {
+    const effect = icmpIndication(port, to, { type, code, mtu: 1_300 }, id, scene.now);
+    if (effect === undefined) return undefined;
+    strictEqual(effect.client, client);
+    const message = decodeStunMessage(effect.bytes)!;
+    deepStrictEqual([message.method, message.messageClass], [Method.Data, MessageClass.Indication]);
+    strictEqual(message.get(AttributeType.Data), undefined);
+    const peer = decodeXorAddress(message.get(AttributeType.XorPeerAddress)!, id);
+    deepStrictEqual(peer && { ...peer }, { address: to.address, port: to.port });
+    return toHex(message.get(AttributeType.Icmp)!);
+  };
+  strictEqual(told(v4!, to!, 3, 3), undefined);
+  client.permit(PEER, PEER_V6);
+  strictEqual(told(v4!, to!, 3, 3), "0000060300000000");
+  strictEqual(told(v4!, to!, 3, 4), "0000060400000514");
+  strictEqual(told(v4!, to!, 11, 0), "0000160000000000");
+  for (const type of [0, 4, 5, 8, 12]) strictEqual(told(v4!, to!, type, 0), undefined);
+  strictEqual(told(v6!, toV6!, 1, 4), "0000020400000000");
+  strictEqual(told(v6!, toV6!, 2, 0), "0000040000000514");
+  for (const type of [4, 127, 128]) strictEqual(told(v6!, toV6!, type, 0), undefined);
+  scene.pass(301);
+  strictEqual(told(v4!, to!, 3, 3), undefined);
 });
 
 Deno.test("2-PE-103 A permission of one allocation is none of another's", () => {

@@ -1,5 +1,5 @@
 import type { EventData, StreamedEvent } from "./event_parser.ts";
-import { mechanismText, messagesText } from "./wording.ts";
+import { bytesText, mechanismText, messagesText } from "./wording.ts";
 
 type Wording = (data: EventData, name: string) => string;
 
@@ -31,6 +31,8 @@ const WORDINGS: Readonly<Record<string, Wording>> = {
     return `A ${secretOf(kind)} ${ENDS[String(state)] ?? "has ended"}`;
   },
   "pairing.attempt-failed": ({ mechanism }) => `Somebody did not know the ${secretOf(mechanism)}`,
+  "backup.made": ({ bytes }) => `A backup of ${bytesText(Number(bytes))} was written`,
+  "backup.failed": ({ reason }) => `A backup could not be written: ${reason}`,
   "queue.purged": ({ purged }, name) => `${messagesText(Number(purged))} for ${name} dropped`,
   "queue.changed": ({ refused, reason }, name) => {
     return `${messagesText(Number(refused))} for ${name} refused: ${reason}`;

@@ -1,0 +1,54 @@
+// deno-lint-ignore-file no-console -- a script speaks to the terminal that started it.
+/**
+ * What a relay adds to the way of a packet while little goes on: from a client's ChannelData to its
+ * peer, one packet at a time, after each of which everything comes to rest. The server is on core
+ * 0, this on core 1. Linux only; needs taskset, and turnserver for the comparison.
+ *
+ *     taskset -c 1 deno run -A bench/relay_delay.ts
+ */
+
+import { systemHost } from "../src/base/host.ts";
+import { BatchSocket } from "./support/batch_sockets.ts";
+import { Session } from "./support/turn_load.ts";
+import { cairn, coturn, portableCairn, startTurnServer } from "./support/turn_servers.ts";
+
+const SAMPLES = 400;
+const SIZE = 160;
+const REST_MS = 5;
+const LOST_AFTER_MS = 200;
+
+const folder = await Deno.makeTempDir({ prefix: "cairn-relay-delay-" });
+using one = new BatchSocket();
+using other = new BatchSocket();
+one.connect(other.port);
+one.load(systemHost.random(SIZE));
+await measure("no relay", one, other);
+for (const kind of [cairn, coturn, portableCairn]) {
+  await using server = await startTurnServer(kind, { core: "0", folder });
+  using session = new Session();
+  await session.allocate(server.port);
+  await session.bind(session.peer.port, SIZE);
+  const packet = new Uint8Array(session.prefix.length + SIZE);
+  packet.set(session.prefix);
+  session.client.load(packet);
+  await measure(kind.name, session.client, session.peer);
+}
+await Deno.remove(folder, { recursive: true });
+
+async function measure(name: string, from: BatchSocket, to: BatchSocket): Promise<void> {
+  const times: number[] = [];
+  let lost = 0;
+  for (let i = 0; i < SAMPLES; i++) {
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    while (to.receive() > 0);
+    const start = performance.now();
+    from.send(1);
+    while (to.receive() === 0 && performance.now() - start < LOST_AFTER_MS);
+    const took = performance.now() - start;
+    if (took < LOST_AFTER_MS) times.push(took * 1_000);
+    else lost++;
+  }
+  times.sort((a, b) => a - b);
+  const at = (part: number) => times[Math.floor(times.length * part)]?.toFixed(0);
+  console.log(`${name}: p50 ${at(0.5)} µs, p90 ${at(0.9)} µs, p99 ${at(0.99)} µs, ${lost} lost`);
+}

@@ -1,0 +1,24 @@
+/** The rows of the table of options about the engine that moves a relay's packets. */
+
+import { UDP_ENGINES, type UdpEngine } from "../roles/relay/udp_engine.ts";
+import type { ValueKind } from "./option_values.ts";
+import type { OptionRow } from "./settings.ts";
+
+const udpEngine: ValueKind<UdpEngine> = {
+  placeholder: "<auto|batch|portable>",
+  expected: "auto, batch or portable",
+  parse: (text) => UDP_ENGINES.find((engine) => engine === text),
+};
+
+export const RELAY_ENGINE_OPTIONS = {
+  relayUdpEngine: {
+    flag: "--udp-engine",
+    env: "CAIRN_RELAY_UDP_ENGINE",
+    default: "auto",
+    sentence: "What moves UDP packets: batch, many with one system call (Linux), or portable; " +
+      "auto takes what there is",
+    kind: udpEngine,
+    commands: ["relay", "up"],
+    per: { up: { flag: "--relay-udp-engine" } },
+  },
+} as const satisfies Record<string, OptionRow<unknown>>;
