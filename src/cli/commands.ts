@@ -26,8 +26,8 @@ const logger = getLogger(["cairn", "cli"]);
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Commands that may load libc. */
-const CALLS_LIBC = new Set<CommandName>(["relay", "up"]);
+/** Roles that call libc, and what reads /proc, which Deno lets nobody read without every permission. */
+const KEEP_FFI = new Set<CommandName>(["relay", "up", "doctor"]);
 
 /** A command line that was understood. */
 export interface CommandLine {
@@ -41,8 +41,8 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     const { spec, settings, operands } = await parseCommandLine(args);
     startLogging(settings.value(OPTIONS.log), settings.value(OPTIONS.logFormat));
-    // Roles that call libc give it up as soon as they have it.
-    if (!CALLS_LIBC.has(spec.name)) giveUp("ffi");
+    // Those roles give it up as soon as they have loaded libc.
+    if (!KEEP_FFI.has(spec.name)) giveUp("ffi");
     return await spec.run(settings, operands);
   } catch (error) {
     return report(error);
