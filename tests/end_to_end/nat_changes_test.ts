@@ -23,7 +23,8 @@ Deno.test({
       await scene.peers?.changeAddress();
     });
     ok(pause < PATIENCE, `no message came for ${pause} ms`);
-    await scene.until(program, /^direct/);
+    // A direct way comes back, too; on a busy machine that has been seen to take minutes.
+    if (everyNatObstacle === undefined) await scene.until(program, /^direct/);
     await program.write("end");
   },
 });
