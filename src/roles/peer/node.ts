@@ -292,14 +292,22 @@ export class Node {
     return this.#store.contacts.list();
   }
 
-  /** Lets a peer write to this one that takes messages of its contacts only. */
+  /**
+   * Lets a peer write to this one that takes messages of its contacts only. The next broadcast
+   * without `to` is for it, too, whether or not a server has told of it yet.
+   */
   async addContact(peer: PeerId | string): Promise<void> {
-    await this.#store.contacts.add(PeerId.from(peer));
+    const peerId = PeerId.from(peer);
+    if (this.#store.contacts.has(peerId)) return;
+    await this.#store.contacts.add(peerId);
+    this.#hub.roster.expect(peerId);
   }
 
   /** Forgets a contact. */
   async removeContact(peer: PeerId | string): Promise<void> {
-    await this.#store.contacts.remove(PeerId.from(peer));
+    const peerId = PeerId.from(peer);
+    await this.#store.contacts.remove(peerId);
+    this.#hub.roster.unexpect(peerId);
   }
 
   /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
@@ -350,7 +358,8 @@ export class Node {
    * Durably queues one message for several peers, for all of them or none. It has the same id for
    * each, and reaches each as by {@linkcode Node.send}; a server stores it once for all that it
    * keeps it for. Without `to` it is for every contact, but those that every server says it does not
-   * know: strangers of the same server get nothing. Returns one entry per recipient, in their order; none
+   * know: strangers of the same server get nothing. A contact that was just added is not left out
+   * before some server has told of it: `accepted` rejects if none knows it. Returns one entry per recipient, in their order; none
    * when there is nobody to write to.
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
@@ -433,7 +442,7 @@ export class Node {
   /** Whoever is written to is known from here on. */
   async #pin(recipient: PeerId): Promise<void> {
     try {
-      await this.#store.contacts.add(recipient);
+      await this.addContact(recipient);
     } catch (error) {
       log.warn("A contact could not be noted: {error}", { error });
     }
