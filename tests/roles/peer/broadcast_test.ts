@@ -184,6 +184,34 @@ broadcastTest(
   },
 );
 
+broadcastTest("does not wait again and again for one that is refused", async (scene) => {
+  const { mailbox } = scene;
+  const [bob, carol] = scene.readers;
+  mailbox.refuse = ({ recipient }) =>
+    recipient.equals(carol!.peerId) ? "quota exceeded" : undefined;
+  await scene.broadcast("one");
+  await scene.connect();
+  await mailbox.heard.untilLine("refused for 3");
+  await scene.passUntilAccepted(2);
+  for (const [index, text] of ["two", "three", "four"].entries()) {
+    await scene.broadcast(text);
+    // Without that any time passes.
+    await scene.accepted(4 + 2 * index);
+  }
+  const forBob = mailbox.syncs.filter(({ rows }) =>
+    rows.some(({ recipient }) => recipient.equals(bob!.peerId))
+  );
+  deepEqual(forBob.slice(-3).map(({ rows }) => rows.length), [2, 2, 2]);
+  mailbox.refuse = () => undefined;
+  await scene.passUntilAccepted(12);
+  await scene.broadcast("five");
+  await scene.passUntilAccepted(15);
+  await scene.broadcast("six");
+  await scene.accepted(18);
+  equal(mailbox.syncs.at(-1)?.rows.length, 3);
+  deepEqual(await scene.read(carol!), ["one", "two", "three", "four", "five", "six"]);
+});
+
 broadcastTest("is repeated with the same bytes after a crash", async (scene) => {
   const { mailbox } = scene;
   await scene.broadcast("one");
