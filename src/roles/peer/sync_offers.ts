@@ -56,8 +56,8 @@ export class SyncOffers {
   /** Gathered, sent or accepted: nobody waits for them. */
   readonly #offered = new WeakSet<OutboxEntry>();
   /**
-   * Recipients that missed a gathering, being refused or far behind: nobody waits for them until
-   * they offer a part while another one's is under way, too.
+   * Recipients that were refused, or missed a gathering: nobody waits for them until they had a
+   * part accepted that they offered while another one's was under way, too.
    */
   readonly #late = new Set<string>();
 
@@ -81,14 +81,18 @@ export class SyncOffers {
     gathering.size += size;
     this.#offered.add(entry);
     const expected = this.#parts.expected(entry);
-    // Others have yet to be told that theirs was accepted.
-    if (expected.length > 1) this.#late.delete(entry.recipient.toString());
     const missing = expected.filter((each) => !this.#offered.has(each));
     const isFull = gathering.rows.length >= MAX_SYNC_RECIPIENTS;
     if (isFull || missing.every((each) => this.#isLate(each))) this.#flush(name, gathering);
+    // Another one's part has yet to be accepted, too.
+    const isInTime = expected.length > 1;
     const answer = gathering.ack.promise.then((ack) => {
+      const own = answerFor(entry, wire.outerId, ack);
       if (!ack.accepted) this.#offered.delete(entry);
-      return answerFor(entry, wire.outerId, ack);
+      const text = entry.recipient.toString();
+      if (own.accepted && isInTime) this.#late.delete(text);
+      else if (!own.accepted && own.rejectionReason !== FOR_ANOTHER) this.#late.add(text);
+      return own;
     }, (error) => {
       this.#offered.delete(entry);
       throw error;
