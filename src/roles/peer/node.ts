@@ -7,6 +7,7 @@ import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
+import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkContext } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { linkUrl } from "./dial_link.ts";
@@ -28,6 +29,7 @@ import type {
   SentCopy,
   SentMessage,
 } from "./node_api.ts";
+import { fullError } from "./outbox.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
 import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
@@ -359,22 +361,32 @@ export class Node {
    * each, and reaches each as by {@linkcode Node.send}; a server stores it once for all that it
    * keeps it for. Without `to` it is for every contact, but those that every server says it does not
    * know: strangers of the same server get nothing. A contact that was just added is not left out
-   * before some server has told of it: `accepted` rejects if none knows it. Returns one entry per recipient, in their order; none
-   * when there is nobody to write to.
+   * before some server has told of it: `accepted` rejects if none knows it. Nor does one for whom too
+   * many wait keep it from the others: it gets nothing, and its `accepted` rejects. Returns one
+   * entry per recipient, in their order; none when there is nobody to write to.
    *
-   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
+   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one that is
+   * named in `to`, or else for every contact.
    */
   async broadcast(
     channel: string,
     data: Uint8Array,
-    { to = this.#audience() }: BroadcastOptions = {},
+    options: BroadcastOptions = {},
   ): Promise<SentCopy[]> {
+    const { to = this.#audience() } = options;
     const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
     this.#requireSendable(recipients, channel, data);
     if (recipients.length === 0) return [];
-    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data);
+    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data, {
+      skipsFull: options.to === undefined,
+    });
     const [entries] = await Promise.all([queued, ...recipients.map((each) => this.#pin(each))]);
-    return entries.map((entry) => ({ to: entry.recipient, ...this.#sendOff(entry) }));
+    const copies = new Map(entries.map((entry) => [`${entry.recipient}`, this.#sendOff(entry)]));
+    const id = formatUuid(entries[0]!.id);
+    return recipients.map((to) => {
+      const copy = copies.get(`${to}`) ?? { id, accepted: refusal(fullError(to)) };
+      return { to, ...copy };
+    });
   }
 
   /**
@@ -468,4 +480,11 @@ export class Node {
       "This peer is not paired with any server yet; pair it first (cairn peer pair)",
     );
   }
+}
+
+/** A promise that rejects, whether or not anybody looks at it. */
+function refusal(error: CairnError): Promise<void> {
+  const accepted = Promise.reject<void>(error);
+  accepted.catch(() => {});
+  return accepted;
 }
