@@ -1,6 +1,7 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
-import type { Node } from "../../src/mod.ts";
+import { Node } from "../../src/mod.ts";
+import { checkOf } from "../../src/roles/peer/message_check.ts";
 import { within } from "../support/deadline.ts";
 import { Home } from "../support/home.ts";
 
@@ -105,6 +106,43 @@ Deno.test("A new device is told with its first broadcast how many came before", 
     ]);
   }
 });
+
+Deno.test("A contact for whom too many messages wait does not keep a broadcast from the others", async () => {
+  await using home = await Home.open();
+  const [laptop, phone, tablet] = await home.peers("laptop", "phone", "tablet");
+  for (const { peerId } of [phone, tablet]) await laptop.addContact(peerId);
+  await laptop.close();
+  await fillOutbox(`${home.folder}/laptop/cairn.kv`, `${tablet.peerId}`);
+  const node = await Node.create({ storagePath: `${home.folder}/laptop` });
+  try {
+    const sent = await node.broadcast("", utf8("x"));
+    equal(new Set(sent.map(({ id }) => id)).size, 1);
+    deepEqual(
+      sent.map(({ to }) => `${to}`).sort(),
+      [phone.peerId, tablet.peerId].map(String).sort(),
+    );
+    const refused = sent.find(({ to }) => to.equals(tablet.peerId));
+    await rejects(refused!.accepted, { code: "refused" });
+    const to = sent.map((copy) => copy.to);
+    await rejects(node.broadcast("", utf8("y"), { to }), { code: "refused" });
+  } finally {
+    await node.close();
+  }
+});
+
+/** As many messages as may wait for one recipient. */
+async function fillOutbox(file: string, recipient: string): Promise<void> {
+  using kv = await Deno.openKv(file);
+  const content = { id: new Uint8Array(16), channel: "", sentAt: 1, data: utf8("x") };
+  for (let first = 1; first <= 10_000; first += 500) {
+    const atomic = kv.atomic();
+    for (let sequence = first; sequence < first + 500; sequence++) {
+      const check = checkOf({ ...content, sequence });
+      atomic.set(["outbox", recipient, sequence], { ...content, failures: 0, check });
+    }
+    await atomic.commit();
+  }
+}
 
 function soon<T>(promise: Promise<T>, what: string): Promise<T> {
   return within(AbortSignal.timeout(60_000), promise, () => what);

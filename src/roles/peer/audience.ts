@@ -10,7 +10,9 @@ export interface NotedBroadcast {
   readonly unreadable: (recipient: PeerId) => number | undefined;
   /** Belongs in the commit that makes its messages durable. */
   readonly ops: readonly KvOperation[];
-  /** That commit was not made: its recipients are as new as before. */
+  /** That commit was made. */
+  readonly done: () => void;
+  /** It was not: the broadcast does not count, and its recipients are as new as before. */
   readonly undo: () => void;
 }
 
@@ -18,6 +20,8 @@ export interface NotedBroadcast {
 export class Audience {
   #count = 0;
   readonly #known = new Set<string>();
+  /** Resolves when it is known whether the latest first broadcast to somebody is on disk. */
+  #settled: Promise<void> = Promise.resolve();
 
   private constructor() {}
 
@@ -30,15 +34,26 @@ export class Audience {
     return audience;
   }
 
+  /** Resolves when nobody's first broadcast awaits its commit: only then may another be counted. */
+  settled(): Promise<void> {
+    return this.#settled;
+  }
+
   /** Counts a broadcast. */
   broadcastTo(recipients: readonly PeerId[]): NotedBroadcast {
     const before = this.#count++;
     const added = recipients.map(String).filter((text) => !this.#known.has(text));
-    for (const text of added) this.#known.add(text);
     const isFirst = new Set(before > 0 ? added : []);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    if (added.length > 0) this.#settled = promise;
     return {
+      done: () => {
+        for (const text of added) this.#known.add(text);
+        resolve();
+      },
       undo: () => {
-        for (const text of added) this.#known.delete(text);
+        this.#count--;
+        resolve();
       },
       unreadable: (recipient) => isFirst.has(recipient.toString()) ? before : undefined,
       ops: [

@@ -96,7 +96,7 @@ export class Courier {
       window: this.#window,
       expected: (entry) =>
         parts.outbox.sharing(entry)
-          .filter((each) => this.#serves(each.recipient) && this.#isDue(each)).length,
+          .filter((each) => this.#serves(each.recipient) && this.#isDue(each)),
     });
     this.#sealer = new Sealer({
       ...parts,

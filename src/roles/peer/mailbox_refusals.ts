@@ -4,12 +4,14 @@ import type { MailboxCount } from "./mailbox_count.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
 import { FOR_ANOTHER, isPermanent, laterError, noRoomError, refusalError } from "./refusals.ts";
+import type { SessionStore } from "./session_store.ts";
 import type { TakeOver } from "./take_over.ts";
 
 /** What dealing with one mailbox's refusals stands on. */
 export interface MailboxRefusalsParts {
   readonly server: PeerId;
   readonly outbox: Outbox;
+  readonly sessions: SessionStore;
   readonly count: MailboxCount;
   readonly takeOver: TakeOver;
   /** The servers that this peer is paired with. */
@@ -47,7 +49,7 @@ export class MailboxRefusals {
     // Once at once; a mailbox that says it again is not asked again before a while.
     if ((isMisnumbered || isMistaken) && !this.#corrected.has(text)) {
       this.#corrected.add(text);
-      if (isMistaken) await outbox.reopen(entry);
+      if (isMistaken) await this.#whileWanted(entry, () => outbox.reopen(entry));
       await count.renumber(recipient);
       return true;
     }
@@ -77,7 +79,11 @@ export class MailboxRefusals {
   }
 
   /** This mailbox will never take it: another one may; when none is left it is given up. */
-  async #giveUp(entry: OutboxEntry, reason: string | null): Promise<void> {
+  #giveUp(entry: OutboxEntry, reason: string | null): Promise<void> {
+    return this.#whileWanted(entry, () => this.#leave(entry, reason));
+  }
+
+  async #leave(entry: OutboxEntry, reason: string | null): Promise<void> {
     const { outbox, servers, leftToOthers } = this.parts;
     const server = this.parts.server.toString();
     entry.refusedBy.add(server);
@@ -88,5 +94,13 @@ export class MailboxRefusals {
     }
     if (entry.wire?.server === server) await outbox.unseal(entry);
     leftToOthers?.(entry.recipient);
+  }
+
+  /** A receipt, or a link to the recipient itself, may have ended the message meanwhile. */
+  async #whileWanted(entry: OutboxEntry, step: () => Promise<void>): Promise<void> {
+    const { outbox, sessions } = this.parts;
+    await sessions.locked(entry.recipient, async () => {
+      if (outbox.has(entry)) await step();
+    });
   }
 }

@@ -7,6 +7,7 @@ import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
 import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
+import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkContext } from "../link_connection.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { linkUrl } from "./dial_link.ts";
@@ -28,6 +29,7 @@ import type {
   SentCopy,
   SentMessage,
 } from "./node_api.ts";
+import { fullError } from "./outbox.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
 import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
@@ -292,14 +294,22 @@ export class Node {
     return this.#store.contacts.list();
   }
 
-  /** Lets a peer write to this one that takes messages of its contacts only. */
+  /**
+   * Lets a peer write to this one that takes messages of its contacts only. The next broadcast
+   * without `to` is for it, too, whether or not a server has told of it yet.
+   */
   async addContact(peer: PeerId | string): Promise<void> {
-    await this.#store.contacts.add(PeerId.from(peer));
+    const peerId = PeerId.from(peer);
+    if (this.#store.contacts.has(peerId)) return;
+    await this.#store.contacts.add(peerId);
+    this.#hub.roster.expect(peerId);
   }
 
   /** Forgets a contact. */
   async removeContact(peer: PeerId | string): Promise<void> {
-    await this.#store.contacts.remove(PeerId.from(peer));
+    const peerId = PeerId.from(peer);
+    await this.#store.contacts.remove(peerId);
+    this.#hub.roster.unexpect(peerId);
   }
 
   /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
@@ -350,22 +360,33 @@ export class Node {
    * Durably queues one message for several peers, for all of them or none. It has the same id for
    * each, and reaches each as by {@linkcode Node.send}; a server stores it once for all that it
    * keeps it for. Without `to` it is for every contact, but those that every server says it does not
-   * know: strangers of the same server get nothing. Returns one entry per recipient, in their order; none
-   * when there is nobody to write to.
+   * know: strangers of the same server get nothing. A contact that was just added is not left out
+   * before some server has told of it: `accepted` rejects if none knows it. Nor does one for whom too
+   * many wait keep it from the others: it gets nothing, and its `accepted` rejects. Returns one
+   * entry per recipient, in their order; none when there is nobody to write to.
    *
-   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one of them.
+   * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait for one that is
+   * named in `to`, or else for every contact.
    */
   async broadcast(
     channel: string,
     data: Uint8Array,
-    { to = this.#audience() }: BroadcastOptions = {},
+    options: BroadcastOptions = {},
   ): Promise<SentCopy[]> {
+    const { to = this.#audience() } = options;
     const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
     this.#requireSendable(recipients, channel, data);
     if (recipients.length === 0) return [];
-    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data);
+    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data, {
+      skipsFull: options.to === undefined,
+    });
     const [entries] = await Promise.all([queued, ...recipients.map((each) => this.#pin(each))]);
-    return entries.map((entry) => ({ to: entry.recipient, ...this.#sendOff(entry) }));
+    const copies = new Map(entries.map((entry) => [`${entry.recipient}`, this.#sendOff(entry)]));
+    const id = formatUuid(entries[0]!.id);
+    return recipients.map((to) => {
+      const copy = copies.get(`${to}`) ?? { id, accepted: refusal(fullError(to)) };
+      return { to, ...copy };
+    });
   }
 
   /**
@@ -433,7 +454,7 @@ export class Node {
   /** Whoever is written to is known from here on. */
   async #pin(recipient: PeerId): Promise<void> {
     try {
-      await this.#store.contacts.add(recipient);
+      await this.addContact(recipient);
     } catch (error) {
       log.warn("A contact could not be noted: {error}", { error });
     }
@@ -459,4 +480,11 @@ export class Node {
       "This peer is not paired with any server yet; pair it first (cairn peer pair)",
     );
   }
+}
+
+/** A promise that rejects, whether or not anybody looks at it. */
+function refusal(error: CairnError): Promise<void> {
+  const accepted = Promise.reject<void>(error);
+  accepted.catch(() => {});
+  return accepted;
 }

@@ -66,7 +66,10 @@ export interface SentCopy extends SentMessage {
 
 /** Settings of one {@linkcode Node.broadcast}. */
 export interface BroadcastOptions {
-  /** The recipients, at most 64; by default every contact, but those that no server knows. */
+  /**
+   * The recipients, at most 64: all of them get it, or none. By default it is for every contact, but
+   * those that no server knows; a contact for whom too many wait is left out, and its copy refused.
+   */
   readonly to?: readonly (PeerId | string)[];
 }
 

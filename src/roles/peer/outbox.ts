@@ -26,6 +26,8 @@ export class Outbox {
   readonly #byOuterId = new Map<string, OutboxEntry>();
   /** Those that share a body, by message id. */
   readonly #sharing = new Map<string, Set<OutboxEntry>>();
+  /** Those whose removal is not on disk yet. */
+  readonly #removals = new Map<OutboxEntry, Promise<void>>();
   readonly #next = new Map<string, number>();
   readonly #routes = new Map<string, Route>();
   #staging: Promise<void> = Promise.resolve();
@@ -118,37 +120,45 @@ export class Outbox {
    * @throws {CairnError} when too many wait, or the disk is full.
    */
   async enqueue(recipient: PeerId, channel: string, data: Uint8Array): Promise<OutboxEntry> {
-    const [entry] = await this.#enqueue([recipient], channel, data, false);
+    const [entry] = await this.#enqueue([recipient], channel, data);
     if (entry === undefined) throw new TypeError("A message without its recipient");
     return entry;
   }
 
   /**
    * The same for several recipients, of whom each gets the same message under the same id: all of
-   * them or none.
+   * them or none; `skipsFull` leaves out those for whom too many wait already.
    */
   enqueueForAll(
     recipients: readonly PeerId[],
     channel: string,
     data: Uint8Array,
+    { skipsFull = false } = {},
   ): Promise<OutboxEntry[]> {
-    return this.#enqueue(recipients, channel, data, true);
+    return this.#enqueue(recipients, channel, data, { skipsFull });
   }
 
+  /** @param broadcast is for several; without it the message is for one alone. */
   async #enqueue(
     recipients: readonly PeerId[],
     channel: string,
     data: Uint8Array,
-    isBroadcast: boolean,
+    broadcast?: { readonly skipsFull: boolean },
   ): Promise<OutboxEntry[]> {
     const now = this.host.now();
     const id = messageId(now, this.host.random(10));
     const content = { id, channel, sentAt: now, data };
-    // A large body takes longer to stage than a small one behind it.
-    const staged = this.#staging.then(() => this.bodies.prepare(content, recipients.length));
-    const queued = staged.then((prepared) => {
+    const staged = this.#staging.then(async () => {
+      if (broadcast) await this.audience.settled();
+      const open = recipients.filter((each) => !this.#isFull(each));
+      const full = recipients.find((each) => !open.includes(each));
+      if (full !== undefined && !(broadcast?.skipsFull && open.length > 0)) throw fullError(full);
+      // A large body takes longer to stage than a small one behind it.
+      return { to: open, prepared: await this.bodies.prepare(content, open.length) };
+    });
+    const queued = staged.then(({ to, prepared }) => {
       // Not awaited by the next in line: the commits keep their order and share a sync.
-      return { durable: this.#enqueueStaged(recipients, content, prepared, isBroadcast) };
+      return { durable: this.#enqueueStaged(to, content, prepared, broadcast !== undefined) };
     });
     this.#staging = queued.then(() => {}, () => {});
     return await (await queued).durable;
@@ -160,14 +170,6 @@ export class Outbox {
     prepared: PreparedData,
     isBroadcast: boolean,
   ): Promise<OutboxEntry[]> {
-    const full = recipients.find((each) => this.entries(each).length >= MAX_PER_RECIPIENT);
-    if (full !== undefined) {
-      await prepared.abandon();
-      throw new CairnError(
-        "refused",
-        `${MAX_PER_RECIPIENT} messages to ${full} still wait to be delivered; try again later`,
-      );
-    }
     const broadcast = isBroadcast ? this.audience.broadcastTo(recipients) : undefined;
     const { id, channel, sentAt } = content;
     const added = recipients.map((recipient) => {
@@ -202,9 +204,14 @@ export class Outbox {
       await prepared.abandon();
       throw error;
     }
+    broadcast?.done();
     return added.map(({ recipient, sequence, stored }) =>
       this.#add({ ...stored, recipient, sequence, wire: undefined })
     );
+  }
+
+  #isFull(recipient: PeerId): boolean {
+    return this.entries(recipient).length >= MAX_PER_RECIPIENT;
   }
 
   /** The inner sequence that was given last to a message for `recipient`; 0 when none was. */
@@ -320,16 +327,14 @@ export class Outbox {
     }
   }
 
-  /** The recipient has it: forgets the message. */
+  /** The recipient has it: forgets the message, unless it has ended already. */
   async delivered(entry: OutboxEntry): Promise<void> {
-    await this.#remove(entry);
-    this.events.delivered(entry);
+    if (await this.#removeOnce(entry)) this.events.delivered(entry);
   }
 
-  /** Gives a message up for good. */
+  /** Gives a message up for good, unless it has ended already. */
   async drop(entry: OutboxEntry, error: CairnError): Promise<void> {
-    await this.#remove(entry);
-    this.events.refused(entry, error, true);
+    if (await this.#removeOnce(entry)) this.events.refused(entry, error, true);
   }
 
   /** The recipient could not open it: the ciphertext is thrown away, the message stays. */
@@ -431,6 +436,23 @@ export class Outbox {
     entry.wire = wire;
   }
 
+  /**
+   * Durable when it resolves; false when somebody else has removed it. Removed twice, a message
+   * would let go of a shared body for another recipient, who still needs it.
+   */
+  async #removeOnce(entry: OutboxEntry): Promise<boolean> {
+    const removal = this.#removals.get(entry);
+    if (removal) {
+      await removal;
+      return false;
+    }
+    if (!this.has(entry)) return false;
+    const own = this.#remove(entry).finally(() => this.#removals.delete(entry));
+    this.#removals.set(entry, own);
+    await own;
+    return true;
+  }
+
   async #remove(entry: OutboxEntry): Promise<void> {
     const text = entry.recipient.toString();
     await this.bodies.remove(entry, (ops) =>
@@ -464,6 +486,14 @@ export class Outbox {
       ...this.blobs.bodyDeleteOps(entry.wire.body),
     ];
   }
+}
+
+/** What a sender is told when too many wait for a recipient. */
+export function fullError(recipient: PeerId): CairnError {
+  return new CairnError(
+    "refused",
+    `${MAX_PER_RECIPIENT} messages to ${recipient} still wait to be delivered; try again later`,
+  );
 }
 
 type StoredEntry = Pick<

@@ -18,6 +18,8 @@ interface ToldRoster {
 /** What the servers of a peer tell of their other peers, put together. */
 export class RosterView {
   readonly #told = new Map<string, ToldRoster>();
+  /** Contacts added since this process began that no server has told of yet. */
+  readonly #awaited = new Set<string>();
   readonly #onChange: (member: RosterMember) => void;
 
   /** @param onChange is called with each member that looks different from before. */
@@ -84,8 +86,22 @@ export class RosterView {
     return told && (told.rows.get(peerId.toString())?.presence ?? "gone");
   }
 
-  /** Whether all of `servers` have said whom they know, and none knows `peerId`. */
+  /** A contact was added: its servers may have yet to tell of it, so it is not gone. */
+  expect(peerId: PeerId): void {
+    if (!this.member(peerId).known) this.#awaited.add(peerId.toString());
+  }
+
+  /** It is no contact any more. */
+  unexpect(peerId: PeerId): void {
+    this.#awaited.delete(peerId.toString());
+  }
+
+  /**
+   * Whether all of `servers` have said whom they know, and none knows `peerId`. Whoever is awaited
+   * is not gone: a peer may write to a device before the roster that names it has come.
+   */
   isGone(peerId: PeerId, servers: readonly PeerId[]): boolean {
+    if (this.#awaited.has(peerId.toString())) return false;
     return servers.every((server) => {
       const told = this.#told.get(server.toString());
       return told?.isWhole === true && !told.rows.has(peerId.toString());
@@ -107,6 +123,7 @@ export class RosterView {
     change();
     for (const old of before.values()) {
       const member = this.member(old.peerId);
+      if (member.known) this.#awaited.delete(member.peerId.toString());
       const same = member.name === old.name && member.online === old.online &&
         member.known === old.known;
       if (!same) this.#onChange(member);

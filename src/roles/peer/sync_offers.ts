@@ -28,8 +28,8 @@ export interface SyncOffersParts {
   readonly link: LinkConnection;
   readonly window: SendWindow;
   readonly host: Host;
-  /** How many recipients of a message this mailbox is to bring it to. */
-  readonly expected: (entry: OutboxEntry) => number;
+  /** The same message for each recipient that this mailbox is to bring it to. */
+  readonly expected: (entry: OutboxEntry) => readonly OutboxEntry[];
 }
 
 /** A message on its way to a mailbox. */
@@ -53,6 +53,13 @@ export class SyncOffers {
   readonly #parts: SyncOffersParts;
   readonly #gatherings = new Map<string, Gathering>();
   readonly #acks = new Questions<SyncAck>();
+  /** Gathered, sent or accepted: nobody waits for them. */
+  readonly #offered = new WeakSet<OutboxEntry>();
+  /**
+   * Recipients that were refused, or missed a gathering: nobody waits for them until they had a
+   * part accepted that they offered while another one's was under way, too.
+   */
+  readonly #late = new Set<string>();
 
   constructor(parts: SyncOffersParts) {
     this.#parts = parts;
@@ -64,7 +71,7 @@ export class SyncOffers {
     const size = body.length + ROW_OVERHEAD;
     const open = this.#gatherings.get(name);
     if (open && open.size + size > MAX_REQUEST) this.#flush(name, open);
-    const gathering = this.#gatherings.get(name) ?? this.#open(name, sharedBody);
+    const gathering = this.#gatherings.get(name) ?? this.#open(name, entry, sharedBody);
     gathering.rows.push({
       recipient: entry.recipient,
       msgId: wire.outerId,
@@ -72,9 +79,24 @@ export class SyncOffers {
       sequenceNumber: wire.sequence,
     });
     gathering.size += size;
-    const count = Math.min(this.#parts.expected(entry), MAX_SYNC_RECIPIENTS);
-    if (gathering.rows.length >= count) this.#flush(name, gathering);
-    const answer = gathering.ack.promise.then((ack) => answerFor(entry, wire.outerId, ack));
+    this.#offered.add(entry);
+    const expected = this.#parts.expected(entry);
+    const missing = expected.filter((each) => !this.#offered.has(each));
+    const isFull = gathering.rows.length >= MAX_SYNC_RECIPIENTS;
+    if (isFull || missing.every((each) => this.#isLate(each))) this.#flush(name, gathering);
+    // Another one's part has yet to be accepted, too.
+    const isInTime = expected.length > 1;
+    const answer = gathering.ack.promise.then((ack) => {
+      const own = answerFor(entry, wire.outerId, ack);
+      if (!ack.accepted) this.#offered.delete(entry);
+      const text = entry.recipient.toString();
+      if (own.accepted && isInTime) this.#late.delete(text);
+      else if (!own.accepted && own.rejectionReason !== FOR_ANOTHER) this.#late.add(text);
+      return own;
+    }, (error) => {
+      this.#offered.delete(entry);
+      throw error;
+    });
     return { left: gathering.left.promise, answer };
   }
 
@@ -93,12 +115,20 @@ export class SyncOffers {
     this.#gatherings.clear();
   }
 
-  #open(name: string, sharedBody: Uint8Array): Gathering {
+  #isLate({ recipient }: OutboxEntry): boolean {
+    return this.#late.has(recipient.toString());
+  }
+
+  #open(name: string, first: OutboxEntry, sharedBody: Uint8Array): Gathering {
     const gathering: Gathering = {
       sharedBody,
       rows: [],
       size: sharedBody.length,
-      timer: setTimeout(() => this.#flush(name, gathering), GATHER_MS),
+      timer: setTimeout(() => {
+        const missing = this.#parts.expected(first).filter((each) => !this.#offered.has(each));
+        for (const { recipient } of missing) this.#late.add(recipient.toString());
+        this.#flush(name, gathering);
+      }, GATHER_MS),
       left: Promise.withResolvers(),
       ack: Promise.withResolvers(),
     };

@@ -184,6 +184,36 @@ broadcastTest(
   },
 );
 
+broadcastTest("does not wait again and again for one that is refused", async (scene) => {
+  const { mailbox } = scene;
+  const [bob, carol] = scene.readers;
+  mailbox.refuse = ({ recipient }) =>
+    recipient.equals(carol!.peerId) ? "quota exceeded" : undefined;
+  await scene.broadcast("one");
+  await scene.connect();
+  await mailbox.heard.untilLine("refused for 3");
+  await scene.passUntilAccepted(2);
+  for (const [index, text] of ["two", "three", "four"].entries()) {
+    await scene.broadcast(text);
+    // Without that any time passes.
+    await scene.accepted(4 + 2 * index);
+  }
+  const forBob = mailbox.syncs.filter(({ rows }) =>
+    rows.some(({ recipient }) => recipient.equals(bob!.peerId))
+  );
+  deepEqual(forBob.slice(-3).map(({ rows }) => rows.length), [2, 2, 2]);
+  mailbox.refuse = () => undefined;
+  await scene.passUntilAccepted(12);
+  const before = mailbox.syncs.length;
+  const isTogether = () => mailbox.syncs.slice(before).some(({ rows }) => rows.length === 3);
+  for (let accepted = 15; !isTogether() && accepted < 60; accepted += 3) {
+    await scene.broadcast("more");
+    await scene.passUntilAccepted(accepted);
+  }
+  ok(isTogether(), "the one that was refused is waited for again");
+  deepEqual((await scene.read(carol!)).slice(0, 5), ["one", "two", "three", "four", "more"]);
+});
+
 broadcastTest("is repeated with the same bytes after a crash", async (scene) => {
   const { mailbox } = scene;
   await scene.broadcast("one");

@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok, rejects } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import { CairnError } from "../../../src/base/errors.ts";
+import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
 import { checkOf } from "../../../src/roles/peer/message_check.ts";
 import type { OutboxEntry } from "../../../src/roles/peer/outbox_entry.ts";
 import { bytesFor, identityFor } from "../../support/identities.ts";
@@ -166,6 +167,33 @@ outboxTest(
   },
 );
 
+outboxTest("lets go of what several recipients share once for each of them", async (scene) => {
+  const { outbox } = scene;
+  const [toBob] = await outbox.enqueueForAll([bob, carol], "chat", LARGE);
+  const error = new CairnError("refused", "Not wanted");
+  await Promise.all([outbox.drop(toBob!, error), outbox.delivered(toBob!)]);
+  await outbox.drop(toBob!, error);
+  deepEqual(scene.alice.events.lines, ["dropped 1: refused"]);
+  deepEqual(await scene.texts(carol), [fromUtf8(LARGE)]);
+  await scene.restart();
+  deepEqual(await scene.texts(carol), [fromUtf8(LARGE)]);
+  await scene.outbox.delivered(scene.outbox.entries(carol)[0]!);
+  for (const kind of ["shared", "blob"]) deepEqual(await scene.alice.records(kind), [], kind);
+});
+
+outboxTest("counts no broadcast that is not on disk", async (scene) => {
+  const broadcast = async (...to: PeerId[]) =>
+    (await scene.outbox.enqueueForAll(to, "chat", utf8("x"))).map(({ unreadable }) => unreadable);
+  deepEqual(await broadcast(bob), [undefined]);
+  scene.alice.commit.dieAfter(0);
+  await rejects(broadcast(bob, carol), Crash);
+  scene.alice.commit.dieAfter(Infinity);
+  const together = [broadcast(bob, carol), broadcast(bob, carol)];
+  deepEqual(await Promise.all(together), [[undefined, 1], [undefined, undefined]]);
+  await scene.restart();
+  deepEqual(await broadcast(carol, server), [undefined, 3]);
+});
+
 outboxTest("sweeps ciphertext that belongs to no message", async (scene) => {
   await scene.seal(await scene.enqueue("1"), LARGE);
   await scene.seal(await scene.enqueue("2"));
@@ -197,8 +225,14 @@ outboxTest("takes ten thousand messages for one recipient", async (scene) => {
       (error) => error instanceof CairnError && error.code === "refused",
     );
   }
+  const both = () => scene.outbox.enqueueForAll([bob, carol], "chat", LARGE);
+  await rejects(both(), { code: "refused" });
   deepEqual(await scene.alice.records("blob"), []);
   await scene.enqueue("to carol", carol);
+  const left = (to: readonly PeerId[]) =>
+    scene.outbox.enqueueForAll(to, "chat", utf8("x"), { skipsFull: true });
+  deepEqual((await left([bob, carol])).map(({ recipient }) => recipient), [carol]);
+  await rejects(left([bob]), { code: "refused" });
 });
 
 outboxTest("uses no number again after a rollback", async (scene) => {

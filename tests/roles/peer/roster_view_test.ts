@@ -86,3 +86,16 @@ Deno.test("RosterView takes a peer for gone when every server has told, and none
   view.change(there, [row("gone")]);
   equal(view.isGone(bob, servers), true);
 });
+
+Deno.test("RosterView takes a contact that was just added for gone only after it was told of", () => {
+  const { view } = opened();
+  view.take(here, { rows: [], more: false });
+  view.expect(bob);
+  equal(view.isGone(bob, [here]), false, "its pairing may have yet to be told");
+  view.change(here, [row("away")]);
+  view.change(here, [row("gone")]);
+  equal(view.isGone(bob, [here]), true);
+  view.expect(bob);
+  view.unexpect(bob);
+  equal(view.isGone(bob, [here]), true);
+});
