@@ -261,6 +261,8 @@ export class FolderSync {
 
   #fail(error: unknown): void {
     if (!this.#talk.closed) this.#reject(mapDiskFull(error));
+    // Nobody is told of what may not be kept here.
+    this.#talk.closed = true;
   }
 
   #tick(): void {
