@@ -46,6 +46,8 @@ export class FolderState {
   readonly index: FolderIndex;
   /** Paths whose file is not what the index says. */
   readonly pending = new Set<string>();
+  /** Those of them at which something is in the way that only the user can take away. */
+  readonly hindered = new Set<string>();
   /** Paths whose file is just being replaced: what the disk shows there means nothing. */
   readonly beingWritten = new Set<string>();
   /** What the latest edits of this device took from a path: others may still have it there. */
@@ -86,6 +88,11 @@ export class FolderState {
       kv.close();
       throw error;
     }
+  }
+
+  /** How many files are to be as the index says, and can be. */
+  get missing(): number {
+    return this.pending.size - this.hindered.size;
   }
 
   get files(): ReadonlyMap<string, LocalFile> {
@@ -217,6 +224,7 @@ export class FolderState {
     const isSame = sameContent(known?.content ?? null, local?.content ?? null);
     if (!known || isSame || this.isLeftOut(path)) this.pending.delete(path);
     else this.pending.add(path);
+    if (!this.pending.has(path)) this.hindered.delete(path);
     if (!known || !local || !isSame || known.version === local.version) return undefined;
     const caughtUp = { ...local, version: known.version };
     this.#local.set(path, caughtUp);

@@ -158,7 +158,7 @@ export class FolderSync {
     const { node } = this.#options;
     const isLinked = node.pairings().some(({ connected }) => connected);
     return isLinked && this.#isPresenceKnown && this.#isQuiet &&
-      this.#state.pending.size === 0 &&
+      this.#state.missing === 0 &&
       this.#looks.idle && this.#teller.idle && this.#giver.idle && this.#talk.idle &&
       this.#members.online().every((member) => this.#members.isUpToDate(member));
   }
