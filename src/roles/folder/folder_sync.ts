@@ -15,7 +15,7 @@ import { NotTaken } from "../peer/listeners.ts";
 import type { ReceivedMessage } from "../peer/node_api.ts";
 import { FolderDisk } from "./folder_disk.ts";
 import { FolderLooks } from "./folder_looks.ts";
-import { readMark } from "./folder_mark.ts";
+import { hasMark, readMark } from "./folder_mark.ts";
 import { FolderMembers } from "./folder_members.ts";
 import { FolderProgress } from "./folder_progress.ts";
 import { FolderState } from "./folder_state.ts";
@@ -69,7 +69,7 @@ export class FolderSync {
     this.#changedAt = this.#presenceAt = host.monotonic();
     ({ promise: this.failed, reject: this.#reject } = Promise.withResolvers<never>());
     this.failed.catch(() => {}); // It may fail before anybody waits for it.
-    const disk = new FolderDisk(directory);
+    const disk = new FolderDisk(directory, () => hasMark(directory, mark));
     const onStale = (path: string) => this.#looks.add(path);
     const onSkipped = (path: string, reason: string) => this.#progress.skipped(path, reason);
     const contents = new LocalContents(disk, state, onStale);
@@ -104,7 +104,6 @@ export class FolderSync {
       disk,
       state,
       host,
-      mark,
       rescanEvery: options.rescanEvery,
       onList: (hash, list) => contents.remember(hash, list),
       onSkipped,
