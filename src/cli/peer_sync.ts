@@ -71,7 +71,7 @@ export async function peerSync(settings: Settings, directory: string): Promise<n
   });
 }
 
-/** Resolves when devices that are there have the same files; rejects when no server is found. */
+/** Resolves when devices that are there have the same files; rejects when that is out of reach. */
 async function settled(sync: FolderSync, node: Node, life: ProcessLife): Promise<void> {
   let ended = false;
   void life.endRequested.then(() => ended = true);
@@ -82,6 +82,13 @@ async function settled(sync: FolderSync, node: Node, life: ProcessLife): Promise
     if (!isReached && systemHost.monotonic() - start > REACHED_WITHIN_MS) {
       throw node.lastFailure ??
         new CairnError("unreachable", "No server could be reached; check that it runs");
+    }
+    if (isReached && sync.isStalled()) {
+      throw new CairnError(
+        "timeout",
+        "The folder is not in step: nothing has come for two minutes, and no device that is there " +
+          "has the rest; sync again when the others are there",
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }

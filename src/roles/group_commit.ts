@@ -1,6 +1,6 @@
 import { CairnError } from "../base/errors.ts";
 import { isDiskFull, mapDiskFull } from "./disk_space.ts";
-import { excessOf, weigh, type Weight } from "./kv_weight.ts";
+import { excessOf, sumOf, weigh, type Weight } from "./kv_weight.ts";
 import type { RecordChange } from "./live_record.ts";
 
 /** A change as it is written, or a condition for the changes beside it. */
@@ -128,13 +128,10 @@ export class GroupCommit {
   }
 
   #takeGroup(): Waiting[] {
-    const sum: Weight = { mutations: 0, checks: 0, keyBytes: 0, bytes: 0 };
+    let sum = weigh([]);
     let count = 0;
     for (const { weight } of this.#queue) {
-      sum.mutations += weight.mutations;
-      sum.checks += weight.checks;
-      sum.keyBytes += weight.keyBytes;
-      sum.bytes += weight.bytes;
+      sum = sumOf(sum, weight);
       if (count > 0 && excessOf(sum) !== undefined) break;
       count++;
     }

@@ -36,6 +36,16 @@ export function weigh(operations: readonly Weighable[]): Weight {
   return weight;
 }
 
+/** What two groups of changes weigh together. */
+export function sumOf(a: Weight, b: Weight): Weight {
+  return {
+    mutations: a.mutations + b.mutations,
+    checks: a.checks + b.checks,
+    keyBytes: a.keyBytes + b.keyBytes,
+    bytes: a.bytes + b.bytes,
+  };
+}
+
 /** What one change weighs in bytes. */
 export function bytesOf(operation: Weighable): number {
   return 2 * keySize(operation.key) + valueBytesOf(operation);

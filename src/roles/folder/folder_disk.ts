@@ -1,4 +1,5 @@
 import { dirname, join } from "node:path";
+import { CairnError } from "../../base/errors.ts";
 import { foldersOf, OWN_PREFIX } from "../../protocol/folder/folder_path.ts";
 import { PartFile } from "./part_file.ts";
 
@@ -30,8 +31,21 @@ export class FolderDisk {
   /** Absolute. */
   readonly root: string;
 
-  constructor(root: string) {
+  readonly #isThere: () => Promise<boolean>;
+
+  /** `isThere` tells whether `root` is still the folder that is synced, and not an empty place. */
+  constructor(root: string, isThere: () => Promise<boolean> = () => Promise.resolve(true)) {
     this.root = root;
+    this.#isThere = isThere;
+  }
+
+  /** @throws {CairnError} `data-folder-unusable` when the folder is gone or not mounted. */
+  async requireThere(): Promise<void> {
+    if (await this.#isThere()) return;
+    throw new CairnError(
+      "data-folder-unusable",
+      `The folder ${this.root} is gone or not mounted; nothing was deleted anywhere else`,
+    );
   }
 
   /** The file at `path`; `undefined` when there is nothing. @throws {Obstacle} */
@@ -95,6 +109,7 @@ export class FolderDisk {
     const part = this.partOf(path, hash);
     await setExecutable(part, executable);
     await Deno.utime(part, new Date(modified), new Date(modified));
+    await this.requireThere();
     if (!sameStat(await this.stat(path), before)) return undefined;
     await Deno.rename(part, this.#at(path));
     await syncFolder(dirname(part));
@@ -112,6 +127,7 @@ export class FolderDisk {
    * it has changed. @throws {Obstacle}
    */
   async remove(path: string, before: FileStat | undefined): Promise<boolean> {
+    await this.requireThere();
     const there = await this.stat(path);
     if (!there) return true;
     if (!sameStat(there, before)) return false;

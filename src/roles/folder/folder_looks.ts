@@ -1,10 +1,9 @@
 import { join } from "node:path";
-import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { IndexChange } from "../../protocol/folder/folder_index.ts";
 import { IGNORE_FILE } from "../../protocol/folder/folder_path.ts";
 import type { FolderDisk } from "./folder_disk.ts";
-import { hasMark, readIgnoreRules } from "./folder_mark.ts";
+import { readIgnoreRules } from "./folder_mark.ts";
 import { FolderScan } from "./folder_scan.ts";
 import type { FolderState } from "./folder_state.ts";
 import { FolderWatch } from "./folder_watch.ts";
@@ -19,7 +18,6 @@ export interface FolderLooksParts {
   readonly disk: FolderDisk;
   readonly state: FolderState;
   readonly host: Host;
-  readonly mark: string;
   /** Milliseconds between looks at the whole folder. */
   readonly rescanEvery: number;
   readonly onList: (hash: string, list: Uint8Array) => void;
@@ -82,13 +80,8 @@ export class FolderLooks {
   }
 
   async #lookNow(): Promise<void> {
-    const { disk, state, host, mark, rescanEvery, onEdits } = this.#parts;
-    if (!await hasMark(disk.root, mark)) {
-      throw new CairnError(
-        "data-folder-unusable",
-        `The folder ${disk.root} is gone or not mounted; nothing was deleted anywhere else`,
-      );
-    }
+    const { disk, state, host, rescanEvery, onEdits } = this.#parts;
+    await disk.requireThere();
     const paths = this.#watch.take();
     const start = host.monotonic();
     if (paths.includes("")) this.#nextWhole = start + rescanEvery;

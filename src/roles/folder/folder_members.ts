@@ -63,8 +63,9 @@ export class FolderMembers {
     return this.list().filter(({ peer }) => this.isOnline(peer));
   }
 
+  /** Whether a device shares the folder, and may. */
   has(peer: PeerId): boolean {
-    return this.#members.has(peer.toString());
+    return this.#isAllowed(peer) && this.#members.has(peer.toString());
   }
 
   isOnline(peer: PeerId): boolean {
@@ -74,7 +75,7 @@ export class FolderMembers {
   /** Whether a device may share the folder at all. */
   mayShare(peer: PeerId): boolean {
     const { only, node } = this.#parts;
-    return only ? only.some((each) => each.equals(peer)) : node.rosterMember(peer).known;
+    return this.#isAllowed(peer) && (only !== undefined || node.rosterMember(peer).known);
   }
 
   /** What a device is called: by the server's operator, or by the beginning of its Peer ID. */
@@ -86,7 +87,7 @@ export class FolderMembers {
   async start(parse: (text: string) => PeerId | undefined): Promise<void> {
     for (const [text, { joined }] of this.#parts.state.members) {
       const peer = joined ? parse(text) : undefined;
-      if (!peer) continue;
+      if (!peer || !this.#isAllowed(peer)) continue;
       this.#add(peer);
       await this.#tell(peer, true);
     }
@@ -100,7 +101,8 @@ export class FolderMembers {
     for (const peer of peers) {
       if (peer.equals(node.peerId) || state.members.has(peer.toString())) continue;
       if (state.members.size >= MAX_MEMBERS * 8) return;
-      await node.addContact(peer);
+      // Whoever is named may write to this device; those of the roster only if they may anyway.
+      if (only) await node.addContact(peer);
       await state.setMember(peer.toString(), { joined: false, told: 0 });
       await this.#tell(peer, true);
     }
@@ -180,9 +182,14 @@ export class FolderMembers {
     return digest !== undefined && missing === 0 && this.#parts.state.index.digest.equals(digest);
   }
 
+  #isAllowed(peer: PeerId): boolean {
+    const { only } = this.#parts;
+    return !only || only.some((each) => each.equals(peer));
+  }
+
   #stateKey(): string {
-    const { index, pending } = this.#parts.state;
-    return `${toHex(index.digest.bytes)} ${pending.size}`;
+    const { index, missing } = this.#parts.state;
+    return `${toHex(index.digest.bytes)} ${missing}`;
   }
 
   #add(peer: PeerId): Member {
@@ -197,7 +204,7 @@ export class FolderMembers {
     const member = this.#members.get(peer.toString());
     if (member) member.toldState = this.#stateKey();
     const digest = state.index.digest.bytes;
-    await talk.send(peer, { kind: "state", life, digest, missing: state.pending.size, asks });
+    await talk.send(peer, { kind: "state", life, digest, missing: state.missing, asks });
   }
 }
 

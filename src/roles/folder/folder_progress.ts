@@ -61,11 +61,11 @@ export class FolderProgress {
   /** Tells what is missing, or who is in step; `now` in monotonic milliseconds. */
   show(now: number, isQuiet: boolean): void {
     const { state, plan, members, onEvent } = this.#parts;
-    if (state.pending.size > 0) {
+    if (state.missing > 0) {
       if (now - this.#shownAt < FETCHING_EVERY_MS) return;
       this.#shownAt = now;
       this.#lastSummary = "";
-      const [files, bytes] = [state.pending.size, plan.missingBytes];
+      const [files, bytes] = [state.missing, plan.missingBytes];
       return onEvent({ event: "fetching", files, bytes });
     }
     const names = members.list().filter((member) => members.isUpToDate(member))

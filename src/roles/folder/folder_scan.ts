@@ -178,7 +178,7 @@ export class FolderScan {
   }
 
   async #keepEdits(isLast: boolean): Promise<void> {
-    const { state } = this.#parts;
+    const { state, disk } = this.#parts;
     // A file where a folder was, or the other way round: first what was there must have gone.
     const mayWait = (path: string) =>
       state.index.isFolder(path) || foldersOf(path).some((each) => state.index.get(each)?.content);
@@ -188,6 +188,8 @@ export class FolderScan {
     // Hashing takes a while: what was received meanwhile stays, and is compared at the next look.
     const isCurrent = ({ path, base }: DiskEdit) => state.files.get(path)?.version === base;
     for (const edit of edits) if (!isCurrent(edit)) this.#unsettled.add(edit.path);
+    // A disk that was taken away during the look has deleted nothing.
+    if (edits.some(({ content }) => content === null)) await disk.requireThere();
     await state.edit(edits.filter(isCurrent));
   }
 

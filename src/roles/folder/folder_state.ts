@@ -12,10 +12,10 @@ import { caseKey } from "../../protocol/folder/folder_path.ts";
 import type { FileContent } from "../../protocol/folder/pieces.ts";
 import type { VersionVector } from "../../protocol/folder/version_vector.ts";
 import { GroupCommit, type KvOperation } from "../group_commit.ts";
+import { excessOf, sumOf, weigh } from "../kv_weight.ts";
 import type { FileStat } from "./folder_disk.ts";
 
 const FORMAT = 1;
-const OPERATIONS_PER_COMMIT = 400;
 const MAX_REPLACED = 5_000;
 
 /** A file as it lies on this device's disk. */
@@ -46,6 +46,8 @@ export class FolderState {
   readonly index: FolderIndex;
   /** Paths whose file is not what the index says. */
   readonly pending = new Set<string>();
+  /** Those of them at which something is in the way that only the user can take away. */
+  readonly hindered = new Set<string>();
   /** Paths whose file is just being replaced: what the disk shows there means nothing. */
   readonly beingWritten = new Set<string>();
   /** What the latest edits of this device took from a path: others may still have it there. */
@@ -86,6 +88,11 @@ export class FolderState {
       kv.close();
       throw error;
     }
+  }
+
+  /** How many files are to be as the index says, and can be. */
+  get missing(): number {
+    return this.pending.size - this.hindered.size;
   }
 
   get files(): ReadonlyMap<string, LocalFile> {
@@ -206,14 +213,7 @@ export class FolderState {
       const caughtUp = this.#review(path);
       if (caughtUp) add(path, { type: "set", key: ["local", path], value: caughtUp });
     }
-    let group: KvOperation[] = [];
-    const commits: Promise<void>[] = [];
-    for (const each of operations.values()) {
-      group.push(...each);
-      if (group.length >= OPERATIONS_PER_COMMIT) commits.push(this.#commit.commit(group));
-      if (group.length >= OPERATIONS_PER_COMMIT) group = [];
-    }
-    if (group.length > 0) commits.push(this.#commit.commit(group));
+    const commits = [...inCommits(operations.values())].map((group) => this.#commit.commit(group));
     await Promise.all(commits);
   }
 
@@ -224,6 +224,7 @@ export class FolderState {
     const isSame = sameContent(known?.content ?? null, local?.content ?? null);
     if (!known || isSame || this.isLeftOut(path)) this.pending.delete(path);
     else this.pending.add(path);
+    if (!this.pending.has(path)) this.hindered.delete(path);
     if (!known || !local || !isSame || known.version === local.version) return undefined;
     const caughtUp = { ...local, version: known.version };
     this.#local.set(path, caughtUp);
@@ -241,6 +242,22 @@ export class FolderState {
     addTo(this.#places, file.content.hash, path);
     addTo(this.#folded, caseKey(path), path);
   }
+}
+
+/** What belongs together stays together, in commits that Deno KV takes. */
+function* inCommits(parts: Iterable<readonly KvOperation[]>): Generator<KvOperation[]> {
+  let group: KvOperation[] = [];
+  let total = weigh([]);
+  for (const part of parts) {
+    const weight = weigh(part);
+    const sum = sumOf(total, weight);
+    const isFull = group.length > 0 && excessOf(sum) !== undefined;
+    if (isFull) yield group;
+    total = isFull ? weight : sum;
+    if (isFull) group = [];
+    group.push(...part);
+  }
+  if (group.length > 0) yield group;
 }
 
 function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {

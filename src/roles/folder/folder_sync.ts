@@ -15,7 +15,7 @@ import { NotTaken } from "../peer/listeners.ts";
 import type { ReceivedMessage } from "../peer/node_api.ts";
 import { FolderDisk } from "./folder_disk.ts";
 import { FolderLooks } from "./folder_looks.ts";
-import { readMark } from "./folder_mark.ts";
+import { hasMark, readMark } from "./folder_mark.ts";
 import { FolderMembers } from "./folder_members.ts";
 import { FolderProgress } from "./folder_progress.ts";
 import { FolderState } from "./folder_state.ts";
@@ -34,6 +34,8 @@ const TICK_MS = 250;
 const QUIET_MS = 1_000;
 /** For so long after the start, or the latest sign of a server, it is not certain who is away. */
 const PRESENCE_KNOWN_AFTER_MS = 3_000;
+/** Without anything that brings it further for so long, a sync makes no progress. */
+const STALLED_AFTER_MS = 120_000;
 /** What was announced to come unasked is not asked for before so long after the last of it. */
 const PUSH_GRACE_MS = 10_000;
 
@@ -58,6 +60,8 @@ export class FolderSync {
   #work: Promise<void> = Promise.resolve();
   #ticking: Promise<void> | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
+  /** Turns since anything came, changed or was asked for. */
+  #idleTurns = 0;
   #changedAt: number;
   #presenceAt: number;
 
@@ -69,8 +73,8 @@ export class FolderSync {
     this.#changedAt = this.#presenceAt = host.monotonic();
     ({ promise: this.failed, reject: this.#reject } = Promise.withResolvers<never>());
     this.failed.catch(() => {}); // It may fail before anybody waits for it.
-    const disk = new FolderDisk(directory);
-    const onStale = (path: string) => this.#looks.add(path);
+    const disk = new FolderDisk(directory, () => hasMark(directory, mark));
+    const onStale = this.lookAgain.bind(this);
     const onSkipped = (path: string, reason: string) => this.#progress.skipped(path, reason);
     const contents = new LocalContents(disk, state, onStale);
     this.#talk = new FolderTalk(node, name, (peer, error) => {
@@ -104,7 +108,6 @@ export class FolderSync {
       disk,
       state,
       host,
-      mark,
       rescanEvery: options.rescanEvery,
       onList: (hash, list) => contents.remember(hash, list),
       onSkipped,
@@ -137,9 +140,7 @@ export class FolderSync {
         this.#presenceAt = this.#host.monotonic();
         this.#do(() => this.#onRoster(peerId, online)).catch(() => {}); // It ends the sync.
       }),
-      node.on("peerFound", () => {
-        this.#presenceAt = this.#host.monotonic();
-      }),
+      node.on("peerFound", () => void (this.#presenceAt = this.#host.monotonic())),
       node.on("delivered", ({ id, to }) => this.#teller.delivered(to, id)),
       node.on("refused", ({ id, to }) => {
         const name = this.#members.nameOf(to);
@@ -155,17 +156,21 @@ export class FolderSync {
    * nothing that was said is still on this device alone.
    */
   isSettled(): boolean {
-    const { node } = this.#options;
-    const isLinked = node.pairings().some(({ connected }) => connected);
+    const isLinked = this.#options.node.pairings().some(({ connected }) => connected);
     return isLinked && this.#isPresenceKnown && this.#isQuiet &&
-      this.#state.pending.size === 0 &&
+      this.#state.missing === 0 &&
       this.#looks.idle && this.#teller.idle && this.#giver.idle && this.#talk.idle &&
       this.#members.online().every((member) => this.#members.isUpToDate(member));
   }
 
-  /** Looks at the whole folder, as it does at intervals. */
-  lookAgain(): void {
-    this.#looks.add("");
+  /** Whether nothing has become of what is missing for two minutes: nobody who is there has it. */
+  isStalled(): boolean {
+    return this.#idleTurns * TICK_MS >= STALLED_AFTER_MS;
+  }
+
+  /** Looks at what is at `path`, by default at the whole folder, as it does at intervals. */
+  lookAgain(path = ""): void {
+    this.#looks.add(path);
   }
 
   /** Ends; resolves when what is under way is on disk. */
@@ -196,9 +201,7 @@ export class FolderSync {
 
   async #take(from: PeerId, said: FolderMessage): Promise<void> {
     const now = this.#host.monotonic();
-    if (said.kind === "state") {
-      return await this.#members.hear(from, said);
-    }
+    if (said.kind === "state") return await this.#members.hear(from, said);
     // Whoever shares the folder has said so before.
     if (!this.#members.has(from)) return;
     this.#fetcher.heard(from, now);
@@ -261,6 +264,8 @@ export class FolderSync {
 
   #fail(error: unknown): void {
     if (!this.#talk.closed) this.#reject(mapDiskFull(error));
+    // Nobody is told of what may not be kept here.
+    this.#talk.closed = true;
   }
 
   #tick(): void {
@@ -280,6 +285,8 @@ export class FolderSync {
       });
     }
     this.#progress.show(now, this.#isQuiet);
+    if (!this.#isQuiet || !this.#giver.idle) this.#idleTurns = 0;
+    else if (this.#looks.idle) this.#idleTurns++;
   }
 
   get #isQuiet(): boolean {

@@ -1,14 +1,13 @@
 import { getLogger } from "@logtape/logtape";
 import type { FileRecord } from "../../protocol/folder/file_record.ts";
-import { windowsFault } from "../../protocol/folder/folder_path.ts";
 import type { Piece } from "../../protocol/folder/folder_messages.ts";
 import type { PiecePlan } from "../../protocol/folder/piece_plan.ts";
 import { pieceCount, pieceRange } from "../../protocol/folder/pieces.ts";
-import { type FolderDisk, Obstacle } from "./folder_disk.ts";
+import type { FolderDisk } from "./folder_disk.ts";
 import type { FolderState } from "./folder_state.ts";
 import type { LocalContents } from "./local_contents.ts";
-import { readPiece } from "./part_file.ts";
 import { piecesHere } from "./pieces_here.ts";
+import { nameObstacle, obstacleIn } from "./write_obstacle.ts";
 
 const log = getLogger(["cairn", "folder"]);
 
@@ -74,7 +73,8 @@ export class FolderWriter {
     const { plan, contents } = this.#parts;
     if (!plan.takeList(hash, list)) return;
     contents.remember(hash, list);
-    await this.#resume(hash);
+    const [home = ""] = this.#paths.get(hash) ?? [];
+    await this.#resume(hash).catch((error) => this.#giveUp(home, error));
   }
 
   /** A piece came. @returns whether it was wanted. */
@@ -90,10 +90,23 @@ export class FolderWriter {
       await part.write(pieceRange(content.size, index).offset, bytes);
       if (plan.keep(hash, index)) await this.#finish(hash);
     } catch (error) {
-      this.#parts.onSkipped(home, obstacleIn(error));
-      this.#forgo(home);
+      this.#giveUp(home, error);
     }
     return true;
+  }
+
+  /** A file could not be written. @throws what is wrong with all of them, as a full disk is. */
+  #giveUp(path: string, error: unknown): void {
+    const obstacle = obstacleIn(error);
+    if (obstacle === undefined) this.#parts.onStale(path);
+    else this.#skip(path, obstacle);
+    this.#forgo(path);
+  }
+
+  #skip(path: string, reason: string): void {
+    const { state } = this.#parts;
+    if (state.pending.has(path)) state.hindered.add(path);
+    this.#parts.onSkipped(path, reason);
   }
 
   #isStill(path: string): boolean {
@@ -125,19 +138,17 @@ export class FolderWriter {
 
   /** False when something is in the way that may go. */
   async #fill(path: string, notBefore: number): Promise<boolean> {
-    const { disk, state, plan, onSkipped } = this.#parts;
+    const { disk, state, plan } = this.#parts;
     const record = state.index.get(path);
     if (!record?.content || !state.pending.has(path)) return true;
     const { content } = record;
-    const twin = state.twinOf(path);
-    if (twin !== undefined) onSkipped(path, `only case tells its name from "${twin}"`);
-    const fault = Deno.build.os === "windows" ? windowsFault(path) : undefined;
-    if (fault !== undefined) onSkipped(path, fault);
-    const foldsCase = Deno.build.os === "windows" || Deno.build.os === "darwin";
-    if (fault !== undefined || (twin !== undefined && foldsCase)) return true;
+    const fault = nameObstacle(path, state.twinOf(path));
+    if (fault !== undefined) this.#skip(path, fault);
+    if (fault !== undefined) return true;
     try {
       // Nothing is fetched to a place where it cannot be put.
       await disk.stat(path);
+      if (state.hindered.has(path)) (await disk.openPart(path, content.hash))[Symbol.dispose]();
       const local = state.files.get(path);
       if (local?.content.hash === content.hash) return await this.#setMode(path, record);
       if (state.placesOf(content.hash).length > 0 && await this.#copy(path, record)) return true;
@@ -145,10 +156,11 @@ export class FolderWriter {
       const isFirst = !this.#paths.has(content.hash);
       this.#paths.set(content.hash, (this.#paths.get(content.hash) ?? new Set()).add(path));
       this.#hashes.set(path, content.hash);
+      state.hindered.delete(path);
       if (isFirst && plan.list(content.hash)) await this.#resume(content.hash);
       return true;
     } catch (error) {
-      onSkipped(path, obstacleIn(error));
+      this.#giveUp(path, error);
       return false;
     }
   }
@@ -217,11 +229,7 @@ export class FolderWriter {
     return await this.#moved(path, content.hash, async () => {
       using from = await disk.open(source).catch(() => undefined);
       using part = await disk.openPart(path, content.hash);
-      for (let index = 0; from && index < pieceCount(content.size); index++) {
-        const bytes = await readPiece(from, content.size, index);
-        if (!bytes) break;
-        await part.write(pieceRange(content.size, index).offset, bytes);
-      }
+      if (from) await part.copy(from, content.size);
       const isWhole = await part.complete(content);
       if (isWhole) await this.#place(path, record);
       else this.#parts.onStale(source);
@@ -254,14 +262,15 @@ export class FolderWriter {
     const { content, version } = record;
     if (!content) return true;
     const stat = await disk.setMode(path, content.executable);
-    if (!stat) onStale(path);
-    else await state.placed(path, { content, version, stat });
-    if (stat) this.#parts.onWritten(record);
+    if (stat) {
+      await state.placed(path, { content, version, stat });
+      this.#parts.onWritten(record);
+    } else onStale(path);
     return true;
   }
 
   async #remove(path: string): Promise<void> {
-    const { disk, state, onStale, onSkipped } = this.#parts;
+    const { disk, state, onStale } = this.#parts;
     const record = state.index.get(path);
     const local = state.files.get(path);
     if (record?.content !== null || !local) return;
@@ -269,7 +278,7 @@ export class FolderWriter {
       await this.#saveForOthers(path);
       if (!await disk.remove(path, local.stat)) return onStale(path);
     } catch (error) {
-      return onSkipped(path, obstacleIn(error));
+      return this.#giveUp(path, error);
     }
     await state.placed(path, undefined);
     this.#parts.onWritten(record);
@@ -282,14 +291,8 @@ export class FolderWriter {
     if (hash === undefined || state.placesOf(hash).length > 1) return;
     for (const other of [...state.pending]) {
       const record = state.index.get(other);
-      if (other !== path && record?.content?.hash === hash) await this.#copy(other, record);
+      if (other === path || record?.content?.hash !== hash) continue;
+      await this.#copy(other, record).catch((error) => this.#giveUp(other, error));
     }
   }
-}
-
-/** What stands in the way of one file. @throws what is wrong with all of them, as a full disk is. */
-function obstacleIn(error: unknown): string {
-  if (error instanceof Obstacle) return error.message;
-  if (error instanceof Deno.errors.PermissionDenied) return "this user may not write there";
-  throw error;
 }

@@ -36,6 +36,15 @@ export class PartFile implements Disposable {
     }
   }
 
+  /** Takes the beginning of a file, as far as that has `size` bytes. */
+  async copy(from: Deno.FsFile, size: number): Promise<void> {
+    for (let index = 0; index < pieceCount(size); index++) {
+      const bytes = await readPiece(from, size, index);
+      if (!bytes) return;
+      await this.write(pieceRange(size, index).offset, bytes);
+    }
+  }
+
   /** Which pieces of `content` are here, whole. */
   async pieces(content: FileContent, list: Uint8Array): Promise<number[]> {
     const here: number[] = [];
