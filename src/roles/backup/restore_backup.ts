@@ -1,9 +1,16 @@
 import { toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
-import { makeFolder, syncPath, takeLock } from "../data_folder.ts";
+import { makeFolder, takeLock } from "../data_folder.ts";
 import { mapDiskFull } from "../disk_space.ts";
-import { type DataFolderKind, type Marker, statOf, STORE_FILE, unusable } from "../store_record.ts";
+import {
+  type DataFolderKind,
+  type Marker,
+  statOf,
+  STORE_FILE,
+  syncPath,
+  unusable,
+} from "../store_record.ts";
 import { MARKER_FILE } from "../store_record.ts";
 import { makeSeal } from "../store_seal.ts";
 import { unusable as unusableBackup } from "./age_header.ts";
