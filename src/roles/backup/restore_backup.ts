@@ -103,13 +103,20 @@ async function putInPlace(work: string, folder: string): Promise<void> {
   await syncPath(work);
   const names = (await Array.fromAsync(Deno.readDir(work))).map(({ name }) => name);
   const others = names.filter((name) => name !== MARKER_FILE && name !== STORE_FILE);
-  for (const name of [MARKER_FILE, ...others, STORE_FILE]) {
-    await Deno.rename(`${work}/${name}`, `${folder}/${name}`);
+  const moved: string[] = [];
+  try {
+    for (const name of [MARKER_FILE, ...others, STORE_FILE]) {
+      await Deno.rename(`${work}/${name}`, `${folder}/${name}`);
+      moved.push(`${folder}/${name}`);
+    }
+    await Deno.chmod(folder, 0o700).catch(() => {
+      // A folder of somebody else's, which was handed to us to write in.
+    });
+    await syncPath(folder);
+  } catch (error) {
+    for (const path of moved.reverse()) await remove(path);
+    throw error;
   }
-  await Deno.chmod(folder, 0o700).catch(() => {
-    // A folder of somebody else's, which was handed to us to write in.
-  });
-  await syncPath(folder);
 }
 
 async function requireEmpty(folder: string): Promise<void> {
