@@ -1,6 +1,7 @@
 /** Where a command writes something large, and from where it reads it: a file, or the standard ones. */
 
 import { CairnError } from "../base/errors.ts";
+import { isDiskFull } from "../roles/disk_space.ts";
 import { type ByteSink, writeBytes } from "../roles/backup/write_bytes.ts";
 
 /** Writes what passes through it, and yields it again. */
@@ -29,7 +30,7 @@ export async function writingTo<T>(
     await Deno.remove(unfinished).catch(() => {});
     let result: T;
     {
-      using file = await Deno.open(unfinished, { createNew: true, write: true, mode: 0o600 });
+      using file = await create(unfinished, path);
       result = await work((source) => through(source, file));
       await file.sync();
     }
@@ -38,10 +39,29 @@ export async function writingTo<T>(
     return result;
   } catch (cause) {
     await Deno.remove(unfinished).catch(() => {});
-    if (cause instanceof CairnError) throw cause;
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new CairnError("invalid-option", `FILE: cannot write "${path}": ${reason}`, { cause });
+    throw fullOf(path, cause) ?? cause;
   }
+}
+
+/** Opens `unfinished`, which becomes `path`. @throws {CairnError}. */
+async function create(unfinished: string, path: string): Promise<Deno.FsFile> {
+  try {
+    return await Deno.open(unfinished, { createNew: true, write: true, mode: 0o600 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw fullOf(path, cause) ??
+      new CairnError("invalid-option", `FILE: cannot write "${path}": ${reason}`, { cause });
+  }
+}
+
+/** What says that the disk of `path` is full, when `cause` says so of whatever disk. */
+function fullOf(path: string, cause: unknown): CairnError | undefined {
+  if (cause instanceof CairnError || !isDiskFull(cause)) return undefined;
+  return new CairnError(
+    "disk-full",
+    `FILE: the disk of "${path}" is full: free some space, or name a file elsewhere`,
+    { cause },
+  );
 }
 
 /** The bytes of the file at `path`, or of standard input for `-`. @throws {CairnError}. */

@@ -153,12 +153,6 @@ export async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** Brings a file, or the names in a folder, to the disk. */
-export async function syncPath(path: string): Promise<void> {
-  using file = await Deno.open(path);
-  await file.sync();
-}
-
 /** Locks the folder for this process until the file is closed. */
 export async function takeLock(path: string): Promise<Deno.FsFile> {
   let file: Deno.FsFile;

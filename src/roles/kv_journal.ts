@@ -4,6 +4,7 @@ import { type PlainOperation, writeAtOnce, type Writer } from "./group_commit.ts
 import { groupOf, nameOf, nameOfAll } from "./kv_key_name.ts";
 import { type Change, inRecords, inSteps, type Journaled, type Pending } from "./journal_steps.ts";
 import { bytesOf, keySize } from "./kv_weight.ts";
+import { soundValue } from "./sealed_kv.ts";
 
 const log = getLogger(["cairn", "journal"]);
 
@@ -116,12 +117,15 @@ export class KvJournal implements Writer {
     return (await this.#kv.get<Value>(key)).value;
   }
 
-  /** Up to `limit` records whose key is `prefix` and a number above `after`, in order. */
+  /**
+   * Up to `limit` records whose key is `prefix` and a number above `after`, in order; without a
+   * value where it is damaged.
+   */
   async listAfter<Value>(
     prefix: Deno.KvKey,
     after: number,
     limit: number,
-  ): Promise<{ readonly number: number; readonly value: Value }[]> {
+  ): Promise<{ readonly number: number; readonly value: Value | undefined }[]> {
     const changed = new Map<number, unknown>();
     for (const { key, value } of this.#pending.get(nameOfAll(prefix))?.values() ?? []) {
       const number = Number(key.at(-1));
@@ -129,12 +133,12 @@ export class KvJournal implements Writer {
     }
     const added = [...changed].filter(([, value]) => value !== undefined)
       .map(([number, value]) => ({ number, value: value as Value }));
-    const found: { number: number; value: Value }[] = [];
+    const found: { number: number; value: Value | undefined }[] = [];
     const selector = { prefix, start: [...prefix, after + 1] };
     const batchSize = Math.min(limit + 1, 100);
-    for await (const { key, value } of this.#kv.list<Value>(selector, { batchSize })) {
-      const number = Number(key.at(-1));
-      if (!changed.has(number)) found.push({ number, value });
+    for await (const entry of this.#kv.list<Value>(selector, { batchSize })) {
+      const number = Number(entry.key.at(-1));
+      if (!changed.has(number)) found.push({ number, value: soundValue(entry) });
       if (found.length === limit) break;
     }
     return [...found, ...added].sort((a, b) => a.number - b.number).slice(0, limit);

@@ -36,7 +36,10 @@ async function gather(kv: Deno.Kv, file: string): Promise<void> {
     for await (const { key, value } of kv.list<unknown>({ prefix: [] }, { batchSize: 500 })) {
       const isMeta = key.length === META_KEY.length && META_KEY.every((part, i) => part === key[i]);
       const copied = isMeta ? { ...Object(value), file: NO_FILE } : value;
-      writing.push(commit.commit([{ type: "set", key, value: copied }]));
+      const written = commit.commit([{ type: "set", key, value: copied }]);
+      // It may fail while the list is read; whoever awaits it below hears of that.
+      written.catch(() => {});
+      writing.push(written);
       if (writing.length < RECORDS_AT_ONCE) continue;
       await Promise.all(writing);
       writing = [];

@@ -1,8 +1,12 @@
 import { deserialize, serialize } from "node:v8";
 import { Buffer } from "node:buffer";
+import { getLogger } from "@logtape/logtape";
 import { concatBytes } from "../base/bytes.ts";
 import { keyBytes } from "./kv_key_bytes.ts";
+import { isDamage } from "./store_record.ts";
 import type { ValueSeal } from "./value_seal.ts";
+
+const log = getLogger(["cairn", "store"]);
 
 /** Encodings of Deno KV, in front of what is sealed. */
 const STRUCTURED = 1;
@@ -51,7 +55,7 @@ export function sealedKv(kv: Deno.Kv, seal: ValueSeal): Deno.Kv {
   const changed: Pick<Deno.Kv, "get" | "set" | "list" | "atomic"> = {
     get: async (key, options) => opened(await kv.get(key, options)),
     set: (key, value, options) => kv.set(key, sealed(key, value), options),
-    list: (selector, options) => openedList(kv.list(selector, options), opened),
+    list: (selector, options) => openedList(seal, kv.list(selector, options)),
     atomic,
   };
   return new Proxy(kv, {
@@ -67,10 +71,26 @@ export function sealedKv(kv: Deno.Kv, seal: ValueSeal): Deno.Kv {
   });
 }
 
-function openedList<T>(
-  list: Deno.KvListIterator<T>,
-  opened: (entry: Deno.KvEntryMaybe<T>) => Deno.KvEntryMaybe<T>,
-): Deno.KvListIterator<T> {
+/** The value of a listed entry, or `undefined` when it is damaged. */
+export function soundValue<Value>(entry: Deno.KvEntry<Value>): Value | undefined {
+  try {
+    return entry.value;
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    log.error("A record of the store cannot be read: {error}", { error });
+    return undefined;
+  }
+}
+
+/** A damaged value throws when it is read: the others of its list stay within reach. */
+function openedList<T>(seal: ValueSeal, list: Deno.KvListIterator<T>): Deno.KvListIterator<T> {
+  const opened = ({ key, value, versionstamp }: Deno.KvEntry<T>): Deno.KvEntry<T> => ({
+    key,
+    versionstamp,
+    get value() {
+      return isSealed(key) ? openValue<T>(seal, key, value) : value;
+    },
+  });
   return new Proxy(list, {
     get(target, name, receiver) {
       if (name === Symbol.asyncIterator) return () => receiver;

@@ -221,6 +221,12 @@ async function fileIdentity(file: string): Promise<string | null> {
   return birthtime === null ? `${ino}@${dev}` : `${ino}+${birthtime.getTime()}`;
 }
 
+/** Brings a file, or the names in a folder, to the disk. */
+export async function syncPath(path: string): Promise<void> {
+  using file = await Deno.open(path);
+  await file.sync();
+}
+
 export async function statOf(file: string): Promise<Deno.FileInfo | undefined> {
   try {
     return await Deno.stat(file);

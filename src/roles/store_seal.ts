@@ -3,7 +3,14 @@ import { CairnError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
 import { requirePassphrase } from "./backup/age_header.ts";
 import { decryptFile, encryptFile } from "./backup/age_payload.ts";
-import { explainStoreFailure, META_KEY, type StoreRecord, unusable } from "./store_record.ts";
+import {
+  explainStoreFailure,
+  META_KEY,
+  statOf,
+  type StoreRecord,
+  syncPath,
+  unusable,
+} from "./store_record.ts";
 import { ValueSeal } from "./value_seal.ts";
 
 /** The key of the values in a store, encrypted with its passphrase. */
@@ -23,7 +30,17 @@ export async function openSeal(
 ): Promise<ValueSeal | undefined> {
   const found = await readRecord(kv, folder);
   if (found === null) {
-    return passphrase === undefined ? undefined : await makeSeal(folder, passphrase, host);
+    // Never replaced: it may be the key of a store that was moved away, or of one begun just before.
+    const hasKey = await statOf(`${folder}/${KEY_FILE}`) !== undefined;
+    if (!hasKey) {
+      return passphrase === undefined ? undefined : await makeSeal(folder, passphrase, host);
+    }
+    if (passphrase !== undefined) return await readSeal(folder, passphrase, host);
+    throw unusable(
+      folder,
+      `it holds the key of an encrypted store (${KEY_FILE}), but no such store: put the store back, ` +
+        "or name another folder",
+    );
   }
   if (!found.sealed) {
     if (passphrase === undefined) return undefined;
@@ -36,6 +53,10 @@ export async function openSeal(
   if (passphrase === undefined) {
     throw unusable(folder, "it is encrypted: give its passphrase in CAIRN_STORE_PASSPHRASE");
   }
+  return await readSeal(folder, passphrase, host);
+}
+
+async function readSeal(folder: string, passphrase: string, host: Host): Promise<ValueSeal> {
   const file = `${folder}/${KEY_FILE}`;
   let encrypted: Uint8Array;
   try {
@@ -63,11 +84,9 @@ export async function makeSeal(folder: string, passphrase: string, host: Host): 
   const file = `${folder}/${KEY_FILE}`;
   try {
     await Deno.writeFile(`${file}.new`, concatBytes(...parts), { mode: 0o600 });
-    {
-      using written = await Deno.open(`${file}.new`);
-      await written.sync();
-    }
+    await syncPath(`${file}.new`);
     await Deno.rename(`${file}.new`, file);
+    await syncPath(folder);
   } catch (cause) {
     throw new CairnError("data-folder-unusable", `Cannot write ${file}`, { cause });
   }

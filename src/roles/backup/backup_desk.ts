@@ -6,6 +6,7 @@ import { takeBackup } from "./take_backup.ts";
 
 /** A reader of a backup that takes nothing for so long is given up: the store's log grows. */
 const STALLED = 60_000;
+const ENDING = "The server is about to end";
 
 /** Takes backups of a data folder that is in use, one at a time. */
 export class BackupDesk {
@@ -26,7 +27,7 @@ export class BackupDesk {
    * @throws {CairnError} `refused` while another backup is being taken; as `takeBackup` does.
    */
   async open(passphrase: string): Promise<ReadableStream<Uint8Array>> {
-    if (this.#closed) throw new CairnError("closed", "The server is about to end");
+    if (this.#closed) throw new CairnError("closed", ENDING);
     if (this.#isBusy) {
       throw new CairnError("refused", "Another backup is being taken: try again when it is done");
     }
@@ -36,9 +37,10 @@ export class BackupDesk {
       this.#isBusy = false;
       this.#running.delete(backup);
     };
+    this.#running.add(backup);
     try {
       const first = await backup.next();
-      this.#running.add(backup);
+      if (this.#closed) throw new CairnError("closed", ENDING);
       return byteStream(resumed(first, backup), { stallMs: STALLED, onEnd });
     } catch (error) {
       onEnd();

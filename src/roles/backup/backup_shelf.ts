@@ -1,8 +1,9 @@
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
-import { makeFolder, syncPath } from "../data_folder.ts";
+import { makeFolder } from "../data_folder.ts";
 import { mapDiskFull } from "../disk_space.ts";
+import { syncPath } from "../store_record.ts";
 import { type BackupSummary, verifyBackup } from "./verify_backup.ts";
 import { writeBytes } from "./write_bytes.ts";
 
@@ -60,7 +61,7 @@ export class BackupShelf {
       const { size: bytes } = await Deno.stat(unfinished);
       await Deno.rename(unfinished, path);
       await syncPath(this.#folder);
-      await this.#removeOldest();
+      await this.#removeOldest(path, now);
       return { ...summary, path, bytes };
     } catch (error) {
       await backup.cancel().catch(() => {});
@@ -69,8 +70,12 @@ export class BackupShelf {
     }
   }
 
-  async #removeOldest(): Promise<void> {
-    for (const { name } of (await this.#backups()).slice(this.#keep)) {
+  /** All beyond `keep` but `made`; names from after `now`, by a clock that was wrong, go first. */
+  async #removeOldest(made: string, now: number): Promise<void> {
+    const others = (await this.#backups()).filter(({ name }) => `${this.#folder}/${name}` !== made);
+    const past = others.filter(({ takenAt }) => takenAt <= now);
+    const future = others.filter(({ takenAt }) => takenAt > now);
+    for (const { name } of [...past, ...future].slice(this.#keep - 1)) {
       await Deno.remove(`${this.#folder}/${name}`);
       log.info("The backup {name} was removed: there are {keep} later ones", {
         name,

@@ -11,7 +11,9 @@ export function byteStream(
   { stallMs, onEnd }: { readonly stallMs: number; onEnd(): void },
 ): ReadableStream<Uint8Array> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const end = async () => {
+  let ending: Promise<void> | undefined;
+  const end = () => ending ??= free();
+  const free = async () => {
     clearTimeout(timer);
     try {
       await bytes.return();

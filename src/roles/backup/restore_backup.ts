@@ -1,9 +1,16 @@
 import { toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
-import { makeFolder, syncPath, takeLock } from "../data_folder.ts";
+import { makeFolder, takeLock } from "../data_folder.ts";
 import { mapDiskFull } from "../disk_space.ts";
-import { type DataFolderKind, type Marker, statOf, STORE_FILE, unusable } from "../store_record.ts";
+import {
+  type DataFolderKind,
+  type Marker,
+  statOf,
+  STORE_FILE,
+  syncPath,
+  unusable,
+} from "../store_record.ts";
 import { MARKER_FILE } from "../store_record.ts";
 import { makeSeal } from "../store_seal.ts";
 import { unusable as unusableBackup } from "./age_header.ts";
@@ -96,13 +103,20 @@ async function putInPlace(work: string, folder: string): Promise<void> {
   await syncPath(work);
   const names = (await Array.fromAsync(Deno.readDir(work))).map(({ name }) => name);
   const others = names.filter((name) => name !== MARKER_FILE && name !== STORE_FILE);
-  for (const name of [MARKER_FILE, ...others, STORE_FILE]) {
-    await Deno.rename(`${work}/${name}`, `${folder}/${name}`);
+  const moved: string[] = [];
+  try {
+    for (const name of [MARKER_FILE, ...others, STORE_FILE]) {
+      await Deno.rename(`${work}/${name}`, `${folder}/${name}`);
+      moved.push(`${folder}/${name}`);
+    }
+    await Deno.chmod(folder, 0o700).catch(() => {
+      // A folder of somebody else's, which was handed to us to write in.
+    });
+    await syncPath(folder);
+  } catch (error) {
+    for (const path of moved.reverse()) await remove(path);
+    throw error;
   }
-  await Deno.chmod(folder, 0o700).catch(() => {
-    // A folder of somebody else's, which was handed to us to write in.
-  });
-  await syncPath(folder);
 }
 
 async function requireEmpty(folder: string): Promise<void> {

@@ -19,6 +19,7 @@ import {
   type StoreRecord,
   unusable,
 } from "../store_record.ts";
+import { KEY_FILE } from "../store_seal.ts";
 import { type ArchiveEntry, type BackupHeader, isArchived, MAX_FILE_BYTES } from "./archive.ts";
 
 const log = getLogger(["cairn", "backup"]);
@@ -35,7 +36,7 @@ const IDENTITY = ["identity"];
 
 /** Where a data folder has its parts. */
 export interface SnapshotFolders {
-  /** Folder of the store. */
+  /** Folder of the store, and of its key when it is encrypted. */
   readonly store: string;
   /** Folder of the small files beside it, mostly the same. */
   readonly files: string;
@@ -109,9 +110,11 @@ export class StoreSnapshot implements Disposable {
   }
 
   async *#files(): AsyncGenerator<ArchiveEntry, void> {
+    if (this.header.peerId === null) yield await this.#key();
     const folder = this.#folders.files;
     const names = (await Array.fromAsync(Deno.readDir(folder)))
-      .filter(({ name, isFile }) => isFile && isArchived(name)).map(({ name }) => name).sort();
+      .filter(({ name, isFile }) => isFile && isArchived(name) && name !== KEY_FILE)
+      .map(({ name }) => name).sort();
     for (const [index, name] of names.entries()) {
       const path = `${folder}/${name}`;
       const { size } = await Deno.stat(path);
@@ -120,6 +123,20 @@ export class StoreSnapshot implements Disposable {
       } else {log.warn("{path} is not part of the backup: it is too large, or one of too many", {
           path,
         });}
+    }
+  }
+
+  /** The key of an encrypted store, which lies beside it. @throws {CairnError}. */
+  async #key(): Promise<ArchiveEntry> {
+    const { store } = this.#folders;
+    try {
+      return { type: "file", name: KEY_FILE, content: await Deno.readFile(`${store}/${KEY_FILE}`) };
+    } catch (cause) {
+      throw unusable(
+        store,
+        `its key ${KEY_FILE} cannot be read; a backup without it could never be read`,
+        cause,
+      );
     }
   }
 

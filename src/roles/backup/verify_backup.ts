@@ -1,4 +1,5 @@
 import { FORMAT_VERSION } from "../store_record.ts";
+import { KEY_FILE } from "../store_seal.ts";
 import { unusable } from "./age_header.ts";
 import { decryptFile } from "./age_payload.ts";
 import { type ArchiveEntry, ArchiveReader, type BackupHeader } from "./archive.ts";
@@ -41,7 +42,17 @@ export async function readBackup(
       );
     }
     await begin(header);
-    for await (const entry of archive.entries()) await take(entry);
+    let hasKey = false;
+    for await (const entry of archive.entries()) {
+      hasKey ||= entry.type === "file" && entry.name === KEY_FILE;
+      await take(entry);
+    }
+    if (header.peerId === null && !hasKey) {
+      throw unusable(
+        `This backup of an encrypted store lacks the store's key (${KEY_FILE}), without which ` +
+          "nothing in it can be read: use another backup",
+      );
+    }
     return { ...header, ...archive.count };
   } finally {
     await reader.close();

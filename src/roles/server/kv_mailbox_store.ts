@@ -39,6 +39,7 @@ const JOURNALED = new Set<unknown>(["waiting", "id", "pair", "receipt", "ended"]
 const INLINE_BYTES = 4_096;
 /** Orders of one run of the program start at `run × ORDERS_PER_RUN`; both fit a safe integer. */
 const ORDERS_PER_RUN = 2 ** 33;
+type StoredReceipt = Pick<Receipt, "msgId"> & Outcome;
 
 /**
  * The mailbox in Deno KV: which records there are and which operations change them. Everything that
@@ -207,16 +208,15 @@ export class KvMailboxStore {
     return equalBytes(hash("sha256", bytes, "buffer"), expected) ? bytes : undefined;
   }
 
-  /** Up to `limit` receipts for `sender` with an order above `after`. */
+  /** Of the first `limit` receipts for `sender` with an order above `after` the sound ones. */
   async receipts(sender: PeerId, after: number, limit: number): Promise<Receipt[]> {
-    const found = await this.#journal.listAfter<{ msgId: Uint8Array } & Outcome>(
-      [...RECEIPT, sender.bytes],
-      after,
-      limit,
-    );
-    return found.map(({ number: order, value: { msgId, ...outcome } }) => (
-      { order, msgId, outcome }
-    ));
+    const prefix = [...RECEIPT, sender.bytes];
+    const found = await this.#journal.listAfter<StoredReceipt>(prefix, after, limit);
+    return found.flatMap(({ number: order, value }) => {
+      if (value === undefined) return [];
+      const { msgId, ...outcome } = value;
+      return { order, msgId, outcome };
+    });
   }
 
   forgetReceiptOp(sender: PeerId, order: number): KvOperation {

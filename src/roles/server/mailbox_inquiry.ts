@@ -3,6 +3,7 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import type { MailboxDelivery } from "./mailbox_delivery.ts";
 import type { IdRecord, MailboxMessage } from "./mailbox_records.ts";
+import { readDelivery, type StoredDelivery } from "./stored_delivery.ts";
 
 /** So many messages are looked at at a time. */
 const PAGE = 64;
@@ -29,10 +30,12 @@ export class MailboxInquiry {
   /** What waits for `peer`, with bodies as they came; `undefined` for one that is damaged. */
   async *waitingFor(
     peer: PeerId,
-  ): AsyncGenerator<{ readonly message: MailboxMessage; readonly body: Uint8Array | undefined }> {
+  ): AsyncGenerator<
+    { readonly message: MailboxMessage; readonly delivery: StoredDelivery | undefined }
+  > {
     for (const { from, to } of this.#delivery.lanes(peer)) {
       for await (const message of this.#lane(from, to)) {
-        yield { message, body: await this.#store.readBody(message) };
+        yield { message, delivery: await readDelivery(this.#store, message) };
       }
     }
   }

@@ -13,7 +13,7 @@ export interface MailboxMessage extends WaitingMessage {
   readonly from: PeerId;
   readonly to: PeerId;
   readonly sequence: number;
-  /** SHA-256 of the body. */
+  /** SHA-256 of the body; with a shared one of SHA-256 of its own part and SHA-256 of the shared. */
   readonly hash: Uint8Array;
   /** A small body itself; where a large one lies; `null` when it has a record of its own. */
   readonly body: Uint8Array | BlobRef | SharedBody | null;
@@ -37,7 +37,7 @@ export type Outcome = { readonly delivered: true } | {
 
 /** What is remembered of an id: while the message waits and, with `end`, for a time after. */
 export interface IdRecord {
-  /** SHA-256 of the body. */
+  /** As of the message. */
   readonly hash: Uint8Array;
   readonly end?: Outcome & { readonly at: number; readonly receipt: number | null };
 }
@@ -100,7 +100,7 @@ const HEADER_LENGTH_WITH_NAME = 93;
 
 /**
  * The record of a waiting message: CRC-32 of the rest of the header (u32), where the body is (u8),
- * message id (16), sequence and time of acceptance (u64), size (u32), SHA-256 of the body (32); for a
+ * message id (16), sequence and time of acceptance (u64), size (u32), hash of the body (32); for a
  * body in parts its name (16) and their number (u32), for a shared one its name (16) and size (u32);
  * then a small body, or what goes with a shared one.
  */

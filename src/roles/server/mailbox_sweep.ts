@@ -54,14 +54,13 @@ export class MailboxSweep {
     if (!this.#believed()) return;
     const { host, delivery } = this.#around;
     const now = host.now();
-    try {
-      for (const lane of delivery.lanes(recipient)) {
-        if (lane.head === undefined || this.#judge(lane.head.acceptedAt, now) !== "young") {
-          await this.#expireLane(lane, now);
-        }
+    for (const lane of delivery.lanes(recipient)) {
+      if (lane.head !== undefined && this.#judge(lane.head.acceptedAt, now) === "young") continue;
+      try {
+        await this.#expireLane(lane, now);
+      } catch (error) {
+        log.error("Expired messages could not be removed: {error}", { error });
       }
-    } catch (error) {
-      log.error("Expired messages could not be removed: {error}", { error });
     }
   }
 

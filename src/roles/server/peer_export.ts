@@ -41,11 +41,13 @@ async function* exportLines(
       quota: accounts?.of(peer).quota ?? null,
     };
   }
-  for await (const { message, body } of inquiry?.waitingFor(peer) ?? []) {
+  for await (const { message, delivery } of inquiry?.waitingFor(peer) ?? []) {
+    const { encryptedPayload, sharedBody } = delivery ?? {};
     yield {
       type: "waiting-for-it",
       ...headerOf(message),
-      body_base64: body === undefined ? null : toBase64(body),
+      body_base64: encryptedPayload ? toBase64(encryptedPayload) : null,
+      ...(sharedBody && { shared_body_base64: toBase64(sharedBody) }),
     };
   }
   for await (const message of inquiry?.waitingFrom(peer) ?? []) {

@@ -78,7 +78,8 @@ export class SyncIntake {
         size: row.encryptedPayload.length + request.sharedBody.length,
       }];
     });
-    const size = request.sharedBody.length;
+    const notes = request.rows.reduce((sum, row) => sum + row.encryptedPayload.length, 0);
+    const size = request.sharedBody.length + notes;
     sender.bytes += size;
     const answer = this.#answer(sender, request, parts, {
       link: onLink ?? sender.link,

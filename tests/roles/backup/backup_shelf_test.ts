@@ -55,6 +55,25 @@ Deno.test("The oldest backups go once a new one was read back, and only those of
   });
 });
 
+Deno.test("Names from the future never cost the backup that was just made", async () => {
+  await withFolder(async (base) => {
+    const folder = await openDataFolder({ path: `${base}/data`, kind: "server" });
+    await loadIdentity(folder.kv, systemHost);
+    await folder.close();
+    const shelf = new BackupShelf({ folder: `${base}/backups`, owner: OWNER, keep: 2 });
+    await shelf.latest();
+    const times = ["20260101T000000Z", "20260201T000000Z", "20370101T000000Z", "20380101T000000Z"];
+    for (const time of times) await Deno.writeTextFile(`${base}/backups/${NAME}-${time}.age`, "");
+    const folders = { store: `${base}/data`, files: `${base}/data` };
+    const backup = ReadableStream.from(takeBackup(folders, PASSPHRASE, { workFactor: 10 }));
+    await shelf.put(backup, PASSPHRASE, NOW);
+    deepEqual(await namesIn(`${base}/backups`), [
+      `${NAME}-20260201T000000Z.age`,
+      `${NAME}-20261121T143800Z.age`,
+    ]);
+  });
+});
+
 Deno.test("A server takes backups by itself and tells of them", async () => {
   await withFolder(async (base) => {
     const token = "token-of-this-test";

@@ -1,5 +1,6 @@
 import { deepEqual, equal, notDeepEqual, ok, rejects } from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { setImmediate } from "node:timers/promises";
 import { concatBytes } from "../../../src/base/bytes.ts";
 import { systemHost } from "../../../src/base/host.ts";
 import { encryptFile } from "../../../src/roles/backup/age_payload.ts";
@@ -145,6 +146,16 @@ Deno.test("Only an empty folder is restored into, and stays as it is when that f
   });
 });
 
+Deno.test("A restoring that fails at its very end leaves nothing behind", async () => {
+  await withFolder(async ({ path, other, backup }) => {
+    // Its name is that of the folder in which a store is made: it cannot be put into its place.
+    await Deno.writeTextFile(`${path}/restoring`, "");
+    await Deno.mkdir(other);
+    await rejects(restored(await all(backup()), other));
+    deepEqual((await Array.fromAsync(Deno.readDir(other))).map(({ name }) => name), ["lock"]);
+  });
+});
+
 Deno.test("The backup of a later store format is refused with the reason", async () => {
   await withFolder(async ({ path, other }) => {
     using snapshot = await StoreSnapshot.open({ store: path, files: path }, systemHost);
@@ -191,6 +202,15 @@ Deno.test("One backup is taken at a time, and one that was given up lets the nex
   });
 });
 
+Deno.test("A backup that is asked for while the server ends is refused", async () => {
+  await withFolder(async ({ path }) => {
+    const desk = new BackupDesk({ store: path, files: path }, systemHost);
+    const refused = rejects(desk.open(PASSPHRASE), { code: "closed" });
+    await desk.close();
+    await refused;
+  });
+});
+
 Deno.test("A stream that nobody reads is given up, and what it holds is freed", async () => {
   const freed = Promise.withResolvers<void>();
   async function* endless(): AsyncGenerator<Uint8Array, void> {
@@ -200,4 +220,21 @@ Deno.test("A stream that nobody reads is given up, and what it holds is freed", 
   await reader.read();
   await within(AbortSignal.timeout(30_000), freed.promise, () => "the end of the stream");
   await rejects(reader.read(), /Nobody takes/);
+});
+
+Deno.test("A stream that is cancelled while it is read ends once", async () => {
+  const gate = Promise.withResolvers<void>();
+  async function* slow(): AsyncGenerator<Uint8Array, void> {
+    await gate.promise;
+    yield new Uint8Array(1);
+  }
+  let ends = 0;
+  const reader = byteStream(slow(), { stallMs: 60_000, onEnd: () => ends++ }).getReader();
+  const reading = reader.read();
+  await setImmediate();
+  const cancelling = reader.cancel();
+  gate.resolve();
+  await Promise.all([reading, cancelling]);
+  await setImmediate();
+  equal(ends, 1);
 });

@@ -1,5 +1,5 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
-import { fromUtf8, toBase64, toHex } from "../../../src/base/bytes.ts";
+import { fromUtf8, toBase64, toHex, utf8 } from "../../../src/base/bytes.ts";
 import { exportPeer } from "../../../src/roles/server/peer_export.ts";
 import { MessageTrace } from "../../../src/roles/server/message_trace.ts";
 import { DAY_MS, Inbox, memoryFolder, openDesk, peer, request, TestHost } from "./mailbox_scene.ts";
@@ -44,6 +44,9 @@ Deno.test("An export holds what belongs to one peer, and of others only who wrot
   const { desk, close } = await openDesk(folder, host);
   const sealed = new Uint8Array(5_000).fill(7);
   for (const n of [1, 2]) await desk.forward(alice, request(bob, n, sealed));
+  const { msgId, ...row } = request(bob, 3, "the note");
+  const rows = [{ ...row, msgId, recipient: bob }];
+  await desk.sync(alice, { id: msgId, sharedBody: sealed, rows });
   await desk.forward(bob, request(carol, 1));
   await desk.forward(alice, request(carol, 1));
   await desk.accounts.setQuota(bob, { messages: 5 });
@@ -70,14 +73,19 @@ Deno.test("An export holds what belongs to one peer, and of others only who wrot
   const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line));
 
   deepEqual(lines.map(({ type }) => type), [
-    ...["pairing", "waiting-for-it", "waiting-for-it", "sent-by-it", "audit", "end"],
+    ...["pairing", "waiting-for-it", "waiting-for-it", "waiting-for-it", "sent-by-it"],
+    ...["audit", "end"],
   ]);
   deepEqual([lines[0].name, lines[0].quota.messages], ["Bob's phone", 5]);
-  deepEqual(lines.slice(1, 3).map(({ sequence }) => sequence), [1, 2]);
+  deepEqual(lines.slice(1, 4).map(({ sequence }) => sequence), [1, 2, 3]);
   equal(lines[1].body_base64, toBase64(sealed));
+  deepEqual([lines[3].body_base64, lines[3].shared_body_base64], [
+    toBase64(utf8("the note")),
+    toBase64(sealed),
+  ]);
   equal(lines[1].from, alice.toString());
-  deepEqual([lines[3].to, lines[3].bytes, lines[3].body_base64], [carol.toString(), 9, undefined]);
-  equal(lines[5].lines, 5);
+  deepEqual([lines[4].to, lines[4].bytes, lines[4].body_base64], [carol.toString(), 9, undefined]);
+  equal(lines[6].lines, 6);
   for (const form of [toHex(secret), toBase64(secret)]) ok(!text.includes(form));
   await close();
   folder.kv.close();
