@@ -28,7 +28,7 @@ export function pathFault(path: string): string | undefined {
   }
   const names = path.split("/");
   if (names.length > MAX_PATH_DEPTH) return "it lies too deep";
-  if (path === IGNORE_FILE) return "it is this device's own";
+  if (caseKey(path) === IGNORE_FILE) return "it is this device's own";
   return names.map(nameFault).find((fault) => fault !== undefined);
 }
 

@@ -38,6 +38,7 @@ Deno.test("pathFault refuses what leads elsewhere, is the program's own, or no d
       "a/.cairn-1.part",
       "a/.CAIRN-1.part",
       ".cairnignore",
+      ".CairnIgnore",
       long,
       deep,
       Array(5).fill("x".repeat(240)).join("/"),
