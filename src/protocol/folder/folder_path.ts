@@ -28,7 +28,7 @@ export function pathFault(path: string): string | undefined {
   }
   const names = path.split("/");
   if (names.length > MAX_PATH_DEPTH) return "it lies too deep";
-  if (path === IGNORE_FILE) return "it is this device's own";
+  if (caseKey(path) === IGNORE_FILE) return "it is this device's own";
   return names.map(nameFault).find((fault) => fault !== undefined);
 }
 
@@ -85,6 +85,8 @@ export function conflictPath(path: string, device: string, modified: number): st
     MAX_NAME_BYTES - utf8(tail).length,
     MAX_PATH_BYTES - utf8(path.slice(0, slash) + tail).length,
   );
+  // Where the folder's own path leaves no room, it goes to the top.
+  if (room < 0 && slash > 0) return conflictPath(name, device, modified);
   return path.slice(0, slash) + firstBytes(stem, Math.max(0, room)) + tail;
 }
 

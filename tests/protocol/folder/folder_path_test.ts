@@ -38,6 +38,7 @@ Deno.test("pathFault refuses what leads elsewhere, is the program's own, or no d
       "a/.cairn-1.part",
       "a/.CAIRN-1.part",
       ".cairnignore",
+      ".CairnIgnore",
       long,
       deep,
       Array(5).fill("x".repeat(240)).join("/"),
@@ -62,7 +63,14 @@ Deno.test("conflictPath says whose the file was, and when, and keeps its extensi
 });
 
 Deno.test("conflictPath makes a name that can be kept, whatever it was", () => {
-  for (const path of ["ö".repeat(120), `${"d/".repeat(60)}${"é".repeat(110)}.jpeg`]) {
+  const below = Array(4).fill("d".repeat(240)).join("/");
+  for (
+    const path of [
+      `${below}/${"x".repeat(30)}`,
+      "ö".repeat(120),
+      `${"d/".repeat(60)}${"é".repeat(110)}.jpeg`,
+    ]
+  ) {
     equal(pathFault(path), undefined);
     const aside = conflictPath(path, "d".repeat(32), WHEN);
     equal(pathFault(aside), undefined, aside);
