@@ -12,7 +12,7 @@ import { tlsFiles } from "./tls_files.ts";
 export async function runSignal(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const listenFd = inheritedSockets("signal").get("signal");
-  const options = { ...signalOptions(settings), listenFd };
+  const options = { ...signalOptions(settings), ...busOption(settings), listenFd };
   giveUp("run", "ffi", "sys", "write");
   return await life.run(() => startSignal(options));
 }
@@ -37,6 +37,14 @@ export function signalOptions(settings: Settings): SignalOptions {
     ...(trustedProxies && { trustedProxies }),
     ...(metricsAddr !== undefined && { metricsAddr }),
   };
+}
+
+/** Only where many are wanted; a home has one signaling server. */
+function busOption(settings: Settings): Pick<SignalOptions, "bus"> {
+  const servers = settings.value(OPTIONS.signalBus);
+  const credentialsPath = settings.value(OPTIONS.signalBusCredentials);
+  if (!servers) return {};
+  return { bus: { ...servers, ...(credentialsPath !== undefined && { credentialsPath }) } };
 }
 
 function signalLimits(settings: Settings): SignalLimits {

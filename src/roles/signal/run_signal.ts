@@ -11,7 +11,9 @@ import {
 } from "../web_socket_server.ts";
 import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
 import { offeredProtocols } from "./bearer_token.ts";
+import type { BusAccess } from "./bus_access.ts";
 import { drain } from "./drain.ts";
+import type { NatsBus } from "./nats_bus.ts";
 import { answer, describe } from "./pages.ts";
 import { SignalMetrics } from "./signal_metrics.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
@@ -61,10 +63,17 @@ export async function startSignal(
     onRefused: (reason) => metrics.refused(reason),
   });
   await using started = new AsyncDisposableStack();
+  const bus = options.bus && await openBus(options.bus, limits, host, metrics);
+  if (bus) started.use(bus);
   const switchboard = started.adopt(
-    new Switchboard(limits, host, metrics),
+    new Switchboard(limits, host, metrics, bus),
     (switchboard) => switchboard.close(),
   );
+  bus?.start((topic, frame) => switchboard.receive(topic, frame));
+  const unreadiness = () => {
+    if (admission.isDraining) return "draining";
+    return bus?.isConnected === false ? "the bus is lost" : undefined;
+  };
   let sockets: WebSocketAcceptor | undefined;
   const listener = await listen({
     ...parseListenAddress(listenAddr),
@@ -72,7 +81,7 @@ export async function startSignal(
     option: "--listen-addr (CAIRN_SIGNAL_LISTEN_ADDR)",
     ...(tls && { tls }),
     handshakeTimeout: limits.handshakeTimeout,
-    onRequest: (request, response) => answer(request, response, admission),
+    onRequest: (request, response) => answer(request, response, admission, unreadiness()),
     prepare: (server) => {
       admission.guard(server);
       sockets = acceptWebSockets({
@@ -101,7 +110,7 @@ export async function startSignal(
       option: "--metrics-addr (CAIRN_SIGNAL_METRICS_ADDR)",
       prefix: "cairn_signal",
       registry: metrics.registry,
-      isDraining: () => admission.isDraining,
+      unreadiness,
       host,
     }),
   );
@@ -122,6 +131,17 @@ export async function startSignal(
     reload: () => watch?.reload(),
     close: () => closing ??= end(),
   };
+}
+
+/** What speaks NATS is loaded only where it is used: it costs 18 MB of memory. */
+async function openBus(
+  access: BusAccess,
+  { maxFrameBytes }: SignalLimits,
+  host: Host,
+  { registry }: SignalMetrics,
+): Promise<NatsBus> {
+  const { NatsBus } = await import("./nats_bus.ts");
+  return new NatsBus({ access, maxFrameBytes, host, registry });
 }
 
 function acceptLimits(limits: SignalLimits) {

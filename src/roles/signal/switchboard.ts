@@ -18,6 +18,7 @@ import {
 import { TopicRouter } from "../../protocol/signal/topic_router.ts";
 import { EncodedMessage } from "../../protocol/web_socket_frames.ts";
 import type { AcceptedWebSocket } from "../accepted_socket.ts";
+import type { Backplane } from "./backplane.ts";
 import type { MessageDrop, SignalMetrics } from "./signal_metrics.ts";
 import { BURST_SECONDS, type SignalLimits } from "./signal_options.ts";
 
@@ -46,6 +47,7 @@ export class Switchboard {
   readonly #limits: SignalLimits;
   readonly #host: Host;
   readonly #metrics: SignalMetrics;
+  readonly #backplane: Backplane | undefined;
   readonly #router: TopicRouter<AcceptedWebSocket>;
   readonly #records: RecordStore | undefined;
   readonly #messageRate: Rate;
@@ -54,14 +56,22 @@ export class Switchboard {
   readonly #expiry: ReturnType<typeof setInterval> | undefined;
   #lastNumber = 0;
 
-  constructor(limits: SignalLimits, host: Host, metrics: SignalMetrics) {
+  /** With a backplane it also serves topics whose listeners are elsewhere. */
+  constructor(limits: SignalLimits, host: Host, metrics: SignalMetrics, backplane?: Backplane) {
     this.#limits = limits;
+    this.#backplane = backplane;
     this.#host = host;
     this.#metrics = metrics;
-    this.#router = new TopicRouter({
-      topicsPerListener: limits.topicsPerConnection,
-      listenersPerTopic: limits.connectionsPerTopic,
-    });
+    this.#router = new TopicRouter(
+      {
+        topicsPerListener: limits.topicsPerConnection,
+        listenersPerTopic: limits.connectionsPerTopic,
+      },
+      backplane && {
+        opened: (topic) => backplane.join(topic),
+        emptied: (topic) => backplane.leave(topic),
+      },
+    );
     this.#messageRate = burst(limits.messagesPerSecond, 1);
     this.#byteRate = burst(limits.bytesPerSecond, limits.maxFrameBytes);
     this.#mistakeRate = { burst: limits.errorBudget - 1, perSecond: 1 / MINUTE };
@@ -116,6 +126,11 @@ export class Switchboard {
     };
   }
 
+  /** Takes what was said elsewhere: a frame in its one right form, which nobody may change. */
+  receive(topic: string, frame: Uint8Array): void {
+    this.#deliver(undefined, topic, EncodedMessage.binary(frame));
+  }
+
   close(): void {
     clearInterval(this.#expiry);
   }
@@ -161,7 +176,7 @@ export class Switchboard {
 
   /** Relays a frame, which ends with its payload; who asks for the topic in JSON later gets that. */
   #relay(member: Member, topic: string, message: EncodedMessage, payloadLength: number): void {
-    this.#deliver(member.socket, topic, message);
+    this.#spread(member.socket, topic, message);
     const payload = message.payload.subarray(message.payload.length - payloadLength);
     this.#records?.publish(member.key, topic, payload, this.#host.monotonic());
   }
@@ -173,7 +188,16 @@ export class Switchboard {
     else if (outcome === "topic-full") this.#metrics.dropped("topic full");
   }
 
-  #deliver(sender: AcceptedWebSocket, topic: string, message: EncodedMessage): void {
+  #spread(sender: AcceptedWebSocket, topic: string, message: EncodedMessage): void {
+    this.#deliver(sender, topic, message);
+    this.#backplane?.publish(topic, message.payload);
+  }
+
+  #deliver(
+    sender: AcceptedWebSocket | undefined,
+    topic: string,
+    message: EncodedMessage,
+  ): void {
     let listeners = 0;
     for (const listener of this.#router.relay(sender, topic)) {
       listener.sendEncoded(message);
@@ -202,7 +226,7 @@ export class Switchboard {
     if (kind === "publish") {
       const { payload } = request;
       const frame = encodeSignalFrame({ kind: "Relay", topic, payload });
-      this.#deliver(socket, topic, EncodedMessage.binary(frame));
+      this.#spread(socket, topic, EncodedMessage.binary(frame));
     }
     if (!this.#records) {
       this.#metrics.dropped("records off");

@@ -1,0 +1,9 @@
+/** What carries relays between the connections of this server and those of others. */
+export interface Backplane {
+  /** From now on somebody here listens to `topic`. */
+  join(topic: string): void;
+  /** Nobody here listens to `topic` any more. */
+  leave(topic: string): void;
+  /** Tells the others a relay of a client of this server; it does not come back. */
+  publish(topic: string, frame: Uint8Array): void;
+}
