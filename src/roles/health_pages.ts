@@ -37,6 +37,8 @@ export interface MetricsPageOptions {
   /** What the names of the metrics begin with, as in `cairn_signal`. */
   readonly prefix: string;
   readonly registry: MetricsRegistry;
+  /** What stands behind the metrics of `registry`, in the same format. */
+  readonly more?: () => Promise<string>;
   readonly unreadiness: () => Unreadiness;
   readonly host: Host;
 }
@@ -45,16 +47,17 @@ export interface MetricsPageOptions {
 export async function serveMetrics(
   options: MetricsPageOptions,
 ): Promise<{ readonly address: ListenAddress } & AsyncDisposable> {
-  const { address, option, prefix, registry, unreadiness, host } = options;
+  const { address, option, prefix, registry, more, unreadiness, host } = options;
   const watched = describeProcess(registry, prefix, host);
   try {
     const listener = await listen({
       ...parseListenAddress(address),
       option,
-      onRequest: (request, response) => {
+      onRequest: async (request, response) => {
         if (answerHealth(request, response, unreadiness())) return;
         if (isGet(request) && pathOf(request) === "/metrics") {
-          response.writeHead(200, { "content-type": METRICS_CONTENT_TYPE }).end(registry.text());
+          const text = registry.text() + (await more?.() ?? "");
+          response.writeHead(200, { "content-type": METRICS_CONTENT_TYPE }).end(text);
         } else {
           response.writeHead(404, PLAIN).end("Not found\n");
         }

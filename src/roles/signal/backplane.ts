@@ -7,3 +7,13 @@ export interface Backplane {
   /** Tells the others a relay of a client of this server; it does not come back. */
   publish(topic: string, frame: Uint8Array): void;
 }
+
+/** Does the same on each of `planes`, which lead to different servers. */
+export function onAll(planes: readonly Backplane[]): Backplane | undefined {
+  if (planes.length < 2) return planes[0];
+  return {
+    join: (topic) => planes.forEach((plane) => plane.join(topic)),
+    leave: (topic) => planes.forEach((plane) => plane.leave(topic)),
+    publish: (topic, frame) => planes.forEach((plane) => plane.publish(topic, frame)),
+  };
+}

@@ -7,6 +7,7 @@ import {
   type Subscription,
 } from "@nats-io/nats-core";
 import { backoffDelay } from "../../base/backoff.ts";
+import { concatBytes, toHex } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import {
   decodeBusMessage,
@@ -44,6 +45,15 @@ export interface NatsBusOptions {
   readonly maxFrameBytes: number;
   readonly host: Host;
   readonly registry: MetricsRegistry;
+  /** The thread that has this bus, where there are several: they meet without it. */
+  readonly thread?: BusThread | undefined;
+}
+
+/** One of the threads of a server that are on the bus. */
+export interface BusThread {
+  /** What all of them have in common, and no other server: one byte less than an origin. */
+  readonly server: Uint8Array;
+  readonly number: number;
 }
 
 /** A topic that somebody here listens to. */
@@ -70,6 +80,8 @@ export class NatsBus implements Backplane, AsyncDisposable {
   readonly #options: NatsBusOptions;
   readonly #metrics: BusMetrics;
   readonly #origin: Uint8Array;
+  /** How the origins of the other threads begin. */
+  readonly #siblings: string | undefined;
   readonly #numbers = new TopicNumbers(NUMBERED_TOPICS);
   readonly #joined = new Map<string, Joined>();
   readonly #closing = new AbortController();
@@ -83,7 +95,11 @@ export class NatsBus implements Backplane, AsyncDisposable {
     this.#options = options;
     const { credentialsPath } = options.access;
     if (credentialsPath !== undefined) readBusCredentials(credentialsPath);
-    this.#origin = options.host.random(ORIGIN_LENGTH);
+    const { thread } = options;
+    this.#origin = thread
+      ? concatBytes(thread.server, Uint8Array.of(thread.number))
+      : options.host.random(ORIGIN_LENGTH);
+    this.#siblings = thread && toHex(thread.server);
     this.#metrics = new BusMetrics(options.registry, () => this.isConnected, this.#joined);
   }
 
@@ -206,6 +222,7 @@ export class NatsBus implements Backplane, AsyncDisposable {
     const isRight = frame?.kind === "Relay" && frame.topic === topic &&
       message!.frame.length <= this.#options.maxFrameBytes;
     if (!message || !isRight) return this.#metrics.dropped("malformed");
+    if (this.#siblings !== undefined && message.origin.startsWith(this.#siblings)) return;
     joined.gaps ??= new GapCount(ORIGINS_PER_TOPIC);
     const missing = joined.gaps.missing(message.origin, message.number);
     if (missing === undefined) return this.#metrics.dropped("repeated");

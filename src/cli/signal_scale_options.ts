@@ -1,4 +1,4 @@
-/** The rows of the table of options about the bus that joins signaling servers. */
+/** The rows of the table of options about more than one thread, or machine, of a signaling server. */
 
 import { type BusServers, parseBusServers } from "../roles/signal/bus_access.ts";
 import * as value from "./option_values.ts";
@@ -10,7 +10,26 @@ const busServers: value.ValueKind<BusServers> = {
   parse: parseBusServers,
 };
 
-export const SIGNAL_BUS_OPTIONS = {
+/** One thread keeps up with some thousand connections a second; more are for who measures more. */
+const MOST_WORKERS = 64;
+const workers: value.ValueKind<number> = {
+  placeholder: "<number>",
+  expected: `a whole number from 1 to ${MOST_WORKERS}`,
+  parse(text) {
+    const count = value.count.parse(text);
+    return count !== undefined && count <= MOST_WORKERS ? count : undefined;
+  },
+};
+
+export const SIGNAL_SCALE_OPTIONS = {
+  signalWorkers: {
+    flag: "--workers",
+    env: "CAIRN_SIGNAL_WORKERS",
+    default: "1",
+    sentence: "Threads that share the port and the work",
+    kind: workers,
+    commands: ["signal"],
+  },
   signalBus: {
     flag: "--bus",
     env: "CAIRN_SIGNAL_BUS",
