@@ -90,7 +90,9 @@ export async function startSignal(
     new Switchboard(limits, host, metrics, onAll(planes)),
     (switchboard) => switchboard.close(),
   );
-  for (const plane of planes) plane.start((topic, frame) => switchboard.receive(topic, frame));
+  const receive = (topic: string, frame: Uint8Array) => switchboard.receive(topic, frame);
+  bus?.start(receive);
+  thread?.mesh.start(receive, (topic) => switchboard.recordsOf(topic));
   const unreadiness = () => {
     if (admission.isDraining) return "draining";
     return bus?.isConnected === false ? "the bus is lost" : undefined;

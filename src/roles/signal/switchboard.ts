@@ -9,7 +9,11 @@ import {
   encodeJsonAnswer,
   encodeJsonError,
 } from "../../protocol/signal/json_dialect.ts";
-import { RecordStore } from "../../protocol/signal/record_store.ts";
+import {
+  type DatedRecords,
+  mergeRecords,
+  RecordStore,
+} from "../../protocol/signal/record_store.ts";
 import {
   decodeCanonicalFrame,
   decodeSignalFrame,
@@ -40,6 +44,8 @@ interface Member {
   readonly bytes: TokenBucket;
   mistakes: TokenBucket | undefined;
   isEnding: boolean;
+  /** Text messages behind a query that others are being asked for; answers come in order. */
+  textsBehind: string[] | undefined;
 }
 
 /** Lets messages flow between connections, and keeps the records of the JSON dialects. */
@@ -109,6 +115,7 @@ export class Switchboard {
       bytes: new TokenBucket(this.#byteRate, now),
       mistakes: undefined,
       isEnding: false,
+      textsBehind: undefined,
     };
     log.debug("Connection {number} opened", { number });
     socket.onClose = ({ code }) => {
@@ -119,7 +126,9 @@ export class Switchboard {
     };
     socket.onPing = () => this.#isWithinRate(member, 0);
     socket.onText = (text) => {
-      if (this.#isWithinRate(member, text.length)) this.#answer(member, text);
+      if (!this.#isWithinRate(member, text.length)) return;
+      if (member.textsBehind) member.textsBehind.push(text);
+      else this.#answer(member, text);
     };
     socket.onFrame = (bytes) => {
       if (this.#isWithinRate(member, bytes.length)) this.#route(member, bytes);
@@ -129,6 +138,11 @@ export class Switchboard {
   /** Takes what was said elsewhere: a frame in its one right form, which nobody may change. */
   receive(topic: string, frame: Uint8Array): void {
     this.#deliver(undefined, topic, EncodedMessage.binary(frame));
+  }
+
+  /** What this server keeps of a topic. */
+  recordsOf(topic: string): DatedRecords {
+    return this.#records?.dated(topic, this.#host.monotonic()) ?? { payload: undefined, peers: [] };
   }
 
   close(): void {
@@ -220,8 +234,8 @@ export class Switchboard {
     const now = this.#host.monotonic();
     const { kind, topic } = request;
     if (kind === "query") {
-      const found = this.#records?.find(topic, now) ?? { payload: undefined, peers: [] };
-      return socket.sendText(encodeJsonAnswer(topic, found));
+      if (this.#backplane?.ask) return void this.#gather(member, topic);
+      return socket.sendText(encodeJsonAnswer(topic, mergeRecords([this.recordsOf(topic)])));
     }
     if (kind === "publish") {
       const { payload } = request;
@@ -240,6 +254,25 @@ export class Switchboard {
       socket.sendText(encodeJsonError("there is no room for this record"));
     } else if (kind === "announce") {
       socket.sendText(encodeJsonAnnounced(topic));
+    }
+  }
+
+  /** Answers a query with what is kept here and elsewhere, then what came behind it. */
+  async #gather(member: Member, topic: string): Promise<void> {
+    const behind: string[] = member.textsBehind = [];
+    const elsewhere = await this.#backplane?.ask?.(topic) ?? [];
+    member.textsBehind = undefined;
+    const found = mergeRecords([this.recordsOf(topic), ...elsewhere]);
+    member.socket.sendText(encodeJsonAnswer(topic, found));
+    this.#answerAll(member, behind);
+  }
+
+  #answerAll(member: Member, texts: readonly string[]): void {
+    for (const [index, text] of texts.entries()) {
+      if (member.isEnding) return;
+      this.#answer(member, text);
+      // Another query, behind which the rest waits.
+      if (member.textsBehind) return void member.textsBehind.push(...texts.slice(index + 1));
     }
   }
 

@@ -1,4 +1,5 @@
 import { concatBytes, readU32, u32 } from "../../base/bytes.ts";
+import type { DatedRecords } from "../../protocol/signal/record_store.ts";
 import { decodeCanonicalFrame } from "../../protocol/signal/signal_frame.ts";
 import { placeOf } from "./address_counts.ts";
 import type { Backplane } from "./backplane.ts";
@@ -8,6 +9,8 @@ const PLACES = 2 ** 16;
 /** Bytes that wait for one thread, beyond which it gets no more. */
 const MOST_WAITING = 8_388_608;
 const LENGTH_BYTES = 4;
+/** Milliseconds after which a question goes on without those who did not answer. */
+const ANSWER_PATIENCE = 1_000;
 
 /** What threads of one signaling server share. */
 export interface MeshMemory {
@@ -33,6 +36,18 @@ export interface MeshOptions {
   readonly onDropped: () => void;
 }
 
+type MeshMessage =
+  /** Frames, each behind its length. */
+  | Uint8Array<ArrayBuffer>
+  | { readonly kind: "ask"; readonly id: number; readonly topic: string }
+  | { readonly kind: "answer"; readonly id: number; readonly records: DatedRecords };
+
+/** What a question has been answered with so far. */
+interface Question {
+  readonly answers: DatedRecords[];
+  readonly end: () => void;
+}
+
 interface Neighbour {
   readonly thread: number;
   readonly port: MessagePort;
@@ -52,6 +67,8 @@ export class WorkerMesh implements Backplane {
   readonly #waiting: Int32Array;
   readonly #neighbours: readonly Neighbour[];
   readonly #onDropped: () => void;
+  readonly #questions = new Map<number, Question>();
+  #lastQuestion = 0;
   #isTurnOpen = false;
 
   constructor({ memory, self, ports, onDropped }: MeshOptions) {
@@ -65,17 +82,33 @@ export class WorkerMesh implements Backplane {
     ));
   }
 
-  /** Begins to hear what clients of other threads say. */
-  start(onRelay: (topic: string, frame: Uint8Array) => void): void {
+  /** Begins to hear what clients of other threads say, and to answer what is kept here. */
+  start(
+    onRelay: (topic: string, frame: Uint8Array) => void,
+    onAsk: (topic: string) => DatedRecords,
+  ): void {
     for (const { port } of this.#neighbours) {
-      port.onmessage = ({ data }: MessageEvent<Uint8Array>) => {
-        Atomics.sub(this.#waiting, this.#self, data.length);
-        for (const frame of framesOf(data)) {
-          const relay = decodeCanonicalFrame(frame);
-          if (relay?.kind === "Relay") onRelay(relay.topic, frame);
-        }
+      port.onmessage = ({ data }: MessageEvent<MeshMessage>) => {
+        if (data instanceof Uint8Array) this.#hear(data, onRelay);
+        else if (data.kind === "answer") this.#take(data.id, data.records);
+        else this.#send(port, { kind: "answer", id: data.id, records: onAsk(data.topic) });
       };
     }
+  }
+
+  ask(topic: string): Promise<readonly DatedRecords[]> {
+    const id = ++this.#lastQuestion;
+    return new Promise((resolve) => {
+      const answers: DatedRecords[] = [];
+      const end = () => {
+        clearTimeout(timer);
+        this.#questions.delete(id);
+        resolve(answers);
+      };
+      const timer = setTimeout(end, ANSWER_PATIENCE);
+      this.#questions.set(id, { answers, end });
+      for (const { port } of this.#neighbours) this.#send(port, { kind: "ask", id, topic });
+    });
   }
 
   join(topic: string): void {
@@ -98,7 +131,25 @@ export class WorkerMesh implements Backplane {
   }
 
   close(): void {
+    for (const { end } of this.#questions.values()) end();
     for (const { port } of this.#neighbours) port.close();
+  }
+
+  #hear(batch: Uint8Array, onRelay: (topic: string, frame: Uint8Array) => void): void {
+    Atomics.sub(this.#waiting, this.#self, batch.length);
+    for (const frame of framesOf(batch)) {
+      const relay = decodeCanonicalFrame(frame);
+      if (relay?.kind === "Relay") onRelay(relay.topic, frame);
+    }
+  }
+
+  #take(id: number, records: DatedRecords): void {
+    const question = this.#questions.get(id);
+    if (question?.answers.push(records) === this.#neighbours.length) question.end();
+  }
+
+  #send(port: MessagePort, message: MeshMessage): void {
+    port.postMessage(message, message instanceof Uint8Array ? [message.buffer] : []);
   }
 
   #endTurn(): void {
@@ -113,7 +164,7 @@ export class WorkerMesh implements Backplane {
         continue;
       }
       Atomics.add(this.#waiting, thread, message.length);
-      port.postMessage(message, [message.buffer]);
+      this.#send(port, message);
     }
   }
 }

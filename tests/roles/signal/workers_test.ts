@@ -42,6 +42,33 @@ Deno.test("what a client sends comes in order, and no more once it is unsubscrib
   for (const client of listeners) await client.hasNothing();
 });
 
+Deno.test("JSON clients find what was kept on another thread, and are answered in order", async () => {
+  await using signal = await threads();
+  const clients = await signal.clients(MANY);
+  const payload = utf8("newest").toBase64();
+  for (const [number, client] of clients.entries()) {
+    const announcement = {
+      type: "announce",
+      topic: "abc",
+      "peer_id": "ann",
+      addresses: [`${number}`],
+    };
+    await client.ask(JSON.stringify(announcement));
+    client.socket.send(JSON.stringify({ type: "publish", topic: "abc", payload }));
+    await client.settled();
+  }
+  for (const client of clients) {
+    client.socket.send('{"type":"query","topic":"abc"}');
+    client.socket.send('{"type":"announce","topic":"other","peer_id":"x","addresses":["a"]}');
+    client.socket.send('{"type":"query","topic":"nothing"}');
+    const found = JSON.parse(await client.nextText());
+    assert.equal(found.payload, payload);
+    assert.deepEqual(found.peers.map((peer: Record<string, string>) => peer["peer_id"]), ["ann"]);
+    assert.match(await client.nextText(), /other/);
+    assert.match(await client.nextText(), /nothing/);
+  }
+});
+
 Deno.test("the limits of an address and of all hold over all threads", async () => {
   await using few = await threads({ limits: { connectionsPerAddress: 5 } });
   await few.clients(5);
