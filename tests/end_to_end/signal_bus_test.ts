@@ -34,8 +34,9 @@ Deno.test(
       DENO_CERT: certPath,
     };
     await using one = new CairnProcess(["signal"], { deadline, env });
-    await using other = new CairnProcess(["signal"], { deadline, env });
-    const ports = [await joined(one), await joined(other)] as const;
+    // Its threads meet without the bus, and must not hear the same over it once more.
+    await using other = new CairnProcess(["signal", "--workers", "2"], { deadline, env });
+    const ports = [await joined(one, 1), await joined(other, 2)] as const;
     const clients: ForeignClient[] = [];
     const open = async (port: number) => {
       const client = await ForeignClient.open(`ws://127.0.0.1:${port}`, {});
@@ -83,14 +84,14 @@ Deno.test(
   },
 );
 
-/** The port of a process that listens and has joined the bus. */
-async function joined({ log }: CairnProcess): Promise<number> {
+/** The port of a process that listens and of which all threads have joined the bus. */
+async function joined({ log }: CairnProcess, threads: number): Promise<number> {
   let port: number | undefined;
-  let isJoined = false;
+  let count = 0;
   for await (const line of log) {
     if (line.includes("Signaling server listens")) port = Number(/"port":(\d+)/.exec(line)?.[1]);
-    isJoined ||= line.includes("Joined the bus");
-    if (isJoined && port !== undefined) return port;
+    if (line.includes("Joined the bus")) count++;
+    if (count === threads && port !== undefined) return port;
   }
   throw new Error(`It ended:\n${log.all.join("\n")}`);
 }
