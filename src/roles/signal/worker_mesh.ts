@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers";
 import { concatBytes, readU32, u32 } from "../../base/bytes.ts";
 import type { DatedRecords } from "../../protocol/signal/record_store.ts";
 import { decodeCanonicalFrame } from "../../protocol/signal/signal_frame.ts";
@@ -126,7 +127,8 @@ export class WorkerMesh implements Backplane {
       neighbour.batch.push(u32(frame.length), frame);
       if (this.#isTurnOpen) continue;
       this.#isTurnOpen = true;
-      queueMicrotask(() => this.#endTurn());
+      // A message between threads costs 40 µs: what all sockets brought in this turn goes in one.
+      setImmediate(() => this.#endTurn());
     }
   }
 
