@@ -10,7 +10,7 @@ const busServers: value.ValueKind<BusServers> = {
   parse: parseBusServers,
 };
 
-/** One thread keeps up with some thousand connections a second; more are for who measures more. */
+/** Far beyond the machines that this was tried on. */
 const MOST_WORKERS = 64;
 const workers: value.ValueKind<number> = {
   placeholder: "<number>",

@@ -157,7 +157,7 @@ export async function startSignal(
   };
 }
 
-/** What speaks NATS is loaded only where it is used: it costs 18 MB of memory. */
+/** What speaks NATS is loaded only where it is used: it costs 16 MB of memory. */
 async function openBus(
   access: BusAccess,
   options: Omit<NatsBusOptions, "access">,
