@@ -18,11 +18,13 @@ import { SERVER_OPTIONS } from "./server_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 import { SIGNAL_OPTIONS } from "./signal_options.ts";
+import { SIGNAL_SCALE_OPTIONS } from "./signal_scale_options.ts";
 import { STORE_OPTIONS } from "./store_options.ts";
 import { UP_OPTIONS } from "./up_options.ts";
 
 export const OPTIONS = {
   ...SIGNAL_OPTIONS,
+  ...SIGNAL_SCALE_OPTIONS,
   ...SIGNAL_LIMIT_OPTIONS,
   ...RELAY_OPTIONS,
   ...RELAY_ENGINE_OPTIONS,

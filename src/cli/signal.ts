@@ -2,6 +2,7 @@
 
 import { startSignal } from "../roles/signal/run_signal.ts";
 import type { SignalLimits, SignalOptions } from "../roles/signal/signal_options.ts";
+import { startSignalWorkers } from "../roles/signal/signal_workers.ts";
 import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
@@ -12,9 +13,12 @@ import { tlsFiles } from "./tls_files.ts";
 export async function runSignal(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const listenFd = inheritedSockets("signal").get("signal");
-  const options = { ...signalOptions(settings), listenFd };
+  const options = { ...signalOptions(settings), ...busOption(settings), listenFd };
   giveUp("run", "ffi", "sys", "write");
-  return await life.run(() => startSignal(options));
+  const workers = settings.value(OPTIONS.signalWorkers);
+  return await life.run(() =>
+    workers === 1 ? startSignal(options) : startSignalWorkers(options, workers)
+  );
 }
 
 /** What the role is started with, under the flags of the settings' command. */
@@ -37,6 +41,14 @@ export function signalOptions(settings: Settings): SignalOptions {
     ...(trustedProxies && { trustedProxies }),
     ...(metricsAddr !== undefined && { metricsAddr }),
   };
+}
+
+/** Only where many are wanted; a home has one signaling server. */
+function busOption(settings: Settings): Pick<SignalOptions, "bus"> {
+  const servers = settings.value(OPTIONS.signalBus);
+  const credentialsPath = settings.value(OPTIONS.signalBusCredentials);
+  if (!servers) return {};
+  return { bus: { ...servers, ...(credentialsPath !== undefined && { credentialsPath }) } };
 }
 
 function signalLimits(settings: Settings): SignalLimits {

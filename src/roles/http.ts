@@ -31,6 +31,7 @@ export interface ListenOptions extends ListenAddress {
   /** See {@linkcode AcceptOptions}. */
   readonly checkInterval?: number;
   readonly fd?: number | undefined;
+  readonly isShared?: boolean | undefined;
 }
 
 /** A listening HTTP server. */
@@ -120,6 +121,11 @@ export interface AcceptOptions extends ListenAddress {
   readonly fd?: number | undefined;
   /** As in {@linkcode ListenOptions}. */
   readonly option?: string;
+  /**
+   * Other threads listen on the same address, and the system spreads connections over all. Then it
+   * is not tried whether they are accepted, as it cannot be known by whom.
+   */
+  readonly isShared?: boolean | undefined;
   readonly allowHalfOpen?: boolean;
   readonly noDelay?: boolean;
   /**
@@ -159,7 +165,7 @@ export async function acceptConnections(options: AcceptOptions): Promise<Accepto
   const listenAgain = options.fd === undefined ? start : endWithSocket;
   const watch = new AcceptWatch({ interval: checkInterval, listenAgain });
   const address = await start({ host, port });
-  watch.start(address);
+  if (!options.isShared) watch.start(address);
   return {
     address,
     close() {
@@ -185,11 +191,12 @@ function endWithSocket({ port }: ListenAddress): Promise<never> {
 
 /** Where `server` listens then. */
 function bind(server: NetServer, options: AcceptOptions): Promise<ListenAddress | undefined> {
-  const { host, port, fd } = options;
+  const { host, port, fd, isShared } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, options));
     server.once("error", fail);
-    server.listen(fd === undefined ? { host, port, backlog: BACKLOG } : { fd }, () => {
+    const reusePort = isShared === true;
+    server.listen(fd === undefined ? { host, port, backlog: BACKLOG, reusePort } : { fd }, () => {
       server.off("error", fail);
       const address: AddressInfo | string | null = server.address();
       resolve(

@@ -173,7 +173,7 @@ export async function startRelay(
       option: "--metrics-addr (CAIRN_RELAY_METRICS_ADDR)",
       prefix: "cairn_relay",
       registry: metrics.registry,
-      isDraining: () => isDraining,
+      unreadiness: () => isDraining ? "draining" : undefined,
       host,
     }),
   );

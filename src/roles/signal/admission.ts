@@ -2,8 +2,8 @@ import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
-import { RateLimit } from "../../base/rate_limit.ts";
 import type { UpgradeRequest } from "../upgrade_requests.ts";
+import { type AddressCounts, OwnCounts } from "./address_counts.ts";
 import { isOneOf, offeredProtocols, presentedToken } from "./bearer_token.ts";
 import { addressKey, clientAddress, plainAddress, TrustedProxies } from "./client_address.ts";
 import type { SignalLimits, SignalOptions } from "./signal_options.ts";
@@ -61,33 +61,34 @@ type AdmissionOptions =
     readonly limits: SignalLimits;
     readonly host: Host;
     readonly onRefused: (reason: RefusalReason) => void;
+    /** Default: this admission's own. */
+    readonly counts?: AddressCounts | undefined;
   };
 
-/** Decides who is let in. It keeps a count for each address that is connected, and nothing else. */
+/** Decides who is let in. Of a client it keeps what its address is counted for, and nothing else. */
 export class Admission {
   /** Set when the server is about to end: from then on nobody is let in. */
   isDraining = false;
   readonly #options: AdmissionOptions;
   readonly #proxies: TrustedProxies;
   readonly #origins: ReadonlySet<string> | undefined;
-  readonly #rate: RateLimit;
-  readonly #connections = new Map<string, number>();
-  #total = 0;
+  readonly #counts: AddressCounts;
+  #connections = 0;
   #saidProxy = false;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#proxies = new TrustedProxies(options.trustedProxies ?? []);
     this.#origins = options.allowedOrigins && new Set(options.allowedOrigins);
-    const { connectionsPerMinute } = options.limits;
-    this.#rate = new RateLimit({
-      burst: connectionsPerMinute,
-      perSecond: connectionsPerMinute / 60,
-    });
+    this.#counts = options.counts ?? new OwnCounts(
+      options.limits.connectionsPerMinute,
+      () => options.host.monotonic(),
+    );
   }
 
+  /** Those that this admission let in, also where it counts them together with others. */
   get connections(): number {
-    return this.#total;
+    return this.#connections;
   }
 
   /** What limits count `request` under. */
@@ -108,13 +109,11 @@ export class Admission {
 
   /** Counts a connection of `key` until what it returns is called. */
   admit(key: string): () => void {
-    this.#total++;
-    this.#connections.set(key, (this.#connections.get(key) ?? 0) + 1);
+    this.#connections++;
+    this.#counts.add(key, 1);
     return () => {
-      this.#total--;
-      const left = (this.#connections.get(key) ?? 0) - 1;
-      if (left > 0) this.#connections.set(key, left);
-      else this.#connections.delete(key);
+      this.#connections--;
+      this.#counts.add(key, -1);
     };
   }
 
@@ -148,9 +147,9 @@ export class Admission {
   }
 
   #judge(request: UpgradeRequest, key: string): Refusal | undefined {
-    const { limits, host, authTokens, allowQueryToken = false } = this.#options;
+    const { limits, authTokens, allowQueryToken = false } = this.#options;
     if (this.isDraining) return REFUSALS.draining;
-    if (!this.#rate.take(key, host.monotonic())) return REFUSALS.rate;
+    if (!this.#counts.attempt(key)) return REFUSALS.rate;
     const { origin } = request.headers;
     if (origin !== undefined && this.#origins?.has(origin.toLowerCase()) === false) {
       return REFUSALS.origin;
@@ -158,9 +157,10 @@ export class Admission {
     if (authTokens.length > 0) {
       if (!isOneOf(authTokens, presentedToken(request, allowQueryToken))) return REFUSALS.token;
     }
-    if (this.#total >= limits.maxConnections) return REFUSALS.full;
-    const own = this.#connections.get(key) ?? 0;
-    return own >= limits.connectionsPerAddress ? REFUSALS.many : undefined;
+    if (this.#counts.total >= limits.maxConnections) return REFUSALS.full;
+    return this.#counts.connectionsOf(key) >= limits.connectionsPerAddress
+      ? REFUSALS.many
+      : undefined;
   }
 
   #noticeProxy(remote: string | undefined): void {
