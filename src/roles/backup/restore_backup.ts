@@ -2,7 +2,7 @@ import { toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { makeFolder, syncPath, takeLock } from "../data_folder.ts";
-import { mapDiskFull } from "../disk_space.ts";
+import { mapDiskFull } from "../disk_full.ts";
 import { type DataFolderKind, type Marker, statOf, STORE_FILE, unusable } from "../store_record.ts";
 import { MARKER_FILE } from "../store_record.ts";
 import { makeSeal } from "../store_seal.ts";
