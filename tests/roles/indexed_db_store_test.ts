@@ -2,9 +2,9 @@
 
 import { deepEqual, equal } from "node:assert/strict";
 import { browserScript } from "../../tasks/browser_script.ts";
+import { serveSite } from "../../tasks/site.ts";
 import { Chromium, chromiumPath } from "../support/chromium.ts";
 import { kvStoreStory } from "../support/kv_store_story.ts";
-import { serveSite } from "../support/site.ts";
 
 const ignore = chromiumPath === undefined;
 const note = ignore ? " (SKIPPED: Chromium is not installed)" : "";
@@ -33,6 +33,10 @@ Deno.test(`A store in IndexedDB does what Deno KV does, on disk${note}`, { ignor
     await browser.run(`page.keepBody(${LARGE})`);
     await browser.navigate(site.url);
     deepEqual(await browser.run("page.body()"), [LARGE, true]);
+  });
+
+  await t.step("one page at a time has a peer's place", async () => {
+    deepEqual(await browser.run("page.places()"), ["data-folder-in-use", true]);
   });
 
   await t.step("one of a later version is left alone", async () => {

@@ -1,7 +1,10 @@
 /// <reference lib="dom" />
+import { equalBytes } from "../../src/base/bytes.ts";
+import { systemHost } from "../../src/base/host.ts";
 import { GroupCommit } from "../../src/roles/group_commit.ts";
 import { IndexedDbStore } from "../../src/roles/indexed_db_store.ts";
 import { KvBlobs } from "../../src/roles/kv_blobs.ts";
+import { openBrowserPlace } from "../../src/roles/peer/browser_place.ts";
 import { kvStoreStory } from "./kv_store_story.ts";
 
 const PATTERN = 7;
@@ -48,6 +51,16 @@ const page = {
     const bytes = value ? await blobs.readBody(value) : undefined;
     store.close();
     return [bytes?.length ?? 0, bytes?.every((byte) => byte === PATTERN) ?? false];
+  },
+
+  /** What a second opening of a peer's place says, and whether a third, after the first, is the same. */
+  async places(): Promise<readonly [second: string, isSame: boolean]> {
+    const first = await openBrowserPlace("place", systemHost);
+    const second = await openBrowserPlace("place", systemHost).catch(({ code }) => code);
+    await first.close();
+    const third = await openBrowserPlace("place", systemHost);
+    await third.close();
+    return [second, equalBytes(first.storeId, third.storeId)];
   },
 
   /** Why a database cannot be opened that a later version has used. */

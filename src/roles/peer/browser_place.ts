@@ -10,7 +10,7 @@ const log = getLogger(["cairn", "peer"]);
 const STORE_ID = ["cairn", "store-id"];
 const STORE_ID_BYTES = 16;
 /** Milliseconds that the page before this one has to go, as when it is loaded anew. */
-const LOCK_TIMEOUT = 5_000;
+const LOCK_TIMEOUT = 3_000;
 
 /**
  * Opens a peer's database of this page's origin, making it when it is not there. One page has it at
