@@ -19,11 +19,10 @@ const node = await BrowserNode.create().catch((error) => {
 });
 byId("peer-id", HTMLElement).textContent = node.peerId.toString();
 
-node.on("message", ({ id, from, channel, data }) => {
+node.on("message", async ({ id, from, channel, data }) => {
   if (channel !== CHANNEL) return;
-  // When this returns the message is acknowledged, and cairn forgets it: the page has to have it.
-  keep({ id, from: from.toString(), text: new TextDecoder().decode(data), state: "" });
-  showLines();
+  await keep({ id, from: from.toString(), text: new TextDecoder().decode(data), state: "" });
+  await showLines();
 });
 node.on("delivered", ({ id }) => showState(id, "delivered"));
 node.on("refused", ({ id, error }) => showState(id, sentenceOf(error)));
@@ -46,17 +45,17 @@ write.onsubmit = async (event) => {
   event.preventDefault();
   try {
     const sent = await node.send(to.value.trim(), CHANNEL, new TextEncoder().encode(text.value));
-    keep({ id: sent.id, to: to.value.trim(), text: text.value, state: "waits in this page" });
+    await keep({ id: sent.id, to: to.value.trim(), text: text.value, state: "waits in this page" });
     text.value = "";
-    showLines();
+    await showLines();
     await sent.accepted;
-    showState(sent.id, "the server has it");
+    await showState(sent.id, "the server has it");
   } catch (error) {
     state.textContent = sentenceOf(error);
   }
 };
 
-showLines();
+await showLines();
 showServer();
 await node.start();
 
@@ -80,14 +79,14 @@ function showRoster(): void {
   );
 }
 
-function showLines(): void {
-  messages.replaceChildren(...lines().map(elementOf));
+async function showLines(): Promise<void> {
+  messages.replaceChildren(...(await lines()).map(elementOf));
 }
 
 /** A message may be delivered before its acceptance was heard of. */
-function showState(id: string, state: string): void {
-  update(id, (line) => line.state === "delivered" ? line : { ...line, state });
-  showLines();
+async function showState(id: string, state: string): Promise<void> {
+  await update(id, (line) => line.state === "delivered" ? line : { ...line, state });
+  await showLines();
 }
 
 function elementOf(line: Line): HTMLElement {

@@ -57,18 +57,21 @@ Deno.test(
       deepEqual((await received(page)).slice(2), [...waiting, "the last"]);
     });
 
-    await t.step("what it sends while the server is gone outlives the page", async () => {
+    await t.step("what it has taken over outlives a crash of the browser, both ways", async () => {
+      await send(bob, peerId, "just before");
+      await page.says("#messages", /just before/);
       await home.stopServer();
       for (const text of ["queued 1", "queued 2"]) await write(page, bob, text);
-      await page.says("#messages", /queued 2/);
-      await page.browser.loaded(async () => void await page.browser.run("void location.reload()"));
-      await page.browser.navigate("about:blank");
+      await page.browser.kill();
+      const again = await home.page();
+      await again.says("#messages", /queued 2/);
+      equal(await again.text("#peer-id"), peerId);
       await home.startServer();
-      await page.browser.navigate(home.url);
       await home.within(taken.count(3), "what was queued");
-      await write(page, bob, "the end");
+      await write(again, bob, "the end");
       await home.within(taken.count(4), "the last message");
       deepEqual(taken.texts, ["from the page", "queued 1", "queued 2", "the end"]);
+      equal((await received(again)).filter((text) => text === "just before").length, 1);
     });
 
     for (const complaint of page.complaints) {

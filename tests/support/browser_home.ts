@@ -74,8 +74,10 @@ export class BrowserHome implements AsyncDisposable {
     return node;
   }
 
+  /** The page, in a browser that has what the one before it stored. */
   async page(): Promise<DashboardPage> {
-    return this.#stack.use(await DashboardPage.open(this.url, this.#deadline));
+    const profile = `${this.folder}/chromium`;
+    return this.#stack.use(await DashboardPage.open(this.url, this.#deadline, profile));
   }
 
   within<T>(promise: Promise<T>, what: string): Promise<T> {
