@@ -18,6 +18,15 @@ Deno.test(`A store in IndexedDB does what Deno KV does, on disk${note}`, { ignor
   });
   await using browser = await Chromium.open(site.url);
 
+  // First of all: the browser remembers for some seconds how much room there was.
+  await t.step("without room it says so", async () => {
+    const { origin } = new URL(site.url);
+    await browser.command("Storage.overrideQuotaForOrigin", { origin, quotaSize: LARGE / 2 });
+    equal(await browser.run(`page.refusal(${LARGE})`), "disk-full");
+    await browser.command("Storage.overrideQuotaForOrigin", { origin });
+    deepEqual(await browser.run("page.body()"), [0, false]);
+  });
+
   await t.step("the same story", async () => {
     const kv = await Deno.openKv(":memory:");
     const expected = await kvStoreStory(kv);

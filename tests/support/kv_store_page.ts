@@ -45,6 +45,11 @@ const page = {
     store.close();
   },
 
+  /** Why a body of `size` bytes is not stored. */
+  async refusal(size: number): Promise<string> {
+    return await page.keepBody(size).then(() => "stored", ({ code, message }) => code ?? message);
+  },
+
   async body(): Promise<readonly [size: number, isIntact: boolean]> {
     const { store, blobs } = await opened();
     const { value } = await store.get<Uint8Array>(["body"]);
