@@ -55,6 +55,9 @@ write.onsubmit = async (event) => {
   }
 };
 
+// The node has closed with the page that the browser kept.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+
 await showLines();
 showServer();
 await node.start();

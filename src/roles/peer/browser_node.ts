@@ -1,3 +1,4 @@
+/// <reference lib="dom" />
 import { systemHost } from "../../base/host.ts";
 import { openBrowserPlace } from "./browser_place.ts";
 import { linkUrl } from "./dial_link.ts";
@@ -11,7 +12,8 @@ const STORAGE_NAME = "cairn";
 /**
  * A peer in a page, whose keys and messages are in a database of the browser. Its links are
  * WebSockets: it opens no ways of datagrams. A message handler that is under way when
- * {@linkcode PeerNode.close} is called, by whomever, is not waited for.
+ * {@linkcode PeerNode.close} is called, by whomever, is not waited for. It closes when the page is
+ * left: one that the browser shows again from its cache (`pageshow`, persisted) has to make another.
  *
  * @example
  * ```ts no-eval
@@ -31,7 +33,10 @@ export class BrowserNode extends PeerNode {
     if (options.serverUrl !== undefined) linkUrl(options.serverUrl);
     const { storageName = STORAGE_NAME, host = systemHost } = options;
     const store = await NodeStore.load(await openBrowserPlace(storageName, host), host);
-    return new BrowserNode(options, { store, host, handlers: new PageHandlerScope() });
+    const node = new BrowserNode(options, { store, host, handlers: new PageHandlerScope() });
+    // A browser may keep the page it leaves, with open sockets: the server would think it listens.
+    addEventListener("pagehide", () => void node.close(), { once: true });
+    return node;
   }
 }
 
