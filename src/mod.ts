@@ -16,7 +16,8 @@ export {
 export type { Host } from "./base/host.ts";
 export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
-export { MAX_DATA_LENGTH, Node } from "./roles/peer/node.ts";
+export { Node } from "./roles/peer/node.ts";
+export { MAX_DATA_LENGTH, PeerNode } from "./roles/peer/peer_node.ts";
 export type {
   BroadcastOptions,
   NetworkInfo,
@@ -24,6 +25,7 @@ export type {
   NodeOptions,
   PairedPeer,
   Path,
+  PeerNodeOptions,
   PeerSession,
   ReceivedMessage,
   RosterMember,

@@ -193,7 +193,7 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/handshake ends within (\d+) s/, "roles/link_connection", "HANDSHAKE_TIMEOUT", 1000],
   [/pairing messages only, at most (\d+),/, "roles/server/pairing_desk", "MAX_MESSAGES"],
   [/at most 16, for (\d+) s/, "roles/server/stranger_links", "TIME_LIMIT", 1000],
-  [/Heartbeat after (\d+) s without/, "roles/peer/node", "HEARTBEAT", 1000],
+  [/Heartbeat after (\d+) s without/, "roles/peer/peer_node", "HEARTBEAT", 1000],
   [/without anything sent \(server: (\d+) s\)/, "roles/server/run_server", "HEARTBEAT", 1000],
   [/at most ([\d,]+) bytes of Noise message;/, "roles/topic_carrier", "MAX_NOISE_MESSAGE"],
   [/`epoch = shifted div (\d+)`/, "protocol/rendezvous/topics", "EPOCH"],

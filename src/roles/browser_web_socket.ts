@@ -1,3 +1,4 @@
+import { bearerSubprotocol } from "../protocol/signal/bearer_subprotocol.ts";
 import {
   ABNORMAL,
   clientCloseCode,
@@ -9,10 +10,15 @@ import {
   WaitingSocket,
 } from "./web_socket.ts";
 
-/** Opens the WebSocket that the platform brings, as a page must. */
-export const dial: Dial = (target, { protocols = [] }, attempt) => {
+/**
+ * Opens the WebSocket that the platform brings, as a page must. It sets no headers: a bearer token
+ * goes as a subprotocol.
+ */
+export const dial: Dial = (target, { protocols = [], headers = {} }, attempt) => {
+  const token = /^Bearer (.+)$/.exec(headers.authorization ?? "")?.[1];
+  const bearer = token === undefined ? [] : [bearerSubprotocol(token)];
   return new Promise((resolve, reject) => {
-    const webSocket = new WebSocket(target, [...protocols]);
+    const webSocket = new WebSocket(target, [...protocols, ...bearer]);
     webSocket.binaryType = "arraybuffer";
     const release = () => {
       webSocket.onopen = webSocket.onerror = null;

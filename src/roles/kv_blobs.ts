@@ -1,6 +1,7 @@
 import { concatBytes, toHex } from "../base/bytes.ts";
 import { type Host, systemHost } from "../base/host.ts";
 import type { GroupCommit, KvOperation } from "./group_commit.ts";
+import type { KvStore } from "./kv_store.ts";
 import { KV_LIMITS } from "./kv_weight.ts";
 
 /** Where a large body lies. Store it in the record that owns the body. */
@@ -30,7 +31,7 @@ const PARTS_PER_COMMIT = 6;
  * One object per `prefix`: it takes the staging records of others for leftovers.
  */
 export class KvBlobs {
-  readonly #kv: Deno.Kv;
+  readonly #kv: KvStore;
   readonly #commit: GroupCommit;
   readonly #prefix: readonly string[];
   readonly #host: Host;
@@ -38,7 +39,7 @@ export class KvBlobs {
   readonly #run: string;
 
   constructor(
-    kv: Deno.Kv,
+    kv: KvStore,
     commit: GroupCommit,
     prefix: readonly string[],
     host: Host = systemHost,

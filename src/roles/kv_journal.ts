@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { isDiskFull } from "./disk_space.ts";
+import { isDiskFull } from "./disk_full.ts";
 import { type PlainOperation, writeAtOnce, type Writer } from "./group_commit.ts";
 import { groupOf, nameOf, nameOfAll } from "./kv_key_name.ts";
 import { type Change, inRecords, inSteps, type Journaled, type Pending } from "./journal_steps.ts";

@@ -268,6 +268,11 @@ function refusalOf(code: number): CairnError | undefined {
         "refused",
         "The signaling server wants a token; give it with --signal-token",
       );
+    case 4403:
+      return new CairnError(
+        "refused",
+        "The signaling server admits no pages of this origin; its --allowed-origins can name it",
+      );
     case 4429:
       return new CairnError(
         "unreachable",

@@ -2,7 +2,8 @@ import { fromHex, toHex } from "../base/bytes.ts";
 import { CairnError, ProtocolError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
 import { copyPath, copyStore, migrateStore, type Migrations } from "./store_migration.ts";
-import { diskFull, freeBytes, isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
+import { diskFull, isDiskFull, mapDiskFull } from "./disk_full.ts";
+import { freeBytes, ReserveFile } from "./disk_space.ts";
 
 /** Which program keeps its data in a folder. */
 export type DataFolderKind = "server" | "peer";

@@ -27,9 +27,14 @@ export class DashboardPage implements AsyncDisposable {
     browser.onEvent = (method, params) => this.#hear(method, params);
   }
 
-  /** Shows the dashboard at `url`. */
-  static async open(url: string, deadline: AbortSignal): Promise<DashboardPage> {
-    const page = new DashboardPage(await Chromium.open("about:blank"), url, deadline);
+  /** Shows the dashboard at `url`, in a browser with a profile of its own or the one that is named. */
+  static async open(
+    url: string,
+    deadline: AbortSignal,
+    profile?: string,
+  ): Promise<DashboardPage> {
+    const browser = await Chromium.open("about:blank", { ...(profile && { profile }) });
+    const page = new DashboardPage(browser, url, deadline);
     for (const domain of ["Runtime", "Log", "Network"]) {
       await page.browser.command(`${domain}.enable`);
     }

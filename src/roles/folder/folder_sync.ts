@@ -10,7 +10,7 @@ import {
   type FolderMessage,
 } from "../../protocol/folder/folder_messages.ts";
 import { PiecePlan } from "../../protocol/folder/piece_plan.ts";
-import { mapDiskFull } from "../disk_space.ts";
+import { mapDiskFull } from "../disk_full.ts";
 import { NotTaken } from "../peer/listeners.ts";
 import type { ReceivedMessage } from "../peer/node_api.ts";
 import { FolderDisk } from "./folder_disk.ts";

@@ -2,25 +2,14 @@ import type { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 
-/** Settings of a {@linkcode Node}. */
-export interface NodeOptions {
-  /** Folder for keys and messages; one process at a time. */
-  readonly storagePath: string;
-  /** Encrypts what is in the folder; the whole life of it, from the first start on. */
-  readonly storePassphrase?: string;
+/** Settings of every peer. */
+export interface PeerNodeOptions {
   /** WebSocket URL of a signaling server, or several. */
   readonly signalServer?: string;
   /** Further signaling servers. */
   readonly signalServers?: readonly string[];
   /** Bearer token for the signaling servers. */
   readonly signalAuthToken?: string;
-  /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
-  readonly turnServers?: readonly string[];
-  /**
-   * The user of these servers; without one they are not used. Where none is named, it is the user of
-   * the one that a pairing link names.
-   */
-  readonly turnUser?: { readonly username: string; readonly password: string };
   /** Address of the server, tried beside what signaling finds. */
   readonly serverUrl?: string;
   /** Whether messages are to be delivered to this node; default true. */
@@ -29,6 +18,30 @@ export interface NodeOptions {
   readonly contactsOnly?: boolean;
   /** Clocks and randomness; default the system's. */
   readonly host?: Host;
+}
+
+/** Settings of a {@linkcode Node}. */
+export interface NodeOptions extends PeerNodeOptions {
+  /** Folder for keys and messages; one process at a time. */
+  readonly storagePath: string;
+  /** Encrypts what is in the folder; the whole life of it, from the first start on. */
+  readonly storePassphrase?: string;
+  /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
+  readonly turnServers?: readonly string[];
+  /**
+   * The user of these servers; without one they are not used. Where none is named, it is the user of
+   * the one that a pairing link names.
+   */
+  readonly turnUser?: { readonly username: string; readonly password: string };
+}
+
+/** Settings of a `BrowserNode`. */
+export interface BrowserNodeOptions extends PeerNodeOptions {
+  /**
+   * Names the browser's database for keys and messages; one page of an origin at a time. Default
+   * `cairn`.
+   */
+  readonly storageName?: string;
 }
 
 /** A message for the application; acknowledged when its handler has resolved. */

@@ -10,9 +10,9 @@ import { ConnectionStates } from "./connection_state.ts";
 import type { HubClient } from "./hub_client.ts";
 import type { KnownSignaling } from "./known_signaling.ts";
 import type { Listeners } from "./listeners.ts";
-import type { NodeEvents, NodeOptions } from "./node_api.ts";
+import type { SignalClient } from "../signal_client.ts";
+import type { NodeEvents, PeerNodeOptions } from "./node_api.ts";
 import { MailboxChoice } from "./mailbox_choice.ts";
-import { openNodePaths } from "./node_paths.ts";
 import type { NodeStore } from "./node_store.ts";
 import { takeRepeatedSecret } from "./repeated_secret.ts";
 import { ServerConversation } from "./server_conversation.ts";
@@ -24,9 +24,17 @@ const log = getLogger(["cairn", "peer"]);
 /** How long a server is looked for that is to be told of the end of a pairing. */
 const UNPAIR_TIMEOUT = 5_000;
 
+/** Ways of datagrams to servers. */
+export interface DatagramWays {
+  /** Opens them, with the signaling by which they are found. */
+  open(clients: () => readonly SignalClient[]): UdpPaths;
+  /** Takes the relays that a pairing link names. */
+  learn(paths: UdpPaths, uris: readonly string[]): void;
+}
+
 /** What the links to servers stand on. */
 export interface ServerLinksParts {
-  readonly options: NodeOptions;
+  readonly options: PeerNodeOptions;
   readonly store: NodeStore;
   readonly host: Host;
   readonly context: LinkContext;
@@ -35,6 +43,7 @@ export interface ServerLinksParts {
   readonly listeners: Listeners<NodeEvents>;
   /** Aborted, with the reason, when the node closes. */
   readonly closing: AbortSignal;
+  readonly datagrams: DatagramWays | undefined;
 }
 
 /** The links to the paired servers, and what is said on them. */
@@ -66,9 +75,9 @@ export class ServerLinks {
 
   /** Paths are found by signaling, which a pairing may be the first to bring. */
   openPaths(): UdpPaths | undefined {
-    const { signaling, options, host } = this.#parts;
+    const { signaling, datagrams } = this.#parts;
     if (signaling.clients.length > 0) {
-      this.#paths ??= openNodePaths(options, host, () => signaling.clients);
+      this.#paths ??= datagrams?.open(() => signaling.clients);
     }
     return this.#paths;
   }

@@ -3,5 +3,5 @@ export const THREAD_NAME = "cairn signal";
 
 /** Whether this is a thread of a signaling server, and not a program of its own. */
 export function isSignalThread(): boolean {
-  return "name" in globalThis && globalThis.name === THREAD_NAME;
+  return Reflect.get(globalThis, "name") === THREAD_NAME;
 }

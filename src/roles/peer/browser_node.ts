@@ -1,0 +1,55 @@
+/// <reference lib="dom" />
+import { systemHost } from "../../base/host.ts";
+import { openBrowserPlace } from "./browser_place.ts";
+import { linkUrl } from "./dial_link.ts";
+import type { HandlerScope } from "./dispatcher.ts";
+import type { BrowserNodeOptions } from "./node_api.ts";
+import { NodeStore } from "./node_store.ts";
+import { PeerNode } from "./peer_node.ts";
+
+const STORAGE_NAME = "cairn";
+
+/**
+ * A peer in a page, whose keys and messages are in a database of the browser. Its links are
+ * WebSockets: it opens no ways of datagrams. A message handler that is under way when
+ * {@linkcode PeerNode.close} is called, by whomever, is not waited for. It closes when the page is
+ * left: one that the browser shows again from its cache (`pageshow`, persisted) has to make another.
+ *
+ * @example
+ * ```ts no-eval
+ * const node = await BrowserNode.create({ signalServer: "wss://signal.example" });
+ * await node.start();
+ * if (node.pairings().length === 0) await node.pairWithLink(link);
+ * node.on("message", (message) => console.log(message.from.toString(), message.data));
+ * ```
+ */
+export class BrowserNode extends PeerNode {
+  /**
+   * Opens the database, making it and an identity at the first start.
+   *
+   * @throws {CairnError} when another page has it open, or the browser keeps nothing for this one.
+   */
+  static async create(options: BrowserNodeOptions = {}): Promise<BrowserNode> {
+    if (options.serverUrl !== undefined) linkUrl(options.serverUrl);
+    const { storageName = STORAGE_NAME, host = systemHost } = options;
+    const store = await NodeStore.load(await openBrowserPlace(storageName, host), host);
+    const node = new BrowserNode(options, { store, host, handlers: new PageHandlerScope() });
+    // A browser may keep the page it leaves, with open sockets: the server would think it listens.
+    addEventListener("pagehide", () => void node.close(), { once: true });
+    return node;
+  }
+}
+
+/** A browser cannot follow who calls: while handlers run, any caller may be one. */
+class PageHandlerScope implements HandlerScope {
+  isInside = false;
+
+  async run(work: () => Promise<void>): Promise<void> {
+    this.isInside = true;
+    try {
+      await work();
+    } finally {
+      this.isInside = false;
+    }
+  }
+}

@@ -1,0 +1,146 @@
+/** The example page in Chromium, a peer as any other: real roles, and a peer in a program. */
+
+import { deepEqual, equal, match, ok } from "node:assert/strict";
+import type { Node, ReceivedMessage } from "../../src/mod.ts";
+import { BrowserHome } from "../support/browser_home.ts";
+import { chromiumPath } from "../support/chromium.ts";
+import type { DashboardPage } from "../support/dashboard_page.ts";
+
+const ignore = chromiumPath === undefined;
+const note = ignore ? " (SKIPPED: Chromium is not installed)" : "";
+const CONNECTED = /^Connected to the server Qm/;
+
+Deno.test(
+  `A page pairs by link and talks with a peer in a program${note}`,
+  { ignore },
+  async (t) => {
+    await using home = await BrowserHome.open();
+    const [page, bob, link] = await Promise.all([
+      home.page(),
+      home.peer("bob"),
+      home.pairingLink(),
+    ]);
+    const taken = new Taken(bob);
+
+    await page.says("#state", /^Not paired/);
+    const peerId = await page.text("#peer-id");
+    await t.step("it pairs, and each writes to the other", async () => {
+      await submit(page, "#pair", { "#link": link });
+      await page.says("#state", CONNECTED);
+      await write(page, bob, "from the page");
+      await page.says("#messages", /delivered/);
+      await home.within(taken.count(1), "the page's message");
+      equal(taken.all[0]?.from.toString(), peerId);
+      await send(bob, peerId, "from the program");
+      await page.says("#messages", /from the program/);
+    });
+
+    await t.step("loaded anew it is the same peer, and has its messages once", async () => {
+      await page.browser.loaded(async () => void await page.browser.run("void location.reload()"));
+      await page.says("#state", CONNECTED);
+      equal(await page.text("#peer-id"), peerId);
+      await send(bob, peerId, "after the reload");
+      await page.says("#messages", /after the reload/);
+      deepEqual(await received(page), ["from the program", "after the reload"]);
+    });
+
+    await t.step("what is sent while it is away comes once and in order", async () => {
+      await page.browser.navigate("about:blank");
+      const waiting = Array.from({ length: 5 }, (_, index) => `waiting ${index}`);
+      // One is larger than what a store takes as one value.
+      waiting.push(`waiting ${"x".repeat(300_000)}`);
+      for (const text of waiting) await home.within(send(bob, peerId, text), "the mailbox");
+      await page.browser.navigate(home.url);
+      await page.says("#messages", /waiting x/);
+      await send(bob, peerId, "the last");
+      await page.says("#messages", /the last/);
+      deepEqual((await received(page)).slice(2), [...waiting, "the last"]);
+    });
+
+    await t.step("what it has taken over outlives a crash of the browser, both ways", async () => {
+      await send(bob, peerId, "just before");
+      await page.says("#messages", /just before/);
+      await home.stopServer();
+      for (const text of ["queued 1", "queued 2"]) await write(page, bob, text);
+      await page.browser.kill();
+      const again = await home.page();
+      await again.says("#messages", /queued 2/);
+      equal(await again.text("#peer-id"), peerId);
+      await home.startServer();
+      await home.within(taken.count(3), "what was queued");
+      await write(again, bob, "the end");
+      await home.within(taken.count(4), "the last message");
+      deepEqual(taken.texts, ["from the page", "queued 1", "queued 2", "the end"]);
+      equal((await received(again)).filter((text) => text === "just before").length, 1);
+    });
+
+    for (const complaint of page.complaints) {
+      match(
+        complaint,
+        /WebSocket connection|ERR_CONN|cairn/,
+      );
+    }
+    ok(
+      page.requested.every(({ href, protocol }) =>
+        protocol === "data:" || href.startsWith(home.url)
+      ),
+    );
+  },
+);
+
+/** What a peer was given. */
+class Taken {
+  readonly all: ReceivedMessage[] = [];
+  #grown = Promise.withResolvers<void>();
+
+  constructor(node: Node) {
+    node.on("message", (message) => {
+      this.all.push(message);
+      this.#grown.resolve();
+      this.#grown = Promise.withResolvers();
+    });
+  }
+
+  get texts(): string[] {
+    return this.all.map(({ data }) => new TextDecoder().decode(data));
+  }
+
+  async count(count: number): Promise<void> {
+    while (this.all.length < count) await this.#grown.promise;
+  }
+}
+
+/** Resolves when a server, or the page, has it. */
+async function send(from: Node, to: string, text: string): Promise<void> {
+  await (await from.send(to, "chat", new TextEncoder().encode(text))).accepted;
+}
+
+async function write(page: DashboardPage, to: Node, text: string): Promise<void> {
+  await submit(page, "#write", { "#to": to.peerId.toString(), "#text": text });
+  await page.until("the message is kept", `document.querySelector("#text").value === ""`);
+}
+
+/** Fills a form in and submits it. */
+async function submit(
+  page: DashboardPage,
+  form: string,
+  fields: Readonly<Record<string, string>>,
+): Promise<void> {
+  await page.until(form, `document.querySelector("${form}").checkVisibility()`);
+  await page.browser.run(`(() => {
+    for (const [field, value] of Object.entries(${JSON.stringify(fields)})) {
+      document.querySelector(field).value = value;
+    }
+    document.querySelector("${form}").requestSubmit();
+  })()`);
+}
+
+/** The texts of the messages to the page, in the order that it shows. */
+async function received(page: DashboardPage): Promise<string[]> {
+  const items = `[...document.querySelectorAll("#messages li")]`;
+  const texts = await page.browser.run(
+    `${items}.filter((item) => item.firstChild.textContent.startsWith("from "))
+      .map((item) => item.lastChild.textContent)`,
+  );
+  return Array.isArray(texts) ? texts.map(String) : [];
+}
