@@ -56,7 +56,9 @@ write.onsubmit = async (event) => {
 };
 
 // The node has closed with the page that the browser kept.
-addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+addEventListener("pageshow", (event) => {
+  if ("persisted" in event && event.persisted) location.reload();
+});
 
 await showLines();
 showServer();
