@@ -1,5 +1,6 @@
 import { mock } from "node:test";
 import { TestHost } from "../roles/server/mailbox_scene.ts";
+import { untilStoreRests } from "./store_work.ts";
 
 /** Long times pass in larger steps: what a timer then finds is some seconds late. */
 const stepOf = (ms: number) => ms > 600_000 ? 30_000 : 1_000;
@@ -38,7 +39,13 @@ export class FakeTime extends TestHost implements Disposable {
   }
 }
 
-/** Lets everything that is under way without a timer get as far as it can in `turns` turns. */
+/**
+ * Lets everything that is under way without a timer get as far as it can: until nothing was asked
+ * of a store for `count` turns of the event loop.
+ */
 export async function turns(count = 8): Promise<void> {
-  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
+  for (let turn = 0; turn < count; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (await untilStoreRests()) turn = 0;
+  }
 }

@@ -3,6 +3,7 @@ import { toHex } from "../../../src/base/bytes.ts";
 import type { MailboxDeskOptions } from "../../../src/roles/server/mailbox_desk.ts";
 import { openDataFolder } from "../../../src/roles/data_folder.ts";
 import { decodeWaiting } from "../../../src/roles/server/mailbox_records.ts";
+import { turns } from "../../support/fake_time.ts";
 import {
   bodyOf,
   DAY_MS,
@@ -225,7 +226,7 @@ Deno.test("MailboxDesk serves senders by turns and stops at 256 unacknowledged",
     "alice 3",
     "carol 3",
   ]);
-  await settle(desk);
+  await turns();
   strictEqual(inbox.received.length, 256);
   await inbox.purge(inbox.received[10]!);
   await inbox.untilReceived(257);
@@ -245,7 +246,8 @@ Deno.test("MailboxDesk never has two messages of one id under way to a recipient
   await desk.forward(carol, { ...message, encryptedPayload: bodyOf("from carol") });
   await desk.forward(carol, request(bob, 2, "carol's next"));
   const inbox = new Inbox(desk, bob);
-  await settle(desk);
+  await inbox.untilReceived(1);
+  await turns();
   deepStrictEqual(inbox.texts(), ["from alice"]);
   await inbox.purge(inbox.received[0]!);
   await inbox.untilReceived(3);
@@ -284,7 +286,7 @@ Deno.test("MailboxDesk delivers nothing to a congested link until it resumes", a
   const inbox = new Inbox(desk, bob);
   inbox.congested = true;
   await desk.forward(alice, request(bob, 1));
-  await settle(desk);
+  await turns();
   strictEqual(inbox.received.length, 0);
   inbox.congested = false;
   inbox.attachment.resume();
@@ -334,7 +336,7 @@ Deno.test("MailboxDesk keeps receipts until the sender has acknowledged them", a
   deepStrictEqual(later.outcomes(), [expected[0], expected[2]]);
   await later.attachment.acknowledge([messages[0]!.msgId, messages[2]!.msgId]);
   const last = new Outbox(desk, alice);
-  await settle(desk);
+  await turns();
   deepStrictEqual(last.receipts, []);
   await close();
   folder.kv.close();
@@ -689,15 +691,3 @@ async function advance(
     await desk.sweep();
   }
 }
-
-/** One round trip through the store, by which time deliveries that could happen have. */
-async function settle(desk: { forward: MailboxForward }): Promise<void> {
-  const [sender, recipient] = [peer("settling sender"), peer("settling recipient")];
-  for (let round = 0; round < 3; round++) {
-    await desk.forward(sender, request(recipient, 0));
-    await desk.forward(sender, request(recipient, settled += 1));
-  }
-}
-
-type MailboxForward = import("../../../src/roles/server/mailbox_desk.ts").MailboxDesk["forward"];
-let settled = 0;

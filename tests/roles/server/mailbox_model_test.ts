@@ -100,9 +100,10 @@ class World {
     }
     for (const to of recipients) {
       this.#attach(to);
-      const { inbox } = this.#inboxes.get(to.toString())!;
+      const link = this.#inboxes.get(to.toString())!;
+      const { inbox } = link;
       while (inbox.drains === 0) {
-        await inbox.until(() => inbox.drains > 0 || inbox.received.length > 0);
+        await inbox.until(() => inbox.drains > 0 || inbox.received.length > link.handled);
         await this.#purge(to, true);
       }
     }
