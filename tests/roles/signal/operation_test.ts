@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { configure, reset } from "@logtape/logtape";
 import { fromHex } from "../../../src/base/bytes.ts";
 import { drain } from "../../../src/roles/signal/drain.ts";
+import { FakeTime } from "../../support/fake_time.ts";
 import { RawWebSocket } from "../../support/raw_web_socket.ts";
 import { startedSignal } from "../../support/started_signal.ts";
 
@@ -74,6 +75,7 @@ Deno.test("everything that is let in, passed on, dropped or refused is counted b
 });
 
 Deno.test("an ending server is not ready, lets nobody in, and closes with 1012, spread out", async () => {
+  using time = new FakeTime();
   await using signal = await startedSignal({ ...METRICS, drainTime: 100_000 });
   const clients = await Promise.all(Array.from({ length: 12 }, () => signal.client()));
   assert.deepEqual(await page(signal.port, "/readyz"), [200, "ok\n"]);
@@ -85,6 +87,7 @@ Deno.test("an ending server is not ready, lets nobody in, and closes with 1012, 
   assert.deepEqual(await page(signal.port, "/healthz"), [200, "ok\n"]);
   using refused = await RawWebSocket.open(signal.port);
   assert.match(refused.response, /^HTTP\/1\.1 503 Service Unavailable\r\nretry-after: 5\r\n/);
+  for (let step = 0; step < 10; step++) await time.elapse(50);
   await ended;
   for (const { closed } of clients) assert.equal((await closed).code, 1012);
   await assert.rejects(page(signal.port, "/healthz"));
