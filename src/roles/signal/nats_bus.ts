@@ -7,7 +7,7 @@ import {
   type Subscription,
 } from "@nats-io/nats-core";
 import { backoffDelay } from "../../base/backoff.ts";
-import { concatBytes, toHex } from "../../base/bytes.ts";
+import { concatBytes, readU32, toHex } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import {
   decodeBusMessage,
@@ -82,7 +82,7 @@ export class NatsBus implements Backplane, AsyncDisposable {
   readonly #origin: Uint8Array;
   /** How the origins of the other threads begin. */
   readonly #siblings: string | undefined;
-  readonly #numbers = new TopicNumbers(NUMBERED_TOPICS);
+  readonly #numbers: TopicNumbers;
   readonly #joined = new Map<string, Joined>();
   readonly #closing = new AbortController();
   #onRelay: (topic: string, frame: Uint8Array) => void = () => {};
@@ -95,10 +95,11 @@ export class NatsBus implements Backplane, AsyncDisposable {
     this.#options = options;
     const { credentialsPath } = options.access;
     if (credentialsPath !== undefined) readBusCredentials(credentialsPath);
-    const { thread } = options;
+    const { thread, host } = options;
+    this.#numbers = new TopicNumbers(NUMBERED_TOPICS, () => readU32(host.random(4), 0));
     this.#origin = thread
       ? concatBytes(thread.server, Uint8Array.of(thread.number))
-      : options.host.random(ORIGIN_LENGTH);
+      : host.random(ORIGIN_LENGTH);
     this.#siblings = thread && toHex(thread.server);
     this.#metrics = new BusMetrics(options.registry, () => this.isConnected, this.#joined);
   }
