@@ -75,6 +75,7 @@ async function serve(start: ThreadStart): Promise<void> {
     memory: start.mesh,
     self: number,
     ports,
+    seed: start.seed,
     onDropped: () => dropped.add(),
   });
   const counts = new SharedCounts({
