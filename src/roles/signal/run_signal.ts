@@ -15,6 +15,7 @@ import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
 import { onAll } from "./backplane.ts";
 import { offeredProtocols } from "./bearer_token.ts";
 import type { BusAccess } from "./bus_access.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { drain } from "./drain.ts";
 import type { BusThread, NatsBus, NatsBusOptions } from "./nats_bus.ts";
 import { answer, describe } from "./pages.ts";
@@ -46,6 +47,8 @@ export interface SignalThread {
   readonly counts: AddressCounts;
   readonly mesh: WorkerMesh;
   readonly bus: BusThread;
+  /** How they stand with the bus, if there is one. */
+  readonly standing: BusStanding | undefined;
   readonly registry: MetricsRegistry;
 }
 
@@ -77,10 +80,12 @@ export async function startSignal(
     counts: thread?.counts,
   });
   await using started = new AsyncDisposableStack();
-  const bus = options.bus && started.use(
+  const standing = options.bus && (thread?.standing ?? new BusStanding(BusStanding.memory(1)));
+  const bus = options.bus && standing && started.use(
     await openBus(options.bus, {
       ...limits,
       host,
+      standing,
       registry: metrics.registry,
       thread: thread?.bus,
     }),
@@ -93,10 +98,7 @@ export async function startSignal(
   const receive = (topic: string, frame: Uint8Array) => switchboard.receive(topic, frame);
   bus?.start(receive);
   thread?.mesh.start(receive, (topic) => switchboard.recordsOf(topic));
-  const unreadiness = () => {
-    if (admission.isDraining) return "draining";
-    return bus?.isConnected === false ? "the bus is lost" : undefined;
-  };
+  const unreadiness = () => admission.isDraining ? "draining" : standing?.unreadiness;
   let sockets: WebSocketAcceptor | undefined;
   const listener = await listen({
     ...parseListenAddress(listenAddr),

@@ -6,6 +6,7 @@ import { systemHost } from "../../base/host.ts";
 import type { ListenAddress } from "../http.ts";
 import { EventLoopLag, MetricsRegistry } from "../metrics.ts";
 import { SharedCounts } from "./address_counts.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { type RunningSignal, startSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalOptions } from "./signal_options.ts";
 import { isSignalThread, THREAD_NAME } from "./thread_name.ts";
@@ -20,6 +21,8 @@ export interface ThreadStart {
   readonly ports: ReadonlyMap<number, MessagePort>;
   readonly mesh: MeshMemory;
   readonly counts: SharedArrayBuffer;
+  /** See {@linkcode BusStanding}; without a bus there is none. */
+  readonly standing: SharedArrayBuffer | undefined;
   /** Chance that the threads have in common: what tells this server from others, and the seed. */
   readonly server: Uint8Array;
   readonly seed: number;
@@ -87,7 +90,8 @@ async function serve(start: ThreadStart): Promise<void> {
   let signal: RunningSignal;
   try {
     const bus = { server: start.server, number };
-    signal = await startSignal(options, systemHost, { counts, mesh, bus, registry });
+    const standing = start.standing && new BusStanding(start.standing, number);
+    signal = await startSignal(options, systemHost, { counts, mesh, bus, standing, registry });
   } catch (error) {
     if (!(error instanceof CairnError)) throw error;
     return say({ kind: "failed", code: error.code, message: error.message });

@@ -6,6 +6,7 @@ import { serveMetrics } from "../health_pages.ts";
 import { formatListenAddress, type ListenAddress } from "../http.ts";
 import { MetricsRegistry } from "../metrics.ts";
 import { SharedCounts } from "./address_counts.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { mergeMetrics } from "./merged_metrics.ts";
 import type { RunningSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
@@ -39,6 +40,7 @@ export async function startSignalWorkers(
   const shared = {
     mesh: meshMemory(workers),
     counts: SharedCounts.memory(),
+    standing: options.bus && BusStanding.memory(workers),
     server: host.random(ORIGIN_LENGTH - 1),
     seed: new DataView(host.random(4).buffer).getInt32(0),
     lowestLevel: LEVELS.find((level) => log.isEnabledFor(level)),
@@ -63,6 +65,7 @@ export async function startSignalWorkers(
   const shareAddress = formatListenAddress(address);
   await Promise.all(numbers.slice(1).map((number) => open(number, shareAddress)));
   let isDraining = false;
+  const standing = shared.standing && new BusStanding(shared.standing);
   const scraped = metricsAddr === undefined ? undefined : started.use(
     await serveMetrics({
       address: metricsAddr,
@@ -70,7 +73,7 @@ export async function startSignalWorkers(
       prefix: "cairn_signal",
       registry: new MetricsRegistry(),
       more: async () => mergeMetrics(await Promise.all(threads.map((thread) => thread.metrics()))),
-      unreadiness: () => isDraining ? "draining" : undefined,
+      unreadiness: () => isDraining ? "draining" : standing?.unreadiness,
       host,
     }),
   );
