@@ -29,7 +29,8 @@ const log = getLogger(["cairn", "signal"]);
 const TOO_SLOW = 4408;
 /** Refused pages that are being told why, at a time; beyond, they get an HTTP status too. */
 const MAX_TOLD = 256;
-const DRAIN_TIME = 5_000;
+/** Milliseconds. */
+export const DRAIN_TIME = 5_000;
 
 /** A signaling server that accepts connections. */
 export interface RunningSignal {
