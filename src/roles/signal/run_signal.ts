@@ -10,7 +10,7 @@ import {
   type UpgradeHandler,
   type WebSocketAcceptor,
 } from "../web_socket_server.ts";
-import type { AddressCounts } from "./address_counts.ts";
+import type { AddressCounts, ConnectionCounts } from "./address_counts.ts";
 import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
 import { onAll } from "./backplane.ts";
 import { offeredProtocols } from "./bearer_token.ts";
@@ -46,6 +46,7 @@ export interface RunningSignal {
 /** What makes a signaling server one of several threads that are one server together. */
 export interface SignalThread {
   readonly counts: AddressCounts;
+  readonly sockets: ConnectionCounts;
   readonly mesh: WorkerMesh;
   readonly bus: BusThread;
   /** How they stand with the bus, if there is one. */
@@ -79,6 +80,7 @@ export async function startSignal(
     host,
     onRefused: (reason) => metrics.refused(reason),
     counts: thread?.counts,
+    sockets: thread?.sockets,
   });
   await using started = new AsyncDisposableStack();
   const standing = options.bus && (thread?.standing ?? new BusStanding(BusStanding.memory(1)));

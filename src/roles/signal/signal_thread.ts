@@ -20,7 +20,9 @@ export interface ThreadStart {
   readonly control: MessagePort;
   readonly ports: ReadonlyMap<number, MessagePort>;
   readonly mesh: MeshMemory;
+  /** See {@linkcode SharedCounts}: of those that are let in, and of all TCP connections. */
   readonly counts: SharedArrayBuffer;
+  readonly sockets: SharedArrayBuffer;
   /** See {@linkcode BusStanding}; without a bus there is none. */
   readonly standing: SharedArrayBuffer | undefined;
   /** Chance that the threads have in common: what tells this server from others, and the seed. */
@@ -81,17 +83,21 @@ async function serve(start: ThreadStart): Promise<void> {
     seed: start.seed,
     onDropped: () => dropped.add(),
   });
-  const counts = new SharedCounts({
-    memory: start.counts,
-    attemptsPerMinute: limits.connectionsPerMinute,
-    seed: start.seed,
-    now: () => systemHost.now(),
-  });
+  const countsIn = (memory: SharedArrayBuffer) =>
+    new SharedCounts({
+      memory,
+      attemptsPerMinute: limits.connectionsPerMinute,
+      seed: start.seed,
+      now: () => systemHost.now(),
+    });
   let signal: RunningSignal;
   try {
     const bus = { server: start.server, number };
     const standing = start.standing && new BusStanding(start.standing, number);
-    signal = await startSignal(options, systemHost, { counts, mesh, bus, standing, registry });
+    const counts = countsIn(start.counts);
+    const sockets = countsIn(start.sockets);
+    const thread = { counts, sockets, mesh, bus, standing, registry };
+    signal = await startSignal(options, systemHost, thread);
   } catch (error) {
     if (!(error instanceof CairnError)) throw error;
     return say({ kind: "failed", code: error.code, message: error.message });

@@ -52,6 +52,7 @@ export async function startSignalWorkers(
   const shared = {
     mesh: meshMemory(workers),
     counts: SharedCounts.memory(),
+    sockets: SharedCounts.memory(),
     standing: options.bus && BusStanding.memory(workers),
     server: host.random(ORIGIN_LENGTH - 1),
     seed: new DataView(host.random(4).buffer).getInt32(0),

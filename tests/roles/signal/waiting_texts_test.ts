@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { systemHost } from "../../../src/base/host.ts";
 import { MetricsRegistry } from "../../../src/roles/metrics.ts";
-import { OwnCounts } from "../../../src/roles/signal/address_counts.ts";
+import { OwnConnections, OwnCounts } from "../../../src/roles/signal/address_counts.ts";
 import { startSignal } from "../../../src/roles/signal/run_signal.ts";
 import { meshMemory, WorkerMesh } from "../../../src/roles/signal/worker_mesh.ts";
 import { FakeTime } from "../../support/fake_time.ts";
@@ -63,6 +63,7 @@ class Scene implements AsyncDisposable {
       systemHost,
       {
         counts: new OwnCounts(1_000, () => 0),
+        sockets: new OwnConnections(),
         mesh,
         bus: { server: new Uint8Array(7), number: 0 },
         standing: undefined,

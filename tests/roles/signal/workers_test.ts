@@ -85,6 +85,26 @@ Deno.test("the limits of an address and of all hold over all threads", async () 
   for (let i = 0; i < 6; i++) await assert.rejects(fast.clients(1), /429/);
 });
 
+Deno.test("an address that only opens connections is stopped over all threads", async () => {
+  // Nobody else ends them.
+  const limits = { connectionsPerAddress: 1, handshakeTimeout: 600_000 };
+  await using signal = await threads({ limits });
+  const most = 2 * limits.connectionsPerAddress + 16;
+  const more = 12;
+  const open: Deno.TcpConn[] = [];
+  const ends: Promise<unknown>[] = [];
+  let refused = 0;
+  for (let i = 0; i < most + more; i++) {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: signal.port });
+    open.push(connection);
+    ends.push(connection.read(new Uint8Array(1)).catch(() => {}).finally(() => refused++));
+  }
+  // One more than allowed may be let in by each thread in the same moment.
+  await untilHolds(() => refused >= more - 2, () => `${refused} of ${more} are refused`);
+  for (const connection of open) connection.close();
+  await Promise.all(ends);
+});
+
 Deno.test("metrics are those of all threads together", async () => {
   await using signal = await threads({ metricsAddr: "127.0.0.1:0" });
   const clients = await signal.clients(MANY);
