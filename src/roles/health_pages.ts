@@ -9,7 +9,7 @@ import { describeProcess } from "./process_metrics.ts";
 const PLAIN = { "content-type": "text/plain; charset=utf-8" };
 
 /** Why a role should get no further clients, in a word or some; `undefined` when it should. */
-export type Unreadiness = "draining" | "the bus is lost" | undefined;
+export type Unreadiness = "draining" | "the bus is lost" | "the bus refuses" | undefined;
 
 /** Answers `/healthz`, and `/readyz` with 503 and why where it is so. Returns whether it did. */
 export function answerHealth(

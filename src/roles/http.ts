@@ -121,10 +121,7 @@ export interface AcceptOptions extends ListenAddress {
   readonly fd?: number | undefined;
   /** As in {@linkcode ListenOptions}. */
   readonly option?: string;
-  /**
-   * Other threads listen on the same address, and the system spreads connections over all. Then it
-   * is not tried whether they are accepted, as it cannot be known by whom.
-   */
+  /** Other threads listen on the same address, and the system spreads connections over all. */
   readonly isShared?: boolean | undefined;
   readonly allowHalfOpen?: boolean;
   readonly noDelay?: boolean;
@@ -163,9 +160,10 @@ export async function acceptConnections(options: AcceptOptions): Promise<Accepto
     return await bind(server, { ...options, ...address }) ?? address;
   };
   const listenAgain = options.fd === undefined ? start : endWithSocket;
-  const watch = new AcceptWatch({ interval: checkInterval, listenAgain });
+  const { isShared } = options;
+  const watch = new AcceptWatch({ interval: checkInterval, listenAgain, isShared });
   const address = await start({ host, port });
-  if (!options.isShared) watch.start(address);
+  watch.start(address);
   return {
     address,
     close() {

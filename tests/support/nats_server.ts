@@ -25,6 +25,17 @@ export class NatsServer implements AsyncDisposable {
     return server;
   }
 
+  /** The same, with what a file of configuration says. */
+  static async startWith(config: string): Promise<NatsServer> {
+    const path = await Deno.makeTempFile({ suffix: ".conf" });
+    try {
+      await Deno.writeTextFile(path, config);
+      return await NatsServer.start("--config", path);
+    } finally {
+      await Deno.remove(path);
+    }
+  }
+
   async start(): Promise<void> {
     const port = String(this.port);
     this.#child = new Deno.Command("nats-server", {

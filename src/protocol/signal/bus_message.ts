@@ -7,12 +7,16 @@ export const ORIGIN_LENGTH = 8;
 /** What stands in front of the frame: version, origin, and the number as 32 bits, big-endian. */
 export const BUS_HEAD_LENGTH = 1 + ORIGIN_LENGTH + 4;
 const NUMBERS = 2 ** 32;
+/** So far ahead of what is next a number tells of a gap; beyond, or far behind, counting began anew. */
+const LONGEST_GAP = 65_536;
+/** So far behind what is next a number was there before. */
+const LATEST_REPEAT = 64;
 
 /** A relay as one signaling server tells it to the others. */
 export interface BusMessage {
   /** Which server tells it, in hexadecimal. */
   readonly origin: string;
-  /** Counts what the origin told about the topic; 0 begins anew. */
+  /** Counts what the origin told about the topic, from a number that chance chose. */
   readonly number: number;
   /** The frame as its listeners get it; a view on the message. */
   readonly frame: Uint8Array;
@@ -40,14 +44,19 @@ export function decodeBusMessage(bytes: Uint8Array): BusMessage | undefined {
 /** Numbers what is told about each of the topics that were told about last. */
 export class TopicNumbers {
   readonly #next: NextNumbers;
+  readonly #first: () => number;
 
-  /** Remembers `most` topics; the one that was silent longest begins anew. */
-  constructor(most: number) {
+  /**
+   * Remembers `most` topics; the one that was silent longest begins anew, at `first()`: by chance one
+   * of all numbers below 2^32, so that nobody takes what follows for a repeat.
+   */
+  constructor(most: number, first: () => number) {
     this.#next = new NextNumbers(most);
+    this.#first = first;
   }
 
   take(topic: string): number {
-    const number = this.#next.of(topic) ?? 0;
+    const number = this.#next.of(topic) ?? this.#first();
     this.#next.note(topic, number);
     return number;
   }
@@ -64,11 +73,16 @@ export class GapCount {
 
   /** How many messages are missing in front of this one; `undefined` when it was there before. */
   missing(origin: string, number: number): number | undefined {
-    const next = this.#next.of(origin);
-    if (number !== 0 && next !== undefined && number < next) return undefined;
+    const ahead = distance(this.#next.of(origin) ?? number, number);
+    if (NUMBERS - ahead <= LATEST_REPEAT) return undefined;
     this.#next.note(origin, number);
-    return number === 0 ? 0 : number - (next ?? number);
+    return ahead <= LONGEST_GAP ? ahead : 0;
   }
+}
+
+/** How far `to` lies ahead of `from`, around the end of all numbers. */
+function distance(from: number, to: number): number {
+  return (to - from + NUMBERS) % NUMBERS;
 }
 
 /** What number comes next, of those that were noted last. */

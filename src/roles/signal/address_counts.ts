@@ -1,28 +1,23 @@
 import { RateLimit } from "../../base/rate_limit.ts";
 
-/** What is counted of client addresses; a key stands for one of them. */
-export interface AddressCounts {
-  /** Connections that are open. */
+/** Connections that are open, by the key that stands for their client's address. */
+export interface ConnectionCounts {
   readonly total: number;
   connectionsOf(key: string): number;
   /** A connection has come or gone. */
   add(key: string, by: 1 | -1): void;
+}
+
+/** What is counted of client addresses. */
+export interface AddressCounts extends ConnectionCounts {
   /** Counts an attempt to connect; false when there were too many. */
   attempt(key: string): boolean;
 }
 
 /** Exact counts of one thread, of those addresses only that are connected. */
-export class OwnCounts implements AddressCounts {
+export class OwnConnections implements ConnectionCounts {
   total = 0;
   readonly #connections = new Map<string, number>();
-  readonly #rate: RateLimit;
-  readonly #monotonic: () => number;
-
-  /** `monotonic` tells milliseconds. */
-  constructor(attemptsPerMinute: number, monotonic: () => number) {
-    this.#monotonic = monotonic;
-    this.#rate = new RateLimit({ burst: attemptsPerMinute, perSecond: attemptsPerMinute / 60 });
-  }
 
   connectionsOf(key: string): number {
     return this.#connections.get(key) ?? 0;
@@ -33,6 +28,19 @@ export class OwnCounts implements AddressCounts {
     const left = this.connectionsOf(key) + by;
     if (left > 0) this.#connections.set(key, left);
     else this.#connections.delete(key);
+  }
+}
+
+/** The same, and when they came. */
+export class OwnCounts extends OwnConnections implements AddressCounts {
+  readonly #rate: RateLimit;
+  readonly #monotonic: () => number;
+
+  /** `monotonic` tells milliseconds. */
+  constructor(attemptsPerMinute: number, monotonic: () => number) {
+    super();
+    this.#monotonic = monotonic;
+    this.#rate = new RateLimit({ burst: attemptsPerMinute, perSecond: attemptsPerMinute / 60 });
   }
 
   attempt(key: string): boolean {

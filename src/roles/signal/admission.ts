@@ -3,7 +3,12 @@ import type { Socket } from "node:net";
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
 import type { UpgradeRequest } from "../upgrade_requests.ts";
-import { type AddressCounts, OwnCounts } from "./address_counts.ts";
+import {
+  type AddressCounts,
+  type ConnectionCounts,
+  OwnConnections,
+  OwnCounts,
+} from "./address_counts.ts";
 import { isOneOf, offeredProtocols, presentedToken } from "./bearer_token.ts";
 import { addressKey, clientAddress, plainAddress, TrustedProxies } from "./client_address.ts";
 import type { SignalLimits, SignalOptions } from "./signal_options.ts";
@@ -63,6 +68,8 @@ type AdmissionOptions =
     readonly onRefused: (reason: RefusalReason) => void;
     /** Default: this admission's own. */
     readonly counts?: AddressCounts | undefined;
+    /** Of TCP connections, from before the handshake on. Default: this admission's own. */
+    readonly sockets?: ConnectionCounts | undefined;
   };
 
 /** Decides who is let in. Of a client it keeps what its address is counted for, and nothing else. */
@@ -73,6 +80,7 @@ export class Admission {
   readonly #proxies: TrustedProxies;
   readonly #origins: ReadonlySet<string> | undefined;
   readonly #counts: AddressCounts;
+  readonly #sockets: ConnectionCounts;
   #connections = 0;
   #saidProxy = false;
 
@@ -84,6 +92,7 @@ export class Admission {
       options.limits.connectionsPerMinute,
       () => options.host.monotonic(),
     );
+    this.#sockets = options.sockets ?? new OwnConnections();
   }
 
   /** Those that this admission let in, also where it counts them together with others. */
@@ -123,26 +132,20 @@ export class Admission {
    */
   guard(server: Server): void {
     const { maxConnections, connectionsPerAddress } = this.#options.limits;
-    const counts = new Map<string, number>();
-    let total = 0;
+    const counts = this.#sockets;
     server.on("connection", (socket: Socket) => {
       const address = plainAddress(socket.remoteAddress ?? "") ?? "unknown";
-      const key = this.#proxies.has(address) ? "proxy" : addressKey(address);
-      const count = counts.get(key) ?? 0;
-      const most = key === "proxy" ? Infinity : 2 * connectionsPerAddress + 16;
-      if (count >= most || total >= maxConnections + 1_024) {
+      const isProxy = this.#proxies.has(address);
+      // Connections of a proxy count in all only, each in a place of its own.
+      const key = isProxy ? `${address} ${socket.remotePort}` : addressKey(address);
+      const most = isProxy ? Infinity : 2 * connectionsPerAddress + 16;
+      if (counts.connectionsOf(key) >= most || counts.total >= maxConnections + 1_024) {
         this.#options.onRefused("address handshakes");
         socket.resetAndDestroy();
         return;
       }
-      total++;
-      counts.set(key, count + 1);
-      socket.once("close", () => {
-        total--;
-        const left = (counts.get(key) ?? 0) - 1;
-        if (left > 0) counts.set(key, left);
-        else counts.delete(key);
-      });
+      counts.add(key, 1);
+      socket.once("close", () => counts.add(key, -1));
     });
   }
 

@@ -11,6 +11,7 @@ export class BusMetrics {
   readonly #received: Counter;
   readonly #gaps: Counter;
   readonly #dropped: Counter;
+  readonly #refused: Counter;
 
   constructor(
     registry: MetricsRegistry,
@@ -45,6 +46,15 @@ export class BusMetrics {
       "reason",
       DROP_REASONS,
     );
+    this.#refused = registry.counter(
+      "cairn_signal_bus_refused_total",
+      "What the bus did not do that it was asked for, as for want of a right",
+    );
+  }
+
+  /** The bus said that it did not do what it was asked for. */
+  refused(): void {
+    this.#refused.add();
   }
 
   published(): void {

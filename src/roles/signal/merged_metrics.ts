@@ -6,7 +6,8 @@ const HIGHEST = /_lag_seconds$/;
 export function mergeMetrics(texts: readonly string[]): string {
   const values = new Map<string, number>();
   const lines: string[] = [];
-  for (const [index, text] of texts.entries()) {
+  // A thread may not have told anything yet.
+  for (const [index, text] of texts.filter((text) => text !== "").entries()) {
     for (const line of text.split("\n")) {
       if (line === "" || line.startsWith("#")) {
         if (index === 0 && line !== "") lines.push(line);

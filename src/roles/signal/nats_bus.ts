@@ -1,13 +1,7 @@
 import { createHash } from "node:crypto";
-import { getLogger } from "@logtape/logtape";
-import {
-  type ConnectionOptions,
-  credsAuthenticator,
-  type NatsConnection,
-  type Subscription,
-} from "@nats-io/nats-core";
-import { backoffDelay } from "../../base/backoff.ts";
-import { concatBytes, toHex } from "../../base/bytes.ts";
+import { setImmediate } from "node:timers";
+import type { NatsConnection, Subscription } from "@nats-io/nats-core";
+import { concatBytes, readU32, toHex } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import {
   decodeBusMessage,
@@ -19,11 +13,10 @@ import {
 import { decodeCanonicalFrame } from "../../protocol/signal/signal_frame.ts";
 import type { MetricsRegistry } from "../metrics.ts";
 import type { Backplane } from "./backplane.ts";
-import { type BusAccess, readBusCredentials } from "./bus_access.ts";
+import type { BusAccess } from "./bus_access.ts";
+import { BusKeeper } from "./bus_keeper.ts";
 import { BusMetrics } from "./bus_metrics.ts";
-import { connectNats } from "./nats_connection.ts";
-
-const log = getLogger(["cairn", "signal"]);
+import type { BusStanding } from "./bus_standing.ts";
 
 /** In front of a topic's hash. Who changes what is said under it chooses another number. */
 const SUBJECT = "cairn.signal.1.";
@@ -32,19 +25,18 @@ const NUMBERED_TOPICS = 65_536;
 const ORIGINS_PER_TOPIC = 64;
 /** Bytes that were sent and of which the bus has not said that it took them. */
 const MOST_UNCONFIRMED = 8_388_608;
-const CONNECT_TIMEOUT = 10_000;
-const PING_INTERVAL = 5_000;
-const UNANSWERED_PINGS = 2;
-/** Attempts after which the time between them grows no more: up to four seconds. */
-const LONGEST_WAIT = 3;
-/** Milliseconds that what was sent last may take when this server ends. */
-const CLOSE_GRACE = 500;
+/** Topics that are asked for at a time when the bus is joined; each takes some 60 µs. */
+const TOPICS_PER_TURN = 128;
 
 export interface NatsBusOptions {
   readonly access: BusAccess;
   readonly maxFrameBytes: number;
   readonly host: Host;
   readonly registry: MetricsRegistry;
+  /** Where it is said how this server stands with the bus. */
+  readonly standing: BusStanding;
+  /** See {@linkcode BusKeeper}. */
+  readonly refusedRest?: number;
   /** The thread that has this bus, where there are several: they meet without it. */
   readonly thread?: BusThread | undefined;
 }
@@ -82,35 +74,35 @@ export class NatsBus implements Backplane, AsyncDisposable {
   readonly #origin: Uint8Array;
   /** How the origins of the other threads begin. */
   readonly #siblings: string | undefined;
-  readonly #numbers = new TopicNumbers(NUMBERED_TOPICS);
+  readonly #numbers: TopicNumbers;
   readonly #joined = new Map<string, Joined>();
-  readonly #closing = new AbortController();
+  readonly #keeper: BusKeeper;
   #onRelay: (topic: string, frame: Uint8Array) => void = () => {};
   #way: Way | undefined;
-  #life: Promise<void> | undefined;
-  #told: string | undefined;
 
   /** @throws {CairnError} `invalid-option` when the file of credentials cannot be read. */
   constructor(options: NatsBusOptions) {
     this.#options = options;
-    const { credentialsPath } = options.access;
-    if (credentialsPath !== undefined) readBusCredentials(credentialsPath);
-    const { thread } = options;
+    const { thread, host, registry, standing } = options;
+    this.#keeper = new BusKeeper({
+      ...options,
+      subjects: `${SUBJECT}*`,
+      onJoined: (connection) => void this.#enter(connection),
+      onRefused: () => this.#refused(),
+      onLost: () => this.#leaveAll(),
+    });
+    this.#numbers = new TopicNumbers(NUMBERED_TOPICS, () => readU32(host.random(4), 0));
     this.#origin = thread
       ? concatBytes(thread.server, Uint8Array.of(thread.number))
-      : options.host.random(ORIGIN_LENGTH);
+      : host.random(ORIGIN_LENGTH);
     this.#siblings = thread && toHex(thread.server);
-    this.#metrics = new BusMetrics(options.registry, () => this.isConnected, this.#joined);
-  }
-
-  get isConnected(): boolean {
-    return this.#way !== undefined;
+    this.#metrics = new BusMetrics(registry, () => standing.own !== "lost", this.#joined);
   }
 
   /** Begins to look for the bus; `onRelay` gets what others tell about topics that are joined. */
   start(onRelay: (topic: string, frame: Uint8Array) => void): void {
     this.#onRelay = onRelay;
-    this.#life ??= this.#keepConnected();
+    this.#keeper.start();
   }
 
   join(topic: string): void {
@@ -143,75 +135,43 @@ export class NatsBus implements Backplane, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#closing.abort();
-    const connection = this.#way?.connection;
-    if (connection) {
-      const timer = setTimeout(() => void connection.close(), CLOSE_GRACE);
-      await Promise.race([connection.flush().catch(() => {}), connection.closed()]);
-      clearTimeout(timer);
-      await connection.close();
-    }
-    await this.#life;
+    await this.#keeper[Symbol.asyncDispose]();
   }
 
-  async #keepConnected(): Promise<void> {
-    const { signal } = this.#closing;
-    for (let attempt = 0; !signal.aborted; attempt++) {
-      let reason = "the connection ended";
-      try {
-        const connection = await connectNats(this.#connectionOptions());
-        if (signal.aborted) return await connection.close();
-        this.#enter(connection);
-        attempt = 0;
-        const error = await connection.closed();
-        if (error) reason = error.message;
-      } catch (error) {
-        reason = error instanceof Error ? error.message : String(error);
+  /** Asks for all topics, some at a time: clients of this server do not wait for that. */
+  async #enter(connection: NatsConnection): Promise<void> {
+    const way: Way = { connection, unconfirmed: 0, isAsking: false };
+    this.#way = way;
+    let left = TOPICS_PER_TURN;
+    for (const topic of [...this.#joined.keys()]) {
+      if (left-- === 0) {
+        left = TOPICS_PER_TURN;
+        await new Promise<void>((resolve) => setImmediate(resolve));
       }
-      this.#leaveAll();
-      if (signal.aborted) return;
-      this.#tell(reason);
-      const wait = backoffDelay(Math.min(attempt, LONGEST_WAIT), this.#chance());
-      await rest(wait, signal);
+      if (this.#way !== way || connection.isClosed()) return;
+      const joined = this.#joined.get(topic);
+      if (joined && !joined.subscription) this.#subscribe(connection, topic, joined);
     }
+    const { standing } = this.#options;
+    if (standing.own === "lost") standing.own = "joined";
   }
 
-  #connectionOptions(): ConnectionOptions {
-    const { servers, isTls, login, credentialsPath } = this.#options.access;
-    return {
-      servers: [...servers],
-      name: "cairn signal",
-      noEcho: true,
-      // One way to come to the bus, and to come back to it: #keepConnected.
-      reconnect: false,
-      timeout: CONNECT_TIMEOUT,
-      pingInterval: PING_INTERVAL,
-      maxPingOut: UNANSWERED_PINGS,
-      ...(isTls && { tls: {} }),
-      ...(login && ("token" in login ? login : { user: login.user, pass: login.password })),
-      ...(credentialsPath !== undefined && {
-        authenticator: credsAuthenticator(readBusCredentials(credentialsPath)),
-      }),
-    };
-  }
-
-  #enter(connection: NatsConnection): void {
-    this.#way = { connection, unconfirmed: 0, isAsking: false };
-    for (const [topic, joined] of this.#joined) this.#subscribe(connection, topic, joined);
-    this.#told = undefined;
-    log.info("Joined the bus");
+  #refused(): void {
+    this.#metrics.refused();
+    this.#options.standing.own = "refusing";
   }
 
   #leaveAll(): void {
     this.#way = undefined;
+    this.#options.standing.own = "lost";
     for (const joined of this.#joined.values()) joined.subscription = undefined;
   }
 
   #subscribe(connection: NatsConnection, topic: string, joined: Joined): void {
     joined.subscription = connection.subscribe(subjectOf(topic), {
       callback: (error, message) => {
-        if (error) this.#tell(error.message);
-        else this.#receive(topic, joined, message.data);
+        // What is refused the keeper hears of.
+        if (!error) this.#receive(topic, joined, message.data);
       },
     });
   }
@@ -240,21 +200,10 @@ export class NatsBus implements Backplane, AsyncDisposable {
         way.unconfirmed -= sent;
       }
     } catch {
-      // The connection has ended, and #keepConnected knows.
+      // The connection has ended, and the keeper knows.
     } finally {
       way.isAsking = false;
     }
-  }
-
-  /** Says what is wrong with the bus, once for each reason. */
-  #tell(reason: string): void {
-    if (this.#told === reason) return;
-    this.#told = reason;
-    log.warn("The bus fails; clients of this server alone still meet: {reason}", { reason });
-  }
-
-  #chance(): number {
-    return (this.#options.host.random(1)[0] ?? 0) / 256;
   }
 }
 
@@ -264,17 +213,4 @@ export class NatsBus implements Backplane, AsyncDisposable {
  */
 function subjectOf(topic: string): string {
   return SUBJECT + createHash("sha256").update(topic).digest("base64url");
-}
-
-/** Resolves after `time` milliseconds, or when `signal` is aborted. */
-function rest(time: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, time);
-    signal.addEventListener("abort", end);
-  });
 }

@@ -14,9 +14,16 @@ import { concatBytes } from "../../base/bytes.ts";
 const READ_LENGTH = 65_536;
 /** A server introduces itself in a line; this is about 50 times as long as they are. */
 const MOST_INTRODUCTION = 32_768;
+/** Parts of what is sent that go in one write. */
+const MOST_JOINED = 1_024;
+
+export interface CancellableOptions extends ConnectionOptions {
+  /** Ends the connection, also one that is still being made. */
+  readonly signal?: AbortSignal;
+}
 
 /** @throws {Error} when no server lets this one in, or in time. */
-export function connectNats(options: ConnectionOptions): Promise<NatsConnection> {
+export function connectNats(options: CancellableOptions): Promise<NatsConnection> {
   setTransportFactory({ factory: () => new NatsTransport() });
   return NatsConnectionImpl.connect(options);
 }
@@ -46,8 +53,14 @@ class NatsTransport implements Transport {
     return this.#isEncrypted;
   }
 
-  async connect({ hostname, port }: Server, options: ConnectionOptions): Promise<void> {
-    const connection = this.#connection = await Deno.connect({ hostname, port });
+  async connect({ hostname, port }: Server, options: CancellableOptions): Promise<void> {
+    const { signal } = options;
+    const connection = this.#connection = await Deno.connect({
+      hostname,
+      port,
+      ...(signal && { signal }),
+    });
+    this.#obey(signal);
     this.#closeIfLate();
     connection.setNoDelay();
     let line = "";
@@ -109,8 +122,7 @@ class NatsTransport implements Transport {
     this.#isWriting = true;
     try {
       while (this.#queue.length > 0) {
-        const bytes = concatBytes(...this.#queue);
-        this.#queue = [];
+        const bytes = concatBytes(...this.#queue.splice(0, MOST_JOINED));
         for (let sent = 0; sent < bytes.length && this.#connection;) {
           sent += await this.#connection.write(bytes.subarray(sent));
         }
@@ -123,11 +135,18 @@ class NatsTransport implements Transport {
     }
   }
 
-  /** The library has given up in the meantime. */
+  #obey(signal: AbortSignal | undefined): void {
+    const end = () => this.#end(new Error("this server ends"));
+    if (signal?.aborted) end();
+    else signal?.addEventListener("abort", end);
+    void this.#ended.promise.then(() => signal?.removeEventListener("abort", end));
+  }
+
+  /** The library, or this server, has given up in the meantime. */
   #closeIfLate(): void {
     if (!this.#isClosed) return;
     closeQuietly(this.#connection);
-    throw new Error("the connection took too long");
+    throw this.closeError ?? new Error("the connection took too long");
   }
 
   #end(error?: Error): void {

@@ -10,11 +10,12 @@ import {
   type UpgradeHandler,
   type WebSocketAcceptor,
 } from "../web_socket_server.ts";
-import type { AddressCounts } from "./address_counts.ts";
+import type { AddressCounts, ConnectionCounts } from "./address_counts.ts";
 import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
 import { onAll } from "./backplane.ts";
 import { offeredProtocols } from "./bearer_token.ts";
 import type { BusAccess } from "./bus_access.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { drain } from "./drain.ts";
 import type { BusThread, NatsBus, NatsBusOptions } from "./nats_bus.ts";
 import { answer, describe } from "./pages.ts";
@@ -28,7 +29,8 @@ const log = getLogger(["cairn", "signal"]);
 const TOO_SLOW = 4408;
 /** Refused pages that are being told why, at a time; beyond, they get an HTTP status too. */
 const MAX_TOLD = 256;
-const DRAIN_TIME = 5_000;
+/** Milliseconds. */
+export const DRAIN_TIME = 5_000;
 
 /** A signaling server that accepts connections. */
 export interface RunningSignal {
@@ -44,8 +46,11 @@ export interface RunningSignal {
 /** What makes a signaling server one of several threads that are one server together. */
 export interface SignalThread {
   readonly counts: AddressCounts;
+  readonly sockets: ConnectionCounts;
   readonly mesh: WorkerMesh;
   readonly bus: BusThread;
+  /** How they stand with the bus, if there is one. */
+  readonly standing: BusStanding | undefined;
   readonly registry: MetricsRegistry;
 }
 
@@ -75,12 +80,15 @@ export async function startSignal(
     host,
     onRefused: (reason) => metrics.refused(reason),
     counts: thread?.counts,
+    sockets: thread?.sockets,
   });
   await using started = new AsyncDisposableStack();
-  const bus = options.bus && started.use(
+  const standing = options.bus && (thread?.standing ?? new BusStanding(BusStanding.memory(1)));
+  const bus = options.bus && standing && started.use(
     await openBus(options.bus, {
       ...limits,
       host,
+      standing,
       registry: metrics.registry,
       thread: thread?.bus,
     }),
@@ -93,10 +101,7 @@ export async function startSignal(
   const receive = (topic: string, frame: Uint8Array) => switchboard.receive(topic, frame);
   bus?.start(receive);
   thread?.mesh.start(receive, (topic) => switchboard.recordsOf(topic));
-  const unreadiness = () => {
-    if (admission.isDraining) return "draining";
-    return bus?.isConnected === false ? "the bus is lost" : undefined;
-  };
+  const unreadiness = () => admission.isDraining ? "draining" : standing?.unreadiness;
   let sockets: WebSocketAcceptor | undefined;
   const listener = await listen({
     ...parseListenAddress(listenAddr),

@@ -6,6 +6,7 @@ import { systemHost } from "../../base/host.ts";
 import type { ListenAddress } from "../http.ts";
 import { EventLoopLag, MetricsRegistry } from "../metrics.ts";
 import { SharedCounts } from "./address_counts.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { type RunningSignal, startSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalOptions } from "./signal_options.ts";
 import { isSignalThread, THREAD_NAME } from "./thread_name.ts";
@@ -19,7 +20,11 @@ export interface ThreadStart {
   readonly control: MessagePort;
   readonly ports: ReadonlyMap<number, MessagePort>;
   readonly mesh: MeshMemory;
+  /** See {@linkcode SharedCounts}: of those that are let in, and of all TCP connections. */
   readonly counts: SharedArrayBuffer;
+  readonly sockets: SharedArrayBuffer;
+  /** See {@linkcode BusStanding}; without a bus there is none. */
+  readonly standing: SharedArrayBuffer | undefined;
   /** Chance that the threads have in common: what tells this server from others, and the seed. */
   readonly server: Uint8Array;
   readonly seed: number;
@@ -75,18 +80,24 @@ async function serve(start: ThreadStart): Promise<void> {
     memory: start.mesh,
     self: number,
     ports,
+    seed: start.seed,
     onDropped: () => dropped.add(),
   });
-  const counts = new SharedCounts({
-    memory: start.counts,
-    attemptsPerMinute: limits.connectionsPerMinute,
-    seed: start.seed,
-    now: () => systemHost.now(),
-  });
+  const countsIn = (memory: SharedArrayBuffer) =>
+    new SharedCounts({
+      memory,
+      attemptsPerMinute: limits.connectionsPerMinute,
+      seed: start.seed,
+      now: () => systemHost.now(),
+    });
   let signal: RunningSignal;
   try {
     const bus = { server: start.server, number };
-    signal = await startSignal(options, systemHost, { counts, mesh, bus, registry });
+    const standing = start.standing && new BusStanding(start.standing, number);
+    const counts = countsIn(start.counts);
+    const sockets = countsIn(start.sockets);
+    const thread = { counts, sockets, mesh, bus, standing, registry };
+    signal = await startSignal(options, systemHost, thread);
   } catch (error) {
     if (!(error instanceof CairnError)) throw error;
     return say({ kind: "failed", code: error.code, message: error.message });

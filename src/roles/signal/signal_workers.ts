@@ -3,16 +3,27 @@ import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { ORIGIN_LENGTH } from "../../protocol/signal/bus_message.ts";
 import { serveMetrics } from "../health_pages.ts";
-import { formatListenAddress, type ListenAddress } from "../http.ts";
+import {
+  formatListenAddress,
+  type ListenAddress,
+  listenError,
+  parseListenAddress,
+} from "../http.ts";
 import { MetricsRegistry } from "../metrics.ts";
 import { SharedCounts } from "./address_counts.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { mergeMetrics } from "./merged_metrics.ts";
-import type { RunningSignal } from "./run_signal.ts";
+import { DRAIN_TIME, type RunningSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
 import { type FromThread, openThread, type ThreadStart, type ToThread } from "./signal_thread.ts";
 import { meshMemory } from "./worker_mesh.ts";
 
 const log = getLogger(["cairn", "signal"]);
+const OPTION = "--listen-addr (CAIRN_SIGNAL_LISTEN_ADDR)";
+/** Milliseconds after which the metrics go without a thread that is too busy to tell its own. */
+const METRICS_PATIENCE = 2_000;
+/** Milliseconds, beside the drain, after which a thread that does not end is ended. */
+const CLOSE_PATIENCE = 5_000;
 const LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warning", "error", "fatal"];
 
 /**
@@ -25,6 +36,7 @@ export async function startSignalWorkers(
   options: SignalOptions,
   workers: number,
   host: Host = systemHost,
+  open: () => Worker = openThread,
 ): Promise<RunningSignal> {
   if (options.listenFd !== undefined) {
     throw new CairnError(
@@ -33,12 +45,15 @@ export async function startSignalWorkers(
         "(CAIRN_SIGNAL_WORKERS) at 1, or let the server listen by itself",
     );
   }
-  const { metricsAddr, ...others } = options;
+  refuseTaken(parseListenAddress(options.listenAddr));
+  const { metricsAddr, drainTime = DRAIN_TIME, ...others } = options;
   const numbers = Array.from({ length: workers }, (_, number) => number);
   const ports = mesh(numbers);
   const shared = {
     mesh: meshMemory(workers),
     counts: SharedCounts.memory(),
+    sockets: SharedCounts.memory(),
+    standing: options.bus && BusStanding.memory(workers),
     server: host.random(ORIGIN_LENGTH - 1),
     seed: new DataView(host.random(4).buffer).getInt32(0),
     lowestLevel: LEVELS.find((level) => log.isEnabledFor(level)),
@@ -48,21 +63,22 @@ export async function startSignalWorkers(
   started.defer(() => ports.forEach((ends) => ends.forEach((port) => port.close())));
   const limits = shareOf({ ...SIGNAL_LIMITS, ...options.limits }, workers);
   const threads: Thread[] = [];
-  const open = async (number: number, listenAddr: string) => {
+  const begin = async (number: number, listenAddr: string) => {
     const own = {
       number,
       ports: ports[number] ?? new Map(),
-      options: { ...others, listenAddr, limits },
+      options: { ...others, drainTime, listenAddr, limits },
     };
-    const thread = started.use(new Thread({ ...shared, ...own }));
+    const thread = started.use(new Thread(open(), { ...shared, ...own }));
     threads.push(thread);
     return await thread.started;
   };
   // The first one finds out which port it is.
-  const address = await open(0, options.listenAddr);
+  const address = await begin(0, options.listenAddr);
   const shareAddress = formatListenAddress(address);
-  await Promise.all(numbers.slice(1).map((number) => open(number, shareAddress)));
+  await Promise.all(numbers.slice(1).map((number) => begin(number, shareAddress)));
   let isDraining = false;
+  const standing = shared.standing && new BusStanding(shared.standing);
   const scraped = metricsAddr === undefined ? undefined : started.use(
     await serveMetrics({
       address: metricsAddr,
@@ -70,7 +86,7 @@ export async function startSignalWorkers(
       prefix: "cairn_signal",
       registry: new MetricsRegistry(),
       more: async () => mergeMetrics(await Promise.all(threads.map((thread) => thread.metrics()))),
-      unreadiness: () => isDraining ? "draining" : undefined,
+      unreadiness: () => isDraining ? "draining" : standing?.unreadiness,
       host,
     }),
   );
@@ -80,7 +96,7 @@ export async function startSignalWorkers(
   let closing: Promise<void> | undefined;
   const end = async () => {
     isDraining = true;
-    await Promise.all(threads.map((thread) => thread.close()));
+    await Promise.all(threads.map((thread) => thread.close(drainTime + CLOSE_PATIENCE)));
     await running.disposeAsync();
   };
   return {
@@ -89,6 +105,23 @@ export async function startSignalWorkers(
     reload: () => threads.forEach((thread) => thread.tell({ kind: "reload" })),
     close: () => closing ??= end(),
   };
+}
+
+/**
+ * Threads of another process may share a port as well, but no topics: clients would not meet.
+ *
+ * @throws {CairnError} `address-in-use`.
+ */
+function refuseTaken({ host, port }: ListenAddress): void {
+  if (port === 0) return;
+  try {
+    Deno.listen({ hostname: host, port }).close();
+  } catch (error) {
+    // Of anything else the first thread tells.
+    if (error instanceof Deno.errors.AddrInUse) {
+      throw listenError(error, { host, port, option: OPTION });
+    }
+  }
 }
 
 /** What is kept by each thread on its own is divided among them. */
@@ -118,13 +151,15 @@ function mesh(numbers: readonly number[]): Map<number, MessagePort>[] {
 /** A thread as the first one sees it. */
 class Thread implements AsyncDisposable {
   readonly started: Promise<ListenAddress>;
-  readonly #worker = openThread();
+  readonly #worker: Worker;
   readonly #control: MessagePort;
   readonly #asked = new Map<number, (text: string) => void>();
   readonly #closed = Promise.withResolvers<void>();
   #lastId = 0;
+  #lastMetrics = "";
 
-  constructor(start: Omit<ThreadStart, "control">) {
+  constructor(worker: Worker, start: Omit<ThreadStart, "control">) {
+    this.#worker = worker;
     const { port1, port2 } = new MessageChannel();
     this.#control = port1;
     const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>();
@@ -136,8 +171,8 @@ class Thread implements AsyncDisposable {
         case "failed":
           return reject(new CairnError(data.code, data.message));
         case "metrics":
-          this.#asked.get(data.id)?.(data.text);
-          return void this.#asked.delete(data.id);
+          this.#lastMetrics = data.text;
+          return this.#asked.get(data.id)?.(data.text);
         case "closed":
           return this.#closed.resolve();
         case "log":
@@ -156,18 +191,27 @@ class Thread implements AsyncDisposable {
     this.#control.postMessage(message);
   }
 
+  /** Its metrics; where it does not tell them in time, those that it told last. */
   metrics(): Promise<string> {
     const id = ++this.#lastId;
     return new Promise((resolve) => {
-      this.#asked.set(id, resolve);
+      const end = (text: string) => {
+        clearTimeout(timer);
+        this.#asked.delete(id);
+        resolve(text);
+      };
+      const timer = setTimeout(() => end(this.#lastMetrics), METRICS_PATIENCE);
+      this.#asked.set(id, end);
       this.tell({ kind: "metrics", id });
     });
   }
 
-  /** Resolves when it has closed its connections. */
-  close(): Promise<void> {
+  /** Resolves when it has closed its connections, at the latest after `patience` milliseconds. */
+  async close(patience: number): Promise<void> {
     this.tell({ kind: "close" });
-    return this.#closed.promise;
+    const timer = setTimeout(() => this.#closed.resolve(), patience);
+    await this.#closed.promise;
+    clearTimeout(timer);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

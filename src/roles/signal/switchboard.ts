@@ -23,6 +23,7 @@ import { TopicRouter } from "../../protocol/signal/topic_router.ts";
 import { EncodedMessage } from "../../protocol/web_socket_frames.ts";
 import type { AcceptedWebSocket } from "../accepted_socket.ts";
 import type { Backplane } from "./backplane.ts";
+import { type Member, WaitingTexts } from "./member.ts";
 import type { MessageDrop, SignalMetrics } from "./signal_metrics.ts";
 import { BURST_SECONDS, type SignalLimits } from "./signal_options.ts";
 
@@ -33,20 +34,6 @@ const TOO_MANY = 4429;
 const MINUTE = 60;
 /** How often records that nobody asks for are looked at. */
 const EXPIRY_INTERVAL = 10_000;
-
-/** What one connection has left of its limits. */
-interface Member {
-  readonly socket: AcceptedWebSocket;
-  /** Under which address limits count it. */
-  readonly key: string;
-  readonly number: number;
-  readonly messages: TokenBucket;
-  readonly bytes: TokenBucket;
-  mistakes: TokenBucket | undefined;
-  isEnding: boolean;
-  /** Text messages behind a query that others are being asked for; answers come in order. */
-  textsBehind: string[] | undefined;
-}
 
 /** Lets messages flow between connections, and keeps the records of the JSON dialects. */
 export class Switchboard {
@@ -126,9 +113,7 @@ export class Switchboard {
     };
     socket.onPing = () => this.#isWithinRate(member, 0);
     socket.onText = (text) => {
-      if (!this.#isWithinRate(member, text.length)) return;
-      if (member.textsBehind) member.textsBehind.push(text);
-      else this.#answer(member, text);
+      if (this.#isWithinRate(member, text.length)) this.#answerInOrder(member, text);
     };
     socket.onFrame = (bytes) => {
       if (this.#isWithinRate(member, bytes.length)) this.#route(member, bytes);
@@ -156,8 +141,7 @@ export class Switchboard {
     }
     const now = this.#host.monotonic();
     if (member.messages.take(now) && member.bytes.take(now, length)) return true;
-    this.#metrics.dropped("too many messages");
-    this.#end(member, TOO_MANY, "too many messages");
+    this.#endTooMany(member);
     return false;
   }
 
@@ -234,7 +218,7 @@ export class Switchboard {
     const now = this.#host.monotonic();
     const { kind, topic } = request;
     if (kind === "query") {
-      if (this.#backplane?.ask) return void this.#gather(member, topic);
+      if (this.#records && this.#backplane?.ask) return void this.#gather(member, topic);
       return socket.sendText(encodeJsonAnswer(topic, mergeRecords([this.recordsOf(topic)])));
     }
     if (kind === "publish") {
@@ -259,21 +243,18 @@ export class Switchboard {
 
   /** Answers a query with what is kept here and elsewhere, then what came behind it. */
   async #gather(member: Member, topic: string): Promise<void> {
-    const behind: string[] = member.textsBehind = [];
+    const behind = member.textsBehind = new WaitingTexts(this.#limits.maxBufferedBytes);
     const elsewhere = await this.#backplane?.ask?.(topic) ?? [];
     member.textsBehind = undefined;
     const found = mergeRecords([this.recordsOf(topic), ...elsewhere]);
     member.socket.sendText(encodeJsonAnswer(topic, found));
-    this.#answerAll(member, behind);
+    for (const text of behind.texts) this.#answerInOrder(member, text);
   }
 
-  #answerAll(member: Member, texts: readonly string[]): void {
-    for (const [index, text] of texts.entries()) {
-      if (member.isEnding) return;
-      this.#answer(member, text);
-      // Another query, behind which the rest waits.
-      if (member.textsBehind) return void member.textsBehind.push(...texts.slice(index + 1));
-    }
+  #answerInOrder(member: Member, text: string): void {
+    if (member.isEnding) return;
+    if (!member.textsBehind) return this.#answer(member, text);
+    if (!member.textsBehind.push(text)) this.#endTooMany(member);
   }
 
   #mistake(member: Member, what: MessageDrop): void {
@@ -285,6 +266,11 @@ export class Switchboard {
       if (member.mistakes.take(now)) return;
     }
     this.#end(member, POLICY_VIOLATION, "too many errors");
+  }
+
+  #endTooMany(member: Member): void {
+    this.#metrics.dropped("too many messages");
+    this.#end(member, TOO_MANY, "too many messages");
   }
 
   #end(member: Member, code: number, reason: string): void {

@@ -1,12 +1,15 @@
 import { setImmediate } from "node:timers";
-import { concatBytes, readU32, u32 } from "../../base/bytes.ts";
+import { readU32, u32 } from "../../base/bytes.ts";
 import type { DatedRecords } from "../../protocol/signal/record_store.ts";
 import { decodeCanonicalFrame } from "../../protocol/signal/signal_frame.ts";
 import { placeOf } from "./address_counts.ts";
 import type { Backplane } from "./backplane.ts";
 
-/** Topics that share a place look alike from other threads, which costs them a copy. */
-const PLACES = 2 ** 16;
+/**
+ * Topics that share a place look alike from other threads, which costs them a copy. These are eight
+ * times the topics that all connections of one address may have by default.
+ */
+const PLACES = 2 ** 20;
 /** Bytes that wait for one thread, beyond which it gets no more. */
 const MOST_WAITING = 8_388_608;
 const LENGTH_BYTES = 4;
@@ -34,6 +37,9 @@ export interface MeshOptions {
   readonly self: number;
   /** To each of the other threads, by its number. */
   readonly ports: ReadonlyMap<number, MessagePort>;
+  /** All threads are given the same; who does not know it cannot choose topics of one place. */
+  readonly seed: number;
+  /** A thread does not get a relay, since too much waits for it. */
   readonly onDropped: () => void;
 }
 
@@ -53,7 +59,7 @@ interface Neighbour {
   readonly thread: number;
   readonly port: MessagePort;
   readonly joined: Int32Array;
-  /** Frames of this turn, each behind its length. */
+  /** Frames of this turn. */
   batch: Uint8Array[];
 }
 
@@ -67,16 +73,18 @@ export class WorkerMesh implements Backplane {
   readonly #own: Int32Array;
   readonly #waiting: Int32Array;
   readonly #neighbours: readonly Neighbour[];
+  readonly #seed: number;
   readonly #onDropped: () => void;
   readonly #questions = new Map<number, Question>();
   #lastQuestion = 0;
   #isTurnOpen = false;
 
-  constructor({ memory, self, ports, onDropped }: MeshOptions) {
+  constructor({ memory, self, ports, seed, onDropped }: MeshOptions) {
     const joinedBy = (thread: number) => new Int32Array(memory.joined, 4 * PLACES * thread, PLACES);
     this.#self = self;
     this.#own = joinedBy(self);
     this.#waiting = new Int32Array(memory.waiting);
+    this.#seed = seed;
     this.#onDropped = onDropped;
     this.#neighbours = [...ports].map(([thread, port]) => (
       { thread, port, joined: joinedBy(thread), batch: [] }
@@ -113,18 +121,22 @@ export class WorkerMesh implements Backplane {
   }
 
   join(topic: string): void {
-    Atomics.add(this.#own, placeOf(topic, PLACES, 0), 1);
+    Atomics.add(this.#own, placeOf(topic, PLACES, this.#seed), 1);
   }
 
   leave(topic: string): void {
-    Atomics.sub(this.#own, placeOf(topic, PLACES, 0), 1);
+    Atomics.sub(this.#own, placeOf(topic, PLACES, this.#seed), 1);
   }
 
   publish(topic: string, frame: Uint8Array): void {
-    const place = placeOf(topic, PLACES, 0);
+    const place = placeOf(topic, PLACES, this.#seed);
     for (const neighbour of this.#neighbours) {
       if (Atomics.load(neighbour.joined, place) === 0) continue;
-      neighbour.batch.push(u32(frame.length), frame);
+      if (!this.#reserve(neighbour.thread, LENGTH_BYTES + frame.length)) {
+        this.#onDropped();
+        continue;
+      }
+      neighbour.batch.push(frame);
       if (this.#isTurnOpen) continue;
       this.#isTurnOpen = true;
       // A message between threads costs 40 µs: what all sockets brought in this turn goes in one.
@@ -154,21 +166,35 @@ export class WorkerMesh implements Backplane {
     port.postMessage(message, message instanceof Uint8Array ? [message.buffer] : []);
   }
 
+  /** Room for `length` bytes on the way to `thread`, which gives it back when it has them. */
+  #reserve(thread: number, length: number): boolean {
+    if (Atomics.add(this.#waiting, thread, length) + length <= MOST_WAITING) return true;
+    Atomics.sub(this.#waiting, thread, length);
+    return false;
+  }
+
   #endTurn(): void {
     this.#isTurnOpen = false;
     for (const neighbour of this.#neighbours) {
       if (neighbour.batch.length === 0) continue;
-      const message = concatBytes(...neighbour.batch);
+      const batch = joinFrames(neighbour.batch);
       neighbour.batch = [];
-      const { thread, port } = neighbour;
-      if (Atomics.load(this.#waiting, thread) + message.length > MOST_WAITING) {
-        this.#onDropped();
-        continue;
-      }
-      Atomics.add(this.#waiting, thread, message.length);
-      this.#send(port, message);
+      this.#send(neighbour.port, batch);
     }
   }
+}
+
+/** `frames`, of which there may be very many, each behind its length. */
+function joinFrames(frames: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const length = frames.reduce((sum, frame) => sum + LENGTH_BYTES + frame.length, 0);
+  const batch = new Uint8Array(length);
+  let at = 0;
+  for (const frame of frames) {
+    batch.set(u32(frame.length), at);
+    batch.set(frame, at + LENGTH_BYTES);
+    at += LENGTH_BYTES + frame.length;
+  }
+  return batch;
 }
 
 function* framesOf(batch: Uint8Array): Generator<Uint8Array, void> {

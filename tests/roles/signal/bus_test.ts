@@ -7,8 +7,16 @@ import { encodeBusMessage } from "../../../src/protocol/signal/bus_message.ts";
 import { encodeSignalFrame } from "../../../src/protocol/signal/signal_frame.ts";
 import { parseBusServers } from "../../../src/roles/signal/bus_access.ts";
 import { connectNats } from "../../../src/roles/signal/nats_connection.ts";
-import type { SignalLimits } from "../../../src/roles/signal/signal_options.ts";
 import type { ForeignClient } from "../../support/foreign_client.ts";
+import {
+  accessTo,
+  joinedSignal,
+  MEASURED,
+  metricOf,
+  readiness,
+  relayOf,
+  untilMetric,
+} from "../../support/joined_signal.ts";
 import { NatsServer } from "../../support/nats_server.ts";
 import { untilHolds } from "../../support/rested.ts";
 import { startedSignal } from "../../support/started_signal.ts";
@@ -22,19 +30,19 @@ Deno.test(
   options,
   async () => {
     await using nats = await NatsServer.start();
-    await using one = await joined(nats);
-    await using other = await joined(nats);
+    await using one = await joinedSignal(nats);
+    await using other = await joinedSignal(nats);
     const [ann, bob] = [await one.client(), await one.client()];
     const [cid, dan] = [await other.client(), await other.client()];
     for (const client of [ann, bob, cid]) await client.subscribe("abc");
     await dan.subscribe("other");
     await nats.hasSubscriptions(3);
-    ann.send(relay("abc", "1"));
-    assert.equal(toHex(await bob.next()), toHex(relay("abc", "1")));
-    assert.equal(toHex(await cid.next()), toHex(relay("abc", "1")));
-    cid.send(relay("abc", "2"));
+    ann.send(relayOf("abc", "1"));
+    assert.equal(toHex(await bob.next()), toHex(relayOf("abc", "1")));
+    assert.equal(toHex(await cid.next()), toHex(relayOf("abc", "1")));
+    cid.send(relayOf("abc", "2"));
     for (const client of [ann, bob]) {
-      assert.equal(toHex(await client.next()), toHex(relay("abc", "2")));
+      assert.equal(toHex(await client.next()), toHex(relayOf("abc", "2")));
     }
     for (const client of [ann, bob, cid, dan]) await client.hasNothing();
   },
@@ -45,18 +53,18 @@ Deno.test(
   options,
   async () => {
     await using nats = await NatsServer.start();
-    await using signal = await joined(nats);
+    await using signal = await joinedSignal(nats);
     const [ann, bob] = [await signal.client(), await signal.client()];
     for (const client of [ann, bob]) await client.subscribe("abc");
     await ann.subscribe("b");
     await nats.hasSubscriptions(2);
-    assert.equal(await metric(signal, "bus_topics"), 2);
+    assert.equal(await metricOf(signal, "bus_topics"), 2);
     ann.send(encodeSignalFrame({ kind: "Unsubscribe", topic: "b" }));
     await ann.settled();
-    assert.equal(await metric(signal, "bus_topics"), 1);
+    assert.equal(await metricOf(signal, "bus_topics"), 1);
     ann.socket.close();
     bob.socket.close();
-    await until(signal, "bus_topics", 0);
+    await untilMetric(signal, "bus_topics", 0);
     await nats.hasSubscriptions(0);
   },
 );
@@ -66,28 +74,27 @@ Deno.test(
   options,
   async () => {
     await using nats = await NatsServer.start();
-    await using one = await joined(nats);
-    await using other = await joined(nats);
+    await using one = await joinedSignal(nats);
+    await using other = await joinedSignal(nats);
     const [ann, bob, cid] = [await one.client(), await one.client(), await other.client()];
     for (const client of [bob, cid]) await client.subscribe("abc");
     await nats.hasSubscriptions(2);
     await met(ann, cid, "abc");
     await bob.next();
     await nats.kill();
-    for (const signal of [one, other]) await until(signal, "bus_connected", 0);
-    const response = await fetch(`http://127.0.0.1:${one.port}/readyz`);
-    assert.deepEqual([response.status, await response.text()], [503, "the bus is lost\n"]);
-    ann.send(relay("abc", "local"));
-    assert.equal(toHex(await bob.next()), toHex(relay("abc", "local")));
+    for (const signal of [one, other]) await untilMetric(signal, "bus_connected", 0);
+    assert.deepEqual(await readiness(one.port), [503, "the bus is lost\n"]);
+    ann.send(relayOf("abc", "local"));
+    assert.equal(toHex(await bob.next()), toHex(relayOf("abc", "local")));
     await cid.hasNothing();
     await bob.subscribe("begun while it was lost");
     await nats.start();
     await nats.hasSubscriptions(3);
-    ann.send(relay("abc", "again"));
-    assert.equal(toHex(await cid.next()), toHex(relay("abc", "again")));
-    await met(cid, bob, "begun while it was lost", relay("abc", "again"));
-    assert.equal(await metric(other, "bus_gaps_total"), 1, "what was said while it was lost");
-    assert.equal(await metric(one, 'bus_dropped_total{reason="bus lost"}'), 1);
+    ann.send(relayOf("abc", "again"));
+    assert.equal(toHex(await cid.next()), toHex(relayOf("abc", "again")));
+    await met(cid, bob, "begun while it was lost", relayOf("abc", "again"));
+    assert.equal(await metricOf(other, "bus_gaps_total"), 1, "what was said while it was lost");
+    assert.equal(await metricOf(one, 'bus_dropped_total{reason="bus lost"}'), 1);
   },
 );
 
@@ -97,12 +104,12 @@ Deno.test(
   async () => {
     await using nats = await NatsServer.start();
     await nats.kill();
-    await using signal = await startedSignal({ ...METRICS, bus: access(nats) });
+    await using signal = await startedSignal({ ...MEASURED, bus: accessTo(nats) });
     const ann = await signal.client();
     await ann.subscribe("abc");
-    assert.equal(await metric(signal, "bus_connected"), 0);
+    assert.equal(await metricOf(signal, "bus_connected"), 0);
     await nats.start();
-    await until(signal, "bus_connected", 1);
+    await untilMetric(signal, "bus_connected", 1);
     await nats.hasSubscriptions(1);
   },
 );
@@ -113,7 +120,7 @@ Deno.test(
   async () => {
     await using nats = await NatsServer.start();
     const limits = { messagesPerSecond: 100_000, bytesPerSecond: 2 ** 30 };
-    await using signal = await joined(nats, limits);
+    await using signal = await joinedSignal(nats, limits);
     const [ann, bob] = [await signal.client(), await signal.client()];
     await bob.subscribe("abc");
     nats.signal("SIGSTOP");
@@ -126,8 +133,8 @@ Deno.test(
       ann.send(frame);
       await bob.next();
     }
-    const slow = await metric(signal, 'bus_dropped_total{reason="bus slow"}');
-    const published = await metric(signal, "bus_published_total");
+    const slow = await metricOf(signal, 'bus_dropped_total{reason="bus slow"}');
+    const published = await metricOf(signal, "bus_published_total");
     assert.ok(slow > 0 && published * frame.length <= 8_388_608, `${published} sent, ${slow} not`);
     nats.signal("SIGCONT");
   },
@@ -135,7 +142,7 @@ Deno.test(
 
 Deno.test(`what is on the bus and none of ours reaches nobody${note}`, options, async () => {
   await using nats = await NatsServer.start();
-  await using signal = await joined(nats);
+  await using signal = await joinedSignal(nats);
   const ann = await signal.client();
   await ann.subscribe("abc");
   const stranger = await connectNats({ servers: `127.0.0.1:${nats.port}`, reconnect: false });
@@ -149,26 +156,26 @@ Deno.test(`what is on the bus and none of ours reaches nobody${note}`, options, 
   });
   await stranger.flush();
   const bob = await signal.client();
-  bob.send(relay("abc", "1"));
+  bob.send(relayOf("abc", "1"));
   await heard.promise;
   await ann.next();
   const origin = utf8("a server");
-  const good = encodeBusMessage(origin, 7, relay("abc", "good"));
+  const good = encodeBusMessage(origin, 7, relayOf("abc", "good"));
   for (
     const bytes of [
       new Uint8Array(0),
-      relay("abc", "no head"),
-      encodeBusMessage(origin, 1, relay("another", "topic")),
+      relayOf("abc", "no head"),
+      encodeBusMessage(origin, 1, relayOf("another", "topic")),
       encodeBusMessage(origin, 2, encodeSignalFrame({ kind: "Subscribe", topic: "abc" })),
       concatBytes(good, Uint8Array.of(0)),
-      encodeBusMessage(origin, 3, relay("abc", "x".repeat(70_000))),
+      encodeBusMessage(origin, 3, relayOf("abc", "x".repeat(70_000))),
       good,
       good,
     ]
   ) stranger.publish(subject, bytes);
-  assert.equal(toHex(await ann.next()), toHex(relay("abc", "good")));
-  await until(signal, 'bus_dropped_total{reason="repeated"}', 1);
-  assert.equal(await metric(signal, 'bus_dropped_total{reason="malformed"}'), 6);
+  assert.equal(toHex(await ann.next()), toHex(relayOf("abc", "good")));
+  await untilMetric(signal, 'bus_dropped_total{reason="repeated"}', 1);
+  assert.equal(await metricOf(signal, 'bus_dropped_total{reason="malformed"}'), 6);
   await ann.hasNothing();
   await stranger.close();
 });
@@ -187,13 +194,16 @@ Deno.test(
       ],
     });
     try {
-      const bus = access(nats, "canary-user:canary%2Cpass@");
-      await using _right = await startedSignal({ ...METRICS, bus });
+      const bus = accessTo(nats, "canary-user:canary%2Cpass@");
+      await using _right = await startedSignal({ ...MEASURED, bus });
       await untilHolds(
         () => lines.some((line) => line.includes("Joined the bus")),
         () => "joining",
       );
-      await using _wrong = await startedSignal({ ...METRICS, bus: access(nats, "canary:canary@") });
+      await using _wrong = await startedSignal({
+        ...MEASURED,
+        bus: accessTo(nats, "canary:canary@"),
+      });
       const refused = () =>
         lines.some((line) => /The bus fails.*Authorization Violation/i.test(line));
       await untilHolds(refused, () => `being refused, in ${lines.join("\n")}`);
@@ -235,26 +245,6 @@ Deno.test("a file of credentials that is not there stops the start", async () =>
   );
 });
 
-const METRICS = { metricsAddr: "127.0.0.1:0", drainTime: 0 };
-type Signal = Awaited<ReturnType<typeof startedSignal>>;
-
-/** A server that has joined the bus. */
-async function joined(nats: NatsServer, limits: Partial<SignalLimits> = {}): Promise<Signal> {
-  const signal = await startedSignal({ ...METRICS, bus: access(nats), limits });
-  await until(signal, "bus_connected", 1);
-  return signal;
-}
-
-function access({ port }: NatsServer, login = "") {
-  const servers = parseBusServers(`nats://${login}127.0.0.1:${port}`);
-  assert.ok(servers);
-  return servers;
-}
-
-function relay(topic: string, text: string): Uint8Array {
-  return encodeSignalFrame({ kind: "Relay", topic, payload: utf8(text) });
-}
-
 /** Resolves when a relay of `sender` has reached `listener`, who may get `other` before. */
 async function met(
   sender: ForeignClient,
@@ -262,19 +252,8 @@ async function met(
   topic: string,
   other?: Uint8Array,
 ): Promise<void> {
-  sender.send(relay(topic, "met"));
+  sender.send(relayOf(topic, "met"));
   let frame = toHex(await listener.next());
   if (other && frame === toHex(other)) frame = toHex(await listener.next());
-  assert.equal(frame, toHex(relay(topic, "met")));
-}
-
-async function metric({ metricsPort }: Signal, name: string): Promise<number> {
-  const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-  const line = text.split("\n").find((line) => line.startsWith(`cairn_signal_${name} `));
-  assert.ok(line, `${name} in ${text}`);
-  return Number(line.split(" ").at(-1));
-}
-
-async function until(signal: Signal, name: string, value: number): Promise<void> {
-  await untilHolds(async () => await metric(signal, name) === value, () => `${name} is ${value}`);
+  assert.equal(frame, toHex(relayOf(topic, "met")));
 }

@@ -2,11 +2,14 @@
 
 import assert from "node:assert/strict";
 import { toHex, utf8 } from "../../../src/base/bytes.ts";
+import { systemHost } from "../../../src/base/host.ts";
 import { encodeSignalFrame } from "../../../src/protocol/signal/signal_frame.ts";
 import { mergeMetrics } from "../../../src/roles/signal/merged_metrics.ts";
 import type { SignalOptions } from "../../../src/roles/signal/signal_options.ts";
 import { startSignalWorkers } from "../../../src/roles/signal/signal_workers.ts";
+import { FakeTime } from "../../support/fake_time.ts";
 import { ForeignClient } from "../../support/foreign_client.ts";
+import { untilHolds } from "../../support/rested.ts";
 
 /** Enough that all of them on one of two threads would be a wonder. */
 const MANY = 24;
@@ -76,9 +79,30 @@ Deno.test("the limits of an address and of all hold over all threads", async () 
   await using full = await threads({ limits: { maxConnections: 5 } });
   await full.clients(5);
   for (let i = 0; i < 6; i++) await assert.rejects(full.clients(1), /503/);
-  await using fast = await threads({ limits: { connectionsPerMinute: 8 } });
-  await fast.clients(8);
-  await assert.rejects(fast.clients(1), /429/);
+  // The next one may come after half a minute.
+  await using fast = await threads({ limits: { connectionsPerMinute: 2 } });
+  await fast.clients(2);
+  for (let i = 0; i < 6; i++) await assert.rejects(fast.clients(1), /429/);
+});
+
+Deno.test("an address that only opens connections is stopped over all threads", async () => {
+  // Nobody else ends them.
+  const limits = { connectionsPerAddress: 1, handshakeTimeout: 600_000 };
+  await using signal = await threads({ limits });
+  const most = 2 * limits.connectionsPerAddress + 16;
+  const more = 12;
+  const open: Deno.TcpConn[] = [];
+  const ends: Promise<unknown>[] = [];
+  let refused = 0;
+  for (let i = 0; i < most + more; i++) {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: signal.port });
+    open.push(connection);
+    ends.push(connection.read(new Uint8Array(1)).catch(() => {}).finally(() => refused++));
+  }
+  // One more than allowed may be let in by each thread in the same moment.
+  await untilHolds(() => refused >= more - 2, () => `${refused} of ${more} are refused`);
+  for (const connection of open) connection.close();
+  await Promise.all(ends);
 });
 
 Deno.test("metrics are those of all threads together", async () => {
@@ -113,6 +137,40 @@ Deno.test("what stops one thread stops the start, in the same words", async () =
   await assert.rejects(startSignalWorkers({ ...OPTIONS, listenFd: 3 }, 2), /--workers/);
 });
 
+Deno.test("threads of two servers do not share a port: their clients would not meet", async () => {
+  await using signal = await threads();
+  const listenAddr = `127.0.0.1:${signal.port}`;
+  await assert.rejects(startSignalWorkers({ ...OPTIONS, listenAddr }, 2), {
+    code: "address-in-use",
+    message: /CAIRN_SIGNAL_LISTEN_ADDR/,
+  });
+  const [ann, bob] = await signal.clients(2);
+  await bob!.subscribe("abc");
+  ann!.send(relay("abc", "undisturbed"));
+  assert.equal(toHex(await bob!.next()), toHex(relay("abc", "undisturbed")));
+});
+
+Deno.test("a thread that says nothing holds up neither the metrics nor the end", async () => {
+  const silent = `onmessage = ({ data }) =>
+    data.control.postMessage({ kind: "started", address: { host: "127.0.0.1", port: 1 } });`;
+  using time = new FakeTime();
+  const signal = await startSignalWorkers(
+    { ...OPTIONS, metricsAddr: "127.0.0.1:0" },
+    2,
+    systemHost,
+    () => new Worker(`data:text/javascript,${encodeURIComponent(silent)}`, { type: "module" }),
+  );
+  let page: string | undefined;
+  void fetch(`http://127.0.0.1:${signal.metricsAddress?.port}/metrics`)
+    .then((response) => response.text()).then((text) => page = text);
+  const goesOn = () => time.elapse(1_000);
+  await untilHolds(() => page !== undefined, () => "metrics", goesOn);
+  assert.match(page ?? "", /\ncairn_signal_build_info/);
+  let hasEnded = false;
+  void signal.close().then(() => hasEnded = true);
+  await untilHolds(() => hasEnded, () => "the end", goesOn);
+});
+
 Deno.test("merged metrics are sums, but for times and states", () => {
   const page = (connections: number, lag: number, end: number) =>
     `# TYPE c gauge\nc ${connections}\n# TYPE a_lag_seconds gauge\na_lag_seconds ${lag}\n` +
@@ -129,6 +187,7 @@ async function threads(options: Partial<SignalOptions> = {}) {
   const signal = await startSignalWorkers({ ...OPTIONS, ...options }, 2);
   const opened: ForeignClient[] = [];
   return {
+    port: signal.address.port,
     close: () => signal.close(),
     async clients(count: number): Promise<ForeignClient[]> {
       const clients = await Promise.all(
