@@ -115,6 +115,7 @@ export class PeerNode {
       datagrams,
     });
     store.inbox.onRelease = () => this.#dispatcher.wake();
+    void store.place.lost?.then((reason) => this.closeBecause(reason));
   }
 
   /** This peer's id. */
@@ -386,12 +387,26 @@ export class PeerNode {
    * closed after it.
    */
   async close(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#closed ??= this.#close(new CairnError("closed", "The node was closed"));
     await (this.#dispatcher.isHandling ? this.#ended.promise : this.#closed);
   }
 
-  async #close(): Promise<void> {
-    this.#closing.abort(new CairnError("closed", "The node was closed"));
+  /** Aborted, with the reason, when the node closes. @ignore */
+  protected get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Closes unasked: `closed` tells why, and so does whatever is called later. @ignore */
+  protected closeBecause(error: CairnError): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closed = this.#close(error);
+    // Links, timers and storage are gone whatever else failed.
+    this.#closed.catch((error) => log.debug("The node closed with an error: {error}", { error }));
+    this.#listeners.emit("closed", { error });
+  }
+
+  async #close(reason: CairnError): Promise<void> {
+    this.#closing.abort(reason);
     clearInterval(this.#sweeper);
     await this.#hub.close();
     await this.#servers.close();
@@ -460,7 +475,7 @@ export class PeerNode {
   }
 
   #requireOpen(): void {
-    if (this.#closing.signal.aborted) throw new CairnError("closed", "The node was closed");
+    this.#closing.signal.throwIfAborted();
   }
 
   #requirePairing(): void {
