@@ -55,6 +55,7 @@ export class SignalClient {
   #queue: Uint8Array[] = [];
   #socket: FrameSocket | undefined;
   #running: Promise<void> | undefined;
+  #wake: () => void = () => {};
 
   constructor(options: SignalClientOptions) {
     this.#options = options;
@@ -130,6 +131,11 @@ export class SignalClient {
     // What is sent until then waits, in place of being lost.
     this.#socket = undefined;
     socket?.destroy();
+  }
+
+  /** Cuts a pause between two attempts short. */
+  hurry(): void {
+    this.#wake();
   }
 
   /** Leaves the server for good. */
@@ -254,6 +260,7 @@ export class SignalClient {
         resolve();
       };
       const timer = setTimeout(done, milliseconds);
+      this.#wake = done;
       signal.addEventListener("abort", done);
       if (signal.aborted) done();
     });

@@ -35,13 +35,27 @@ Deno.test(
       await page.says("#messages", /from the program/);
     });
 
+    await t.step(
+      "when it is seen again, or the network is back, it looks after its links",
+      async () => {
+        const [seen, online] = await callsOf(page, [
+          `document.dispatchEvent(new Event("visibilitychange"))`,
+          `dispatchEvent(new Event("online"))`,
+        ]);
+        ok(seen?.includes("send"), "the server is asked");
+        ok(online?.includes("close"), "signaling connects anew");
+        await send(bob, peerId, "all the same");
+        await page.says("#messages", /all the same/);
+      },
+    );
+
     await t.step("loaded anew it is the same peer, and has its messages once", async () => {
       await page.browser.loaded(async () => void await page.browser.run("void location.reload()"));
       await page.says("#state", CONNECTED);
       equal(await page.text("#peer-id"), peerId);
       await send(bob, peerId, "after the reload");
       await page.says("#messages", /after the reload/);
-      deepEqual(await received(page), ["from the program", "after the reload"]);
+      deepEqual(await received(page), ["from the program", "all the same", "after the reload"]);
     });
 
     await t.step("what is sent while it is away comes once and in order", async () => {
@@ -54,7 +68,7 @@ Deno.test(
       await page.says("#messages", /waiting x/);
       await send(bob, peerId, "the last");
       await page.says("#messages", /the last/);
-      deepEqual((await received(page)).slice(2), [...waiting, "the last"]);
+      deepEqual((await received(page)).slice(3), [...waiting, "the last"]);
     });
 
     await t.step("what it has taken over outlives a crash of the browser, both ways", async () => {
@@ -133,6 +147,24 @@ async function submit(
     }
     document.querySelector("${form}").requestSubmit();
   })()`);
+}
+
+/** Which methods of WebSockets each of these statements calls, before it returns. */
+async function callsOf(page: DashboardPage, statements: readonly string[]): Promise<string[][]> {
+  const calls = await page.browser.run(`(() => {
+    const { send, close } = WebSocket.prototype;
+    const calls = [];
+    for (const method of [send, close]) {
+      WebSocket.prototype[method.name] = function (...args) {
+        calls.push(method.name);
+        return method.apply(this, args);
+      };
+    }
+    const heard = [${statements.map((each) => `(${each}, calls.splice(0))`).join(", ")}];
+    Object.assign(WebSocket.prototype, { send, close });
+    return heard;
+  })()`);
+  return Array.isArray(calls) ? calls : [];
 }
 
 /** The texts of the messages to the page, in the order that it shows. */

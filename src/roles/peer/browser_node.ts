@@ -50,6 +50,11 @@ export class BrowserNode extends PeerNode {
     addEventListener("pagehide", () => {
       this.closeBecause(new CairnError("closed", "The page was left; load it again"));
     }, { signal });
+    addEventListener("online", () => this.networkChanged(true), { signal });
+    // Timers of a page that nobody sees are slow, and stand still while the machine sleeps.
+    globalThis.document?.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.networkChanged(false);
+    }, { signal });
   }
 }
 

@@ -391,6 +391,15 @@ export class PeerNode {
     await (this.#dispatcher.isHandling ? this.#ended.promise : this.#closed);
   }
 
+  /**
+   * Looks at once whether links are still good, and tries again what waits to be. `isLost` says that
+   * connections of before are gone. @ignore
+   */
+  protected networkChanged(isLost: boolean): void {
+    this.#signaling.networkChanged(isLost);
+    this.#servers.networkChanged();
+  }
+
   /** Aborted, with the reason, when the node closes. @ignore */
   protected get closing(): AbortSignal {
     return this.#closing.signal;
