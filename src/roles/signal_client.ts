@@ -176,7 +176,7 @@ export class SignalClient {
       if (!(cause instanceof CairnError) || cause.code !== "refused") throw cause;
       throw new CairnError(
         "refused",
-        "The signaling server refused the token; check --signal-token",
+        "The signaling server refused the token; check the signaling token",
         { cause },
       );
     }
@@ -273,7 +273,7 @@ function refusalOf(code: number): CairnError | undefined {
     case 4401:
       return new CairnError(
         "refused",
-        "The signaling server wants a token; give it with --signal-token",
+        "The signaling server wants a token; give the one that it was started with",
       );
     case 4403:
       return new CairnError(

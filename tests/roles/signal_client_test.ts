@@ -138,7 +138,7 @@ Deno.test("a refused token is said in a sentence, and the right one connects", a
   await using wrong = connect(signal.url, { authToken: "wrong" });
   const error = await wrong.failure;
   assert.equal(error.code, "refused");
-  assert.equal(error.message, "The signaling server refused the token; check --signal-token");
+  assert.equal(error.message, "The signaling server refused the token; check the signaling token");
   assert.equal(wrong.connected, false);
   await using right = connect(signal.url, { authToken: "right" });
   await right.whenConnected(new AbortController().signal);
@@ -195,7 +195,10 @@ Deno.test("without a token where one is wanted, the sentence says to give one", 
   await using client = connect(signal.url);
   const error = await client.failure;
   assert.equal(error.code, "refused");
-  assert.equal(error.message, "The signaling server wants a token; give it with --signal-token");
+  assert.equal(
+    error.message,
+    "The signaling server wants a token; give the one that it was started with",
+  );
 });
 
 Deno.test("a server that says nothing any more is left for a new connection", async () => {

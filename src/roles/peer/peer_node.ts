@@ -492,7 +492,7 @@ export class PeerNode {
     if (this.#store.book.list().length > 0) return;
     throw new CairnError(
       "not-paired",
-      "This peer is not paired with any server yet; pair it first (cairn peer pair)",
+      "This peer is not paired with any server yet; pair it first",
     );
   }
 }

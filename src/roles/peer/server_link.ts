@@ -106,8 +106,7 @@ export class ServerLink {
   #notPaired(): AuthenticationFailed {
     return new AuthenticationFailed(
       "not-paired",
-      `The server ${this.#options.remote} does not know this peer any more; pair with it again ` +
-        "(cairn peer pair)",
+      `The server ${this.#options.remote} does not know this peer any more; pair with it again`,
     );
   }
 
