@@ -10,6 +10,13 @@ const log = getLogger(["cairn", "peer"]);
 
 const STORE_ID = ["cairn", "store-id"];
 const STORE_ID_BYTES = 16;
+/** The latest of what the library uses, all of which a browser has that has these. */
+const NEEDED: Readonly<Record<string, () => boolean>> = {
+  "Web Locks": () => "locks" in navigator,
+  "AbortSignal.any": () => "any" in AbortSignal,
+  "URL.parse": () => "parse" in URL,
+  "Uint8Array.prototype.toHex": () => "toHex" in Uint8Array.prototype,
+};
 /** Milliseconds that the page before this one has to go, as when it is loaded anew. */
 export const STORAGE_TIMEOUT = 3_000;
 
@@ -31,6 +38,10 @@ export async function openBrowserPlace(
       "data-folder-unusable",
       "This page may keep no keys: open it by https:// or from localhost",
     );
+  }
+  const lacking = Object.keys(NEEDED).filter((what) => !NEEDED[what]?.());
+  if (lacking.length > 0) {
+    throw unusable(name, `this browser is too old, it lacks ${lacking.join(", ")}; update it`);
   }
   const lock = await takeLock(name, timeout);
   let kv: IndexedDbStore | undefined;
@@ -63,9 +74,6 @@ interface HeldLock {
 
 /** Holds the lock until it is released, or the page is gone. */
 function takeLock(name: string, timeout: number): Promise<HeldLock> {
-  if (!("locks" in navigator)) {
-    throw unusable(name, "the browser is too old: it has no locks (Web Locks API)");
-  }
   const taken = Promise.withResolvers<HeldLock>();
   const held = Promise.withResolvers<void>();
   const stolen = Promise.withResolvers<void>();

@@ -35,7 +35,7 @@ import { type DatagramWays, ServerLinks } from "./server_links.ts";
 const log = getLogger(["cairn", "peer"]);
 
 /** Most bytes that one message may carry: what fits an envelope with everything around it. */
-export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
+export const MAX_DATA_LENGTH: number = 1_048_576 - 16_384;
 const MAX_RECIPIENTS = 64;
 const HEARTBEAT = 30_000;
 const PAIRING_TIMEOUT = 60_000;
