@@ -1,6 +1,6 @@
 /** The example page in Chromium, a peer as any other: real roles, and a peer in a program. */
 
-import { deepEqual, equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, ok } from "node:assert/strict";
 import type { Node, ReceivedMessage } from "../../src/mod.ts";
 import { BrowserHome } from "../support/browser_home.ts";
 import { chromiumPath } from "../support/chromium.ts";
@@ -21,6 +21,7 @@ Deno.test(
       home.pairingLink(),
     ]);
     const taken = new Taken(bob);
+    let last = page;
 
     await page.says("#state", /^Not paired/);
     const peerId = await page.text("#peer-id");
@@ -77,7 +78,7 @@ Deno.test(
       await home.stopServer();
       for (const text of ["queued 1", "queued 2"]) await write(page, bob, text);
       await page.browser.kill();
-      const again = await home.page();
+      const again = last = await home.page();
       await again.says("#messages", /queued 2/);
       equal(await again.text("#peer-id"), peerId);
       await home.startServer();
@@ -88,17 +89,32 @@ Deno.test(
       equal((await received(again)).filter((text) => text === "just before").length, 1);
     });
 
-    for (const complaint of page.complaints) {
-      match(
-        complaint,
-        /WebSocket connection|ERR_CONN|cairn/,
-      );
-    }
-    ok(
-      page.requested.every(({ href, protocol }) =>
-        protocol === "data:" || href.startsWith(home.url)
-      ),
-    );
+    await t.step("one tab has the peer; another goes on when that is left", async () => {
+      // Without somebody's gesture browsers open no windows.
+      const expression = "globalThis.other = open(location.href); 0";
+      await last.browser.command("Runtime.evaluate", { expression, userGesture: true });
+      const other = `other.document.querySelector("#state").innerText`;
+      await last.eventually("the other waits", `/^Open in another tab/.test(${other})`);
+      await last.browser.run(`dispatchEvent(new PageTransitionEvent("pagehide"))`);
+      await last.says("#state", /^The page was left/);
+      await last.eventually("the other goes on", `/^Connected/.test(${other})`);
+      await last.browser.run("other.close()");
+      // As when the browser shows the first again from its cache.
+      await last.browser.loaded(async () => {
+        const back = `new PageTransitionEvent("pageshow", { persisted: true })`;
+        await last.browser.run(`void dispatchEvent(${back})`);
+      });
+      await last.says("#state", CONNECTED);
+    });
+
+    await t.step("a page whose data are deleted says so", async () => {
+      const { origin } = new URL(home.url);
+      await last.browser.command("Storage.clearDataForOrigin", { origin, storageTypes: "all" });
+      await last.says("#state", /is gone, as when the data of a site are deleted/);
+    });
+
+    // While the server is away a browser complains by itself.
+    for (const each of [page, last]) each.assertClean([/WebSocket connection to 'ws:.* failed/]);
   },
 );
 

@@ -65,6 +65,7 @@ export class PeerNode {
   readonly #closing = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #closed: Promise<void> | undefined;
+  #failure: CairnError | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #context: LinkContext;
@@ -123,9 +124,9 @@ export class PeerNode {
     return this.#store.own.identity.peerId;
   }
 
-  /** Why the latest attempt to reach a server failed, if it did. */
+  /** Why the node has closed unasked; else why the latest attempt to reach a server failed. */
   get lastFailure(): Error | undefined {
-    return this.#servers.lastFailure;
+    return this.#failure ?? this.#servers.lastFailure;
   }
 
   /** Begins to look for the paired servers and to keep links to them. */
@@ -408,6 +409,7 @@ export class PeerNode {
   /** Closes unasked: `closed` tells why, and so does whatever is called later. @ignore */
   protected closeBecause(error: CairnError): void {
     if (this.#closing.signal.aborted) return;
+    this.#failure = error;
     this.#closed = this.#close(error);
     // Links, timers and storage are gone whatever else failed.
     this.#closed.catch((error) => log.debug("The node closed with an error: {error}", { error }));
