@@ -1,8 +1,12 @@
 /// <reference lib="dom" />
-import { BrowserNode } from "../../src/browser.ts";
+import { BrowserNode, CairnError } from "../../src/browser.ts";
 import { keep, type Line, lines, update } from "./kept_lines.ts";
 
 const CHANNEL = "chat";
+/** Milliseconds for which nobody is told that another page has the peer: it may be going. */
+const BRIEF = 500;
+/** Pixels from the end at which a reader is taken to follow what comes. */
+const NEAR = 40;
 
 const state = byId("state", HTMLElement);
 const pair = byId("pair", HTMLFormElement);
@@ -13,11 +17,12 @@ const text = byId("text", HTMLInputElement);
 const peers = byId("peers", HTMLDataListElement);
 const messages = byId("messages", HTMLElement);
 
-const node = await BrowserNode.create().catch((error) => {
+const node = await opened().catch((error) => {
   state.textContent = sentenceOf(error);
   throw error;
 });
 byId("peer-id", HTMLElement).textContent = node.peerId.toString();
+byId("copy", HTMLElement).onclick = () => navigator.clipboard.writeText(node.peerId.toString());
 
 node.on("message", async ({ id, from, channel, data }) => {
   if (channel !== CHANNEL) return;
@@ -26,7 +31,13 @@ node.on("message", async ({ id, from, channel, data }) => {
 });
 node.on("delivered", ({ id }) => showState(id, "delivered"));
 node.on("refused", ({ id, error }) => showState(id, sentenceOf(error)));
-node.on("roster", showRoster);
+node.on("roster", async () => {
+  showRoster();
+  await showLines();
+});
+node.on("closed", ({ error }) => {
+  state.textContent = error.message;
+});
 for (const name of ["state", "peerFound", "peerLost"] as const) node.on(name, showServer);
 
 pair.onsubmit = async (event) => {
@@ -64,13 +75,25 @@ await showLines();
 showServer();
 await node.start();
 
+/** One page at a time has the peer: where another one has it, this one waits for its turn. */
+async function opened(): Promise<BrowserNode> {
+  try {
+    return await BrowserNode.create({ storageTimeout: BRIEF });
+  } catch (error) {
+    if (!(error instanceof CairnError && error.code === "data-folder-in-use")) throw error;
+    state.textContent = "Open in another tab or window; this one goes on when that is closed";
+    return await BrowserNode.create({ storageTimeout: Infinity });
+  }
+}
+
 function showServer(): void {
   const [server] = node.pairings();
   pair.hidden = server !== undefined;
   write.hidden = server === undefined;
+  const name = server && shortId(server.peerId.toString());
   if (!server) state.textContent = "Not paired with a server yet";
-  else if (server.connected) state.textContent = `Connected to the server ${server.peerId}`;
-  else state.textContent = node.lastFailure?.message ?? `Looking for the server ${server.peerId}`;
+  else if (server.connected) state.textContent = `Connected to the server ${name}`;
+  else state.textContent = node.lastFailure?.message ?? `Looking for the server ${name}`;
 }
 
 function showRoster(): void {
@@ -85,7 +108,9 @@ function showRoster(): void {
 }
 
 async function showLines(): Promise<void> {
+  const isAtEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < NEAR;
   messages.replaceChildren(...(await lines()).map(elementOf));
+  if (isAtEnd) messages.scrollTop = messages.scrollHeight;
 }
 
 /** A message may be delivered before its acceptance was heard of. */
@@ -97,11 +122,24 @@ async function showState(id: string, state: string): Promise<void> {
 function elementOf(line: Line): HTMLElement {
   const item = document.createElement("li");
   const about = document.createElement("small");
+  const other = line.from ?? line.to ?? "";
+  about.title = other;
   about.textContent = line.from === undefined
-    ? `to ${line.to} · ${line.state}`
-    : `from ${line.from}`;
+    ? `to ${nameOf(other)} · ${line.state}`
+    : `from ${nameOf(other)}`;
+  item.className = line.from === undefined ? "own" : "";
   item.append(about, line.text);
   return item;
+}
+
+/** What the server's operator calls it, or who it is. */
+function nameOf(peerId: string): string {
+  return node.rosterMember(peerId).name ?? shortId(peerId);
+}
+
+/** Both ends of a Peer ID: enough to tell a few apart, and no proof. */
+function shortId(peerId: string): string {
+  return `${peerId.slice(0, 6)}…${peerId.slice(-4)}`;
 }
 
 function sentenceOf(error: unknown): string {

@@ -18,7 +18,7 @@ export const dial: Dial = (target, { protocols = [], headers = {} }, attempt) =>
   const token = /^Bearer (.+)$/.exec(headers.authorization ?? "")?.[1];
   const bearer = token === undefined ? [] : [bearerSubprotocol(token)];
   return new Promise((resolve, reject) => {
-    const webSocket = new WebSocket(target, [...protocols, ...bearer]);
+    const webSocket = open(target, [...protocols, ...bearer]);
     webSocket.binaryType = "arraybuffer";
     const release = () => {
       webSocket.onopen = webSocket.onerror = null;
@@ -40,6 +40,16 @@ export const dial: Dial = (target, { protocols = [], headers = {} }, attempt) =>
     };
   });
 };
+
+/** @throws {CairnError} `unreachable` where a page of `https:` may not open a `ws:` URL. */
+function open(target: URL, protocols: string[]): WebSocket {
+  try {
+    return new WebSocket(target, protocols);
+  } catch (cause) {
+    if (!(cause instanceof DOMException && cause.name === "SecurityError")) throw cause;
+    throw unreachable(target, "may not be opened by a page of https:, which needs wss:", cause);
+  }
+}
 
 class BrowserSocket extends WaitingSocket implements ConnectedWebSocket {
   readonly #webSocket: WebSocket;

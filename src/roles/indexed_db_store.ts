@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 import { concatBytes } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
+import { deleted, mapQuota, openingFailure, unusable, usedByLater } from "./indexed_db_errors.ts";
 import { keyBytes } from "./kv_key_bytes.ts";
 import type { KvAtomic, KvStore } from "./kv_store.ts";
 
@@ -32,33 +33,52 @@ type Change =
  */
 export class IndexedDbStore implements KvStore {
   readonly #database: IDBDatabase;
+  readonly #lost = Promise.withResolvers<CairnError>();
+  /** What every call is refused with. */
+  #ended: CairnError | undefined;
 
   private constructor(database: IDBDatabase) {
     this.#database = database;
     // Whoever deletes the database or brings a later form of it waits for this.
-    database.onversionchange = () => database.close();
+    database.onversionchange = ({ newVersion }) =>
+      this.giveUp(newVersion === null ? deleted(database.name) : usedByLater(database.name));
+    // Of a connection that this side closes there is no such event.
+    database.onclose = () => this.giveUp(deleted(database.name));
   }
 
-  /** @throws {CairnError} `data-folder-unusable` when the browser does not give it. */
+  /**
+   * @throws {CairnError} `data-folder-unusable` when the browser does not give it; `disk-full` when
+   * it has no room to open it.
+   */
   static async open(name: string): Promise<IndexedDbStore> {
+    let database: IDBDatabase;
     try {
       const request = indexedDB.open(name, VERSION);
       request.onupgradeneeded = () => {
         request.result.createObjectStore(RECORDS);
         request.result.createObjectStore(COUNTERS);
       };
-      return new IndexedDbStore(await answerOf(request));
+      database = await answerOf(request);
     } catch (cause) {
-      const isNewer = cause instanceof DOMException && cause.name === "VersionError";
-      const reason = isNewer
-        ? "a later version of cairn has used it; load the page again"
-        : "the browser refuses it; pages in a private window may keep nothing";
-      throw new CairnError(
-        "data-folder-unusable",
-        `The browser's database ${name} cannot be used: ${reason}`,
-        { cause },
-      );
+      throw openingFailure(name, cause);
     }
+    const tables = database.objectStoreNames;
+    if (tables.contains(RECORDS) && tables.contains(COUNTERS)) return new IndexedDbStore(database);
+    database.close();
+    throw unusable(name, "it holds the data of another program; give the peer another name");
+  }
+
+  /** Resolves with the reason when the store has ended and nobody here has closed it. */
+  get lost(): Promise<CairnError> {
+    return this.#lost.promise;
+  }
+
+  /** Ends it at once, for a reason that every later call is refused with. */
+  giveUp(reason: CairnError): void {
+    if (this.#ended) return;
+    this.#ended = reason;
+    this.#database.close();
+    this.#lost.resolve(reason);
   }
 
   async get<T>(key: Deno.KvKey): Promise<Deno.KvEntryMaybe<T>> {
@@ -119,18 +139,31 @@ export class IndexedDbStore implements KvStore {
   }
 
   close(): void {
+    this.#ended ??= new CairnError("closed", "The browser's database is closed");
     this.#database.close();
   }
 
   #reader(): IDBObjectStore {
-    return this.#database.transaction(RECORDS, "readonly").objectStore(RECORDS);
+    return this.#begin([RECORDS], "readonly").objectStore(RECORDS);
+  }
+
+  #begin(
+    tables: readonly string[],
+    mode: IDBTransactionMode,
+    options: IDBTransactionOptions = {},
+  ): IDBTransaction {
+    if (this.#ended) throw this.#ended;
+    try {
+      return this.#database.transaction([...tables], mode, options);
+    } catch (cause) {
+      // The browser has closed it; the event that tells so is yet to come.
+      throw deleted(this.#database.name, cause);
+    }
   }
 
   /** Whether the checks held and the changes are on disk. */
   async #commit(checks: readonly Deno.AtomicCheck[], changes: readonly Change[]): Promise<boolean> {
-    const transaction = this.#database.transaction([RECORDS, COUNTERS], "readwrite", {
-      durability: "strict",
-    });
+    const transaction = this.#begin([RECORDS, COUNTERS], "readwrite", { durability: "strict" });
     const complete = completionOf(transaction);
     try {
       const isAsChecked = await makeChanges(transaction, checks, changes);
@@ -141,7 +174,7 @@ export class IndexedDbStore implements KvStore {
       // What failed while changes were made would else leave those before it.
       if (transaction.error === null) abort(transaction);
       await complete.catch(() => {});
-      throw mapQuota(transaction.error ?? error);
+      throw this.#ended ?? mapQuota(transaction.error ?? error);
     }
   }
 }
@@ -165,7 +198,8 @@ async function makeChanges(
   if (!isAsChecked) return false;
   const commit = (commits ?? 0) + 1;
   const versionstamp = commit.toString(16).padStart(20, "0");
-  counters.put(commit, COMMITS);
+  // A browser that has no more room takes a commit only if there is nothing in it to put.
+  if (changes.some(({ type }) => type === "set")) counters.put(commit, COMMITS);
   for (const change of changes) {
     const { key } = change;
     if (change.type === "delete") records.delete(keyBytes(key));
@@ -228,13 +262,4 @@ function abort(transaction: IDBTransaction): void {
   } catch {
     // It has ended by itself.
   }
-}
-
-function mapQuota(error: unknown): unknown {
-  if (!(error instanceof Error && error.name === "QuotaExceededError")) return error;
-  return new CairnError(
-    "disk-full",
-    "The browser has no more room for this page: free some space on the disk and try again",
-    { cause: error },
-  );
 }

@@ -172,8 +172,8 @@ export function refusal(target: URL, status: number): CairnError {
 }
 
 /** Says of a server what it does or does not. */
-export function unreachable(target: URL, sentence: string): CairnError {
-  return new CairnError("unreachable", `${originOf(target)} ${sentence}`);
+export function unreachable(target: URL, sentence: string, cause?: unknown): CairnError {
+  return new CairnError("unreachable", `${originOf(target)} ${sentence}`, { cause });
 }
 
 function originOf({ protocol, host }: URL): string {

@@ -19,10 +19,11 @@ Deno.test(`A store in IndexedDB does what Deno KV does, on disk${note}`, { ignor
   await using browser = await Chromium.open(site.url);
 
   // First of all: the browser remembers for some seconds how much room there was.
-  await t.step("without room it says so", async () => {
+  await t.step("without room it says so, and can still be emptied", async () => {
     const { origin } = new URL(site.url);
     await browser.command("Storage.overrideQuotaForOrigin", { origin, quotaSize: LARGE / 2 });
     equal(await browser.run(`page.refusal(${LARGE})`), "disk-full");
+    deepEqual(await browser.run("page.full()"), ["disk-full", true]);
     await browser.command("Storage.overrideQuotaForOrigin", { origin });
     deepEqual(await browser.run("page.body()"), [0, false]);
   });
@@ -48,7 +49,21 @@ Deno.test(`A store in IndexedDB does what Deno KV does, on disk${note}`, { ignor
     deepEqual(await browser.run("page.places()"), ["data-folder-in-use", true]);
   });
 
-  await t.step("one of a later version is left alone", async () => {
+  await t.step("one of a later version, or of another program, is left alone", async () => {
     equal(await browser.run("page.later()"), "data-folder-unusable");
+    equal(await browser.run("page.foreign()"), "data-folder-unusable");
+  });
+
+  await t.step("one that is taken away says so, and takes nothing more", async () => {
+    const inUse = "data-folder-in-use";
+    deepEqual(await browser.run("page.stolen()"), [inUse, inUse]);
+    const gone = "data-folder-unusable";
+    deepEqual(await browser.run("page.deleted()"), [gone, gone]);
+    await browser.run("page.toBeCleared()");
+    await browser.command("Storage.clearDataForOrigin", {
+      origin: new URL(site.url).origin,
+      storageTypes: "indexeddb",
+    });
+    deepEqual(await browser.run("page.cleared()"), [gone, gone]);
   });
 });

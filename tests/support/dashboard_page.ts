@@ -74,6 +74,15 @@ export class DashboardPage implements AsyncDisposable {
     await within(this.deadline, holds(), () => `${what} on the page`);
   }
 
+  /** Waits until an expression holds that no change of this page shows, as it is of another. */
+  async eventually(what: string, expression: string): Promise<void> {
+    const script = `new Promise((resolve) => {
+      const check = () => { try { if (${expression}) return resolve(); } catch {} setTimeout(check, 50); };
+      check();
+    })`;
+    await within(this.deadline, this.browser.run(script), () => `${what} on the page`);
+  }
+
   /** Waits until an element says something. */
   async says(selector: string, text: RegExp): Promise<void> {
     await this.until(`${text} in ${selector}`, `${text}.test(${seen(selector)})`);

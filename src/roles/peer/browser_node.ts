@@ -1,5 +1,7 @@
 /// <reference lib="dom" />
+import { CairnError } from "../../base/errors.ts";
 import { systemHost } from "../../base/host.ts";
+import { explainContents } from "../indexed_db_errors.ts";
 import { openBrowserPlace } from "./browser_place.ts";
 import { linkUrl } from "./dial_link.ts";
 import type { HandlerScope } from "./dispatcher.ts";
@@ -27,16 +29,32 @@ export class BrowserNode extends PeerNode {
   /**
    * Opens the database, making it and an identity at the first start.
    *
-   * @throws {CairnError} when another page has it open, or the browser keeps nothing for this one.
+   * @throws {CairnError} `data-folder-in-use` while another page has it open; `data-folder-unusable`
+   * when the browser keeps nothing for this one, `data-folder-corrupt`, `disk-full`.
    */
   static async create(options: BrowserNodeOptions = {}): Promise<BrowserNode> {
     if (options.serverUrl !== undefined) linkUrl(options.serverUrl);
-    const { storageName = STORAGE_NAME, host = systemHost } = options;
-    const store = await NodeStore.load(await openBrowserPlace(storageName, host), host);
+    const { storageName = STORAGE_NAME, storageTimeout, host = systemHost } = options;
+    const place = await openBrowserPlace(storageName, host, storageTimeout);
+    const store = await NodeStore.load(place, host).catch((error) => {
+      throw explainContents(storageName, error);
+    });
     const node = new BrowserNode(options, { store, host, handlers: new PageHandlerScope() });
-    // A browser may keep the page it leaves, with open sockets: the server would think it listens.
-    addEventListener("pagehide", () => void node.close(), { once: true });
+    node.#followPage();
     return node;
+  }
+
+  #followPage(): void {
+    const signal = this.closing;
+    // A browser may keep the page it leaves, with open sockets: the server would think it listens.
+    addEventListener("pagehide", () => {
+      this.closeBecause(new CairnError("closed", "The page was left; load it again"));
+    }, { signal });
+    addEventListener("online", () => this.networkChanged(true), { signal });
+    // Timers of a page that nobody sees are slow, and stand still while the machine sleeps.
+    globalThis.document?.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.networkChanged(false);
+    }, { signal });
   }
 }
 

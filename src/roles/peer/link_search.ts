@@ -178,8 +178,7 @@ function unreachable({ clients, serverUrl, remote }: LinkSearchOptions): CairnEr
   if (refused) return refused;
   if (clients.length === 0 && serverUrl === undefined) {
     return new PeerUnreachable(
-      `No way to find the server ${remote}; name a signaling server (--signal) or the server's ` +
-        "address (--server-url)",
+      `No way to find the server ${remote}; name a signaling server, or the server's address`,
     );
   }
   return new PeerUnreachable(

@@ -45,12 +45,15 @@ export class LinkWatch {
     this.#options = options;
     this.#improveAt = this.#host.monotonic() + IMPROVE_AFTER;
     this.#timer = setInterval(() => this.#wake(), LOOK_INTERVAL);
-    this.#unsubscribe = options.paths?.onNetworkChange(() => {
-      this.#isDoubted = true;
-      this.#improvePause = IMPROVE_AFTER;
-      this.#improveAt = 0;
-      this.#wake();
-    }) ?? (() => {});
+    this.#unsubscribe = options.paths?.onNetworkChange(() => this.doubt()) ?? (() => {});
+  }
+
+  /** Asks the server at once whether it is still there, as after a change of the network. */
+  doubt(): void {
+    this.#isDoubted = true;
+    this.#improvePause = IMPROVE_AFTER;
+    this.#improveAt = 0;
+    this.#wake();
   }
 
   /** Ends the watch and the search that it may have begun. */

@@ -42,6 +42,11 @@ export interface BrowserNodeOptions extends PeerNodeOptions {
    * `cairn`.
    */
   readonly storageName?: string;
+  /**
+   * Milliseconds that another page which has it open is waited for, or `Infinity`. Default 3,000:
+   * what the page before this one needs to go.
+   */
+  readonly storageTimeout?: number;
 }
 
 /** A message for the application; acknowledged when its handler has resolved. */
@@ -160,6 +165,11 @@ export interface NodeEvents {
   path: { peerId: PeerId; path: Path };
   /** The recipient has the message. */
   delivered: { id: string; to: PeerId };
+  /**
+   * The node has closed without being asked to: its page was left, or what it has stored was taken
+   * away from it.
+   */
+  closed: { error: CairnError };
   /** The message was given up, or waits because it was refused for now. */
   refused: { id: string; to: PeerId; error: CairnError; dropped: boolean };
 }

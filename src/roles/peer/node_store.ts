@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { equalBytes } from "../../base/bytes.ts";
+import type { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import { GroupCommit } from "../group_commit.ts";
 import { loadIdentity, type OwnIdentity } from "../identity_store.ts";
@@ -23,6 +24,8 @@ export interface NodePlace {
   readonly kv: KvStore;
   /** 16 random bytes; another value after the place was restored or copied, as far as that shows. */
   readonly storeId: Uint8Array;
+  /** Resolves with the reason when the place is taken away while it is open. */
+  readonly lost?: Promise<CairnError>;
   /** Room that is given up for changes that free some. */
   readonly reserve?: { release(): Promise<boolean> };
   close(): Promise<void>;

@@ -145,7 +145,7 @@ export class AcceptorSearch implements Disposable {
 function requireWays({ urls, clients }: PairingWays, problem: string): void {
   if (urls.length > 0 || clients.length > 0) return;
   throw new PeerUnreachable(
-    `${problem}; name a signaling server (--signal) or its address (--server-url)`,
+    `${problem}; name a signaling server, or its address`,
   );
 }
 

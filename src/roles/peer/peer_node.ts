@@ -35,7 +35,7 @@ import { type DatagramWays, ServerLinks } from "./server_links.ts";
 const log = getLogger(["cairn", "peer"]);
 
 /** Most bytes that one message may carry: what fits an envelope with everything around it. */
-export const MAX_DATA_LENGTH = 1_048_576 - 16_384;
+export const MAX_DATA_LENGTH: number = 1_048_576 - 16_384;
 const MAX_RECIPIENTS = 64;
 const HEARTBEAT = 30_000;
 const PAIRING_TIMEOUT = 60_000;
@@ -65,6 +65,7 @@ export class PeerNode {
   readonly #closing = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #closed: Promise<void> | undefined;
+  #failure: CairnError | undefined;
   #sweeper: ReturnType<typeof setInterval> | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #context: LinkContext;
@@ -115,6 +116,7 @@ export class PeerNode {
       datagrams,
     });
     store.inbox.onRelease = () => this.#dispatcher.wake();
+    void store.place.lost?.then((reason) => this.closeBecause(reason));
   }
 
   /** This peer's id. */
@@ -122,9 +124,9 @@ export class PeerNode {
     return this.#store.own.identity.peerId;
   }
 
-  /** Why the latest attempt to reach a server failed, if it did. */
+  /** Why the node has closed unasked; else why the latest attempt to reach a server failed. */
   get lastFailure(): Error | undefined {
-    return this.#servers.lastFailure;
+    return this.#failure ?? this.#servers.lastFailure;
   }
 
   /** Begins to look for the paired servers and to keep links to them. */
@@ -386,12 +388,36 @@ export class PeerNode {
    * closed after it.
    */
   async close(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#closed ??= this.#close(new CairnError("closed", "The node was closed"));
     await (this.#dispatcher.isHandling ? this.#ended.promise : this.#closed);
   }
 
-  async #close(): Promise<void> {
-    this.#closing.abort(new CairnError("closed", "The node was closed"));
+  /**
+   * Looks at once whether links are still good, and tries again what waits to be. `isLost` says that
+   * connections of before are gone. @ignore
+   */
+  protected networkChanged(isLost: boolean): void {
+    this.#signaling.networkChanged(isLost);
+    this.#servers.networkChanged();
+  }
+
+  /** Aborted, with the reason, when the node closes. @ignore */
+  protected get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Closes unasked: `closed` tells why, and so does whatever is called later. @ignore */
+  protected closeBecause(error: CairnError): void {
+    if (this.#closing.signal.aborted) return;
+    this.#failure = error;
+    this.#closed = this.#close(error);
+    // Links, timers and storage are gone whatever else failed.
+    this.#closed.catch((error) => log.debug("The node closed with an error: {error}", { error }));
+    this.#listeners.emit("closed", { error });
+  }
+
+  async #close(reason: CairnError): Promise<void> {
+    this.#closing.abort(reason);
     clearInterval(this.#sweeper);
     await this.#hub.close();
     await this.#servers.close();
@@ -460,7 +486,7 @@ export class PeerNode {
   }
 
   #requireOpen(): void {
-    if (this.#closing.signal.aborted) throw new CairnError("closed", "The node was closed");
+    this.#closing.signal.throwIfAborted();
   }
 
   #requirePairing(): void {
@@ -468,7 +494,7 @@ export class PeerNode {
     if (this.#store.book.list().length > 0) return;
     throw new CairnError(
       "not-paired",
-      "This peer is not paired with any server yet; pair it first (cairn peer pair)",
+      "This peer is not paired with any server yet; pair it first",
     );
   }
 }

@@ -26,7 +26,7 @@ export function laterError(recipient: PeerId, reason: string): CairnError {
   if (reason.startsWith("sender is not")) {
     return new AuthenticationFailed(
       "not-paired",
-      "The server does not know this peer any more; pair with it again (cairn peer pair)",
+      "The server does not know this peer any more; pair with it again",
     );
   }
   return new CairnError(

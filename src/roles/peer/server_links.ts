@@ -106,6 +106,11 @@ export class ServerLinks {
     for (const conversation of this.#conversations.values()) conversation.roomMade();
   }
 
+  /** The network may be another one, or back. */
+  networkChanged(): void {
+    for (const link of this.#links.values()) link.networkChanged();
+  }
+
   /** Looks for a paired server from here on, and keeps a link to it. */
   keep(server: PeerId): void {
     const text = server.toString();
