@@ -28,6 +28,7 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   readonly #sockets: (BatchSocket | undefined)[] = [];
   readonly #running: Promise<void>;
   #isClosed = false;
+  #isFlushDue = false;
   /** Slots whose datagrams may wait to be sent. */
   #usedSlots = 0;
   isServing = false;
@@ -121,6 +122,16 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   flush(): void {
     this.#kernel.queue.flush();
     this.#usedSlots = 0;
+  }
+
+  /** What one callback sends leaves together: a stream may bring many datagrams at once. */
+  flushSoon(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    queueMicrotask(() => {
+      this.#isFlushDue = false;
+      this.flush();
+    });
   }
 
   /** Takes one batch of a socket, so that a busy one does not keep the others waiting. */
