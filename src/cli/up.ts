@@ -4,6 +4,7 @@ import { CairnError } from "../base/errors.ts";
 import { systemHost } from "../base/host.ts";
 import { makeFolder } from "../roles/data_folder.ts";
 import type { ListenAddress } from "../roles/http.ts";
+import { loadPathBatches } from "../roles/path/path_sockets.ts";
 import type { RelayOptions } from "../roles/relay/relay_options.ts";
 import type { DatagramSockets } from "../roles/relay/datagram_sockets.ts";
 import { type RunningRelay, startRelay } from "../roles/relay/run_relay.ts";
@@ -47,7 +48,9 @@ export async function runUp(settings: Settings): Promise<number> {
     relay: settings.isSet(OPTIONS.turnServers),
     relayApi: settings.isSet(OPTIONS.relayApiAddr),
   };
-  const udpSockets = options.relay && openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
+  const engine = settings.value(OPTIONS.relayUdpEngine);
+  const udpSockets = options.relay && openUdpEngine(engine);
+  if (engine !== "portable") loadPathBatches();
   giveUp("run", "ffi");
   return await life.run(async () => {
     await using started = new AsyncDisposableStack();

@@ -6,6 +6,7 @@ import { type CandidateText, parseCandidate } from "../../protocol/ice/candidate
 import { type CheckRole, sessionCredentials } from "../../protocol/ice/connectivity_check.ts";
 import { IceAgent, type IceEffect } from "../../protocol/ice/ice_agent.ts";
 import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
+import type { DatagramSockets } from "../relay/datagram_sockets.ts";
 import { QuicShim } from "./quic_shim.ts";
 import { type DatagramHandler, HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
 
@@ -15,7 +16,11 @@ const log = getLogger(["cairn", "path"]);
  * Sends the datagram at `offset`; the bytes around it may be written, and all of them again once it
  * resolves.
  */
-export type DatagramSender = (buffer: Uint8Array, offset: number, length: number) => Promise<void>;
+export type DatagramSender = (
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+) => Promise<unknown> | void;
 
 /** Milliseconds of packets out and none in after which the pair in use is checked. */
 const DOUBT_AFTER = 1_000;
@@ -38,6 +43,7 @@ export interface PathSessionOptions {
   /** 16 bytes. */
   readonly session: Uint8Array;
   readonly host: Host;
+  readonly sockets: DatagramSockets;
   /** The port of loopback on which this node's QUIC endpoint is. */
   readonly quicPort: number;
   /** The first pair was found. */
@@ -69,7 +75,7 @@ export class PathSession {
   #isOpen = true;
 
   constructor(options: PathSessionOptions) {
-    const { role, session, host, quicPort } = options;
+    const { role, session, host, sockets, quicPort } = options;
     this.#options = options;
     this.session = session;
     this.password = host.random(16);
@@ -77,7 +83,7 @@ export class PathSession {
     this.fragment = local.fragment;
     const random = (length: number) => host.random(length);
     this.#agent = new IceAgent({ role, local, random }, host.monotonic());
-    this.#shim = new QuicShim(quicPort, host, (buffer, offset, length) => {
+    this.#shim = new QuicShim(quicPort, host, sockets, (buffer, offset, length) => {
       this.#expectAnswer();
       return (this.#selected ?? this.#answer)?.send(buffer, offset, length);
     });
@@ -146,12 +152,12 @@ export class PathSession {
     this.#settle();
   }
 
-  async close(): Promise<void> {
+  close(): void {
     this.#isOpen = false;
     clearTimeout(this.#timer);
     for (const end of this.#routes.values()) end();
     this.#routes.clear();
-    await this.#shim.close();
+    this.#shim.close();
   }
 
   /** From an address that has proved to be the peer's, its packets are let through. */
@@ -164,7 +170,7 @@ export class PathSession {
       if (!looksLikeStun(buffer, offset, length)) {
         this.#unansweredSince = undefined;
         if (!this.#selected) this.#answer = outlet;
-        return this.#shim.deliver(buffer.subarray(offset, offset + length));
+        return this.#shim.deliver(buffer, offset, length);
       }
       const message = decodeStunMessage(buffer.subarray(offset, offset + length));
       if (message) this.receive(message, way, from);

@@ -18,7 +18,8 @@ export interface Outbox {
   readonly isServing: boolean;
   /** DSCP and ECN of the datagram at hand. */
   readonly trafficClass: number;
-  flush(): void;
+  /** Sends what waits before anything else of the process has its turn. */
+  flushSoon(): void;
   /** Forgets a socket that is about to be closed. */
   forget(fd: number): void;
 }
@@ -62,11 +63,12 @@ export class BatchSocket implements DatagramSocket, Sender {
   ): void {
     if (this.isClosed) return this.dropped(1);
     const { memory, queue } = this.#kernel;
-    const isInPlace = buffer === memory.bytes;
+    const { isServing } = this.#outbox;
+    const isInPlace = isServing && buffer === memory.bytes;
     if (dontFragment) return this.#sendWhole(buffer, offset, length, to);
     if (isInPlace) queue.add(this, offset, length, to, this.#outbox.trafficClass);
     else this.#addCopy(buffer, offset, length, to);
-    if (!this.#outbox.isServing) this.#outbox.flush();
+    if (!isServing) this.#outbox.flushSoon();
   }
 
   close(): void {

@@ -1,12 +1,7 @@
-/**
- * UDP sockets of Linux, many datagrams with one call. While there is work, this thread asks the
- * kernel for more of it; then another thread waits, and JavaScript goes on with everything else.
- */
+/** UDP sockets of Linux, many datagrams with one call. */
 
-import { setImmediate } from "node:timers";
 import { parseIp } from "../../../base/address.ts";
 import { Endpoint } from "../../../base/endpoint.ts";
-import { systemHost } from "../../../base/host.ts";
 import type {
   DatagramSocket,
   DatagramSocketOptions,
@@ -14,23 +9,17 @@ import type {
 } from "../datagram_sockets.ts";
 import type { BatchKernel } from "./batch_kernel.ts";
 import { BatchSocket, type Outbox } from "./batch_socket.ts";
+import { besideEventLoop, type Rounds } from "./rounds.ts";
 import { SLOTS } from "./packet_memory.ts";
 import { EPOLLERR, EPOLLIN } from "./socket_calls.ts";
 
 /** Datagrams that are received with one call. */
 const BATCH = 64;
-/** After so long everything else of the process gets a turn. */
-const TURN_MS = 1;
-/**
- * While rounds follow one another closely, the next is waited for on this thread: that of another
- * one costs several times as much as a round. The kernel counts in milliseconds.
- */
-const PATIENCE_MS = 1;
 /** Before and behind a datagram of a row that was received as one. */
 const ROOM_AROUND = 64;
 
 /** The sockets of one owner. */
-export class BatchDatagramSockets implements DatagramSockets, Outbox {
+export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   readonly engine = "batch";
   readonly #kernel: BatchKernel;
   readonly #epoll: number;
@@ -39,17 +28,23 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
   readonly #sockets: (BatchSocket | undefined)[] = [];
   readonly #running: Promise<void>;
   #isClosed = false;
+  #isFlushDue = false;
   /** Slots whose datagrams may wait to be sent. */
   #usedSlots = 0;
   isServing = false;
   trafficClass = 0;
 
-  constructor(kernel: BatchKernel) {
+  /** `run` lets it serve, round by round, until it is closed. */
+  constructor(kernel: BatchKernel, run: (rounds: Rounds) => Promise<void> = besideEventLoop) {
     this.#kernel = kernel;
     this.#epoll = kernel.calls.createEpoll();
     this.#bell = kernel.calls.createBell();
     kernel.calls.watch(this.#epoll, this.#bell);
-    this.#running = this.#run();
+    this.#running = this.#serveUntilClosed(run);
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   open(options: DatagramSocketOptions): DatagramSocket {
@@ -87,29 +82,21 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
     await this.#running;
   }
 
-  async #run(): Promise<void> {
-    const { calls } = this.#kernel;
-    let turn = systemHost.monotonic();
-    let lastRound = -Infinity;
-    let patience = 0;
-    while (!this.#isClosed) {
-      const ready = calls.ready(this.#epoll, patience);
-      if (ready <= 0) {
-        patience = 0;
-        await calls.whenReady(this.#epoll);
-        turn = systemHost.monotonic();
-        continue;
-      }
-      this.#serve(ready);
-      const now = systemHost.monotonic();
-      patience = now - lastRound < TURN_MS ? PATIENCE_MS : 0;
-      lastRound = now;
-      if (now - turn < TURN_MS) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      turn = systemHost.monotonic();
-    }
-    calls.close(this.#bell);
-    calls.close(this.#epoll);
+  serve(milliseconds: number): boolean {
+    const ready = this.#kernel.calls.ready(this.#epoll, milliseconds);
+    if (ready <= 0) return false;
+    this.#serve(ready);
+    return true;
+  }
+
+  async whenReady(): Promise<void> {
+    await this.#kernel.calls.whenReady(this.#epoll);
+  }
+
+  async #serveUntilClosed(run: (rounds: Rounds) => Promise<void>): Promise<void> {
+    await run(this);
+    this.#kernel.calls.close(this.#bell);
+    this.#kernel.calls.close(this.#epoll);
   }
 
   #serve(ready: number): void {
@@ -135,6 +122,16 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
   flush(): void {
     this.#kernel.queue.flush();
     this.#usedSlots = 0;
+  }
+
+  /** What one callback sends leaves together: a stream may bring many datagrams at once. */
+  flushSoon(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    queueMicrotask(() => {
+      this.#isFlushDue = false;
+      this.flush();
+    });
   }
 
   /** Takes one batch of a socket, so that a busy one does not keep the others waiting. */
