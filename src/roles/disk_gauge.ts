@@ -20,13 +20,21 @@ export class DiskGauge {
     this.#floor = floor;
   }
 
-  /** Whether the disk takes `size` bytes more and keeps its floor. */
-  async hasRoom(size: number): Promise<boolean> {
+  /**
+   * Whether the disk takes `size` bytes more and keeps its floor; at once while the last reading is
+   * good.
+   */
+  hasRoom(size: number): boolean | Promise<boolean> {
     const isStale = this.#host.monotonic() - this.#reading.at > READING_MS ||
       this.#reading.bytes < this.#floor + size + READING_BYTES;
-    if (isStale) {
-      this.#reading = { bytes: await this.#folder.freeBytes(), at: this.#host.monotonic() };
-    }
+    return isStale ? this.#read().then(() => this.#take(size)) : this.#take(size);
+  }
+
+  async #read(): Promise<void> {
+    this.#reading = { bytes: await this.#folder.freeBytes(), at: this.#host.monotonic() };
+  }
+
+  #take(size: number): boolean {
     this.#reading.bytes -= size;
     return this.#reading.bytes >= this.#floor;
   }
