@@ -67,7 +67,7 @@ export function findByPin(
     const consider = () => {
       if (talking.size > 0 && rounds < MAX_ROUNDS) return;
       const isOver = ways.clients.length === 0
-        ? search.opening === 0
+        ? search.isExhausted
         : rounds >= MAX_ROUNDS || (failures.length > 0 && rounds > roundOfLastFailure);
       if (isOver) giveUp(worst(failures) ?? search.failure ?? nobody());
     };
