@@ -34,10 +34,11 @@ export class LocalScene implements AsyncDisposable {
   async startServer(
     { namespace }: NatNetwork,
     port: number,
+    ...args: string[]
   ): Promise<{ readonly program: Program; readonly id: string }> {
     const program = this.cairn(namespace, [
       ...["server", "--mdns", "true", "--listen-addr", `0.0.0.0:${port}`],
-      ...["--data-dir", `${this.folder}/server`],
+      ...["--data-dir", `${this.folder}/server`, ...args],
     ]);
     const line = await program.logged(/accepts links/);
     const id = /Qm[1-9A-HJ-NP-Za-km-z]{44}/.exec(line)?.[0];
@@ -70,9 +71,12 @@ export class LocalScene implements AsyncDisposable {
 
   /** Runs a program of ours on a machine; `path` is below the project's folder. */
   deno(namespace: string, path: string, args: readonly string[]): Program {
-    const program = new URL(path, ROOT).href;
-    const command = [...RUN, program, ...args];
-    return this.#stack.use(new Program(namespace, Deno.execPath(), command, {}, this.deadline));
+    return this.run(namespace, Deno.execPath(), [...RUN, new URL(path, ROOT).href, ...args]);
+  }
+
+  /** Runs any program on a machine. */
+  run(namespace: string, command: string, args: readonly string[]): Program {
+    return this.#stack.use(new Program(namespace, command, args, {}, this.deadline));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
