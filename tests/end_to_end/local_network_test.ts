@@ -22,6 +22,8 @@ Deno.test({
     const bob = await pairedPeer(scene, { machine: phone, name: "bob", home, server: id });
     await say(scene, alice, bob, "dinner is ready");
     await say(scene, bob, alice, "coming");
+    const [diagnosis = ""] = await scene.lines(home.namespace, ["doctor"], 1);
+    match(diagnosis, /^ok: local network: the server is announced by mDNS at ws:/);
 
     // It falls silent without a goodbye, and comes back at an address and port that nobody knows.
     await server.kill();
@@ -29,6 +31,10 @@ Deno.test({
     await scene.startServer(home, 9_191);
     await say(scene, alice, bob, "it is getting cold");
     await say(scene, bob, alice, "one minute");
+    await bob.listening.end();
+    const said = await Array.fromAsync(scene.peer(phone, "bob", "doctor").output);
+    ok(said.some((line) => /^ok: the server .* on the local network, at ws:.*:9191/.test(line)));
+    equal(said.at(-1), "Everything works.");
   },
 });
 
