@@ -4,6 +4,7 @@ import { equal, match, ok } from "node:assert/strict";
 import { LocalScene } from "../support/local_scene.ts";
 import type { Program } from "../support/namespace_program.ts";
 import { type NatNetwork, natWorldObstacle } from "../support/nat_world.ts";
+import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
 const note = natWorldObstacle === undefined ? "" : `: SKIPPED, ${natWorldObstacle}`;
 
@@ -55,9 +56,12 @@ Deno.test({
     ]);
     await stranger.output.first(1);
     const bob = await pairedPeer(scene, { machine: laptop, name: "bob", home, server: id });
+    // With a certificate that names neither address: it is the link that proves who is there.
+    await using tls = hasOpenssl ? await makeSelfSigned() : undefined;
+    const certificate = tls ? ["--tls-cert", tls.certPath, "--tls-key", tls.keyPath] : [];
     await server.kill();
     await home.changeAddress();
-    await scene.startServer(home, 9_191);
+    await scene.startServer(home, 9_191, ...certificate);
     await say(scene, alice, bob, "who is that in the cellar?");
 
     await stranger.write("report");

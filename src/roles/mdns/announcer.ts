@@ -7,8 +7,13 @@ import { isLocalAddress } from "../../protocol/mdns/local_network.ts";
 import { type LocalMessage, recordsOf } from "../../protocol/mdns/local_record.ts";
 import { Responder, type Sender } from "../../protocol/mdns/responder.ts";
 import { encodeDnsReply } from "./dns_message.ts";
-import type { InterfaceAddress, LocalInterface } from "./local_interface.ts";
-import { type LocalChannel, LocalMulticast } from "./multicast.ts";
+import type { LocalInterface } from "./local_interface.ts";
+import {
+  type LocalChannel,
+  type Multicast,
+  type OpenMulticast,
+  openMulticast,
+} from "./multicast.ts";
 
 const log = getLogger(["cairn", "mdns"]);
 
@@ -23,14 +28,13 @@ export interface AnnouncerOptions {
   /** Where links are accepted; a wildcard stands for all of the machine's addresses. */
   readonly listener: { readonly host: string; readonly port: number; readonly tls: boolean };
   readonly host: Host;
-  /** The machine's interfaces; default what the system says. */
-  readonly interfaces?: () => readonly InterfaceAddress[];
+  readonly open?: OpenMulticast;
 }
 
 /** Makes a server known on the networks around it, and takes that back at the end. */
 export class Announcer implements AsyncDisposable {
   readonly #options: AnnouncerOptions;
-  readonly #multicast: LocalMulticast;
+  readonly #multicast: Multicast;
   readonly #responders = new Map<LocalChannel, Responder>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   readonly #renaming: ReturnType<typeof setInterval>;
@@ -39,20 +43,12 @@ export class Announcer implements AsyncDisposable {
   constructor(options: AnnouncerOptions) {
     this.#options = options;
     this.#instance = this.#makeName();
-    this.#multicast = new LocalMulticast(
-      {
-        onMessage: (message, sender, channel) => this.#take(message, sender, channel),
-        onChannel: (channel) => this.#join(channel),
-      },
-      options.host,
-      options.interfaces,
-    );
+    const { open = openMulticast, host } = options;
+    this.#multicast = open({
+      onMessage: (message, sender, channel) => this.#take(message, sender, channel),
+      onChannel: (channel) => this.#join(channel),
+    }, host);
     this.#renaming = setInterval(() => this.#rename(), RENAME_INTERVAL);
-  }
-
-  /** Resolves when the networks that are there at the start have been tried. */
-  get opened(): Promise<void> {
-    return this.#multicast.opened;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,12 +8,7 @@ import { TokenBucket } from "../../base/token_bucket.ts";
 import type { LocalMessage } from "../../protocol/mdns/local_record.ts";
 import { MDNS_PORT, type Sender } from "../../protocol/mdns/responder.ts";
 import { decodeDnsMessage } from "./dns_message.ts";
-import {
-  type InterfaceAddress,
-  type LocalInterface,
-  localInterfaces,
-  networksOf,
-} from "./local_interface.ts";
+import { type LocalInterface, localInterfaces, networksOf } from "./local_interface.ts";
 
 const log = getLogger(["cairn", "mdns"]);
 
@@ -31,43 +26,49 @@ export interface LocalChannel {
   send(message: Uint8Array, to?: Sender): Promise<void>;
 }
 
-/** What {@linkcode LocalMulticast} tells of. */
+/** What {@linkcode Multicast} tells of. */
 export interface MulticastEvents {
   readonly onMessage: (message: LocalMessage, sender: Sender, channel: LocalChannel) => void;
   /** A channel is there, at the start or because the interface has got other addresses. */
   readonly onChannel?: (channel: LocalChannel) => void;
 }
 
+/** Multicast DNS as those use it who announce and find. */
+export interface Multicast extends AsyncDisposable {
+  /** Resolves when the interfaces that are there have been tried. */
+  readonly opened: Promise<void>;
+  /** Where messages are exchanged. */
+  readonly channels: readonly LocalChannel[];
+}
+
+/** Opens it. */
+export type OpenMulticast = (events: MulticastEvents, host: Host) => Multicast;
+
+/** On the interfaces that the system has. */
+export const openMulticast: OpenMulticast = (events, host) => new LocalMulticast(events, host);
+
 /** Multicast DNS on all interfaces of this machine, as they come and go. */
-export class LocalMulticast implements AsyncDisposable {
+class LocalMulticast implements Multicast {
   readonly #events: MulticastEvents;
   readonly #host: Host;
-  readonly #interfaces: () => readonly InterfaceAddress[];
   readonly #channels = new Map<string, Channel>();
   readonly #bucket: TokenBucket;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #opening: Promise<void>;
   #isTold = false;
 
-  constructor(
-    events: MulticastEvents,
-    host: Host,
-    interfaces: () => readonly InterfaceAddress[] = () => Deno.networkInterfaces(),
-  ) {
+  constructor(events: MulticastEvents, host: Host) {
     this.#events = events;
     this.#host = host;
-    this.#interfaces = interfaces;
     this.#bucket = new TokenBucket(READ_RATE, host.monotonic());
     this.#opening = this.#look();
     this.#timer = setInterval(() => void this.#look(), LOOK_INTERVAL);
   }
 
-  /** Resolves when the interfaces that are there have been tried. */
   get opened(): Promise<void> {
     return this.#opening;
   }
 
-  /** Where messages are exchanged. */
   get channels(): readonly LocalChannel[] {
     return [...this.#channels.values()].filter(({ isOpen }) => isOpen);
   }
@@ -79,7 +80,7 @@ export class LocalMulticast implements AsyncDisposable {
 
   async #look(): Promise<void> {
     const wanted = new Map<string, { local: LocalInterface; family: AddressFamily }>();
-    for (const local of localInterfaces(this.#interfaces())) {
+    for (const local of localInterfaces(Deno.networkInterfaces())) {
       for (const family of [4, 6] as const) {
         const networks = networksOf(local, family);
         if (networks.length === 0) continue;

@@ -6,9 +6,8 @@ import { isLocalAddress } from "../../protocol/mdns/local_network.ts";
 import { type LocalMessage, SERVICE } from "../../protocol/mdns/local_record.ts";
 import type { Sender } from "../../protocol/mdns/responder.ts";
 import { encodeDnsQuery } from "./dns_message.ts";
-import type { InterfaceAddress } from "./local_interface.ts";
 import type { LocalSearch } from "./local_look.ts";
-import { type LocalChannel, LocalMulticast } from "./multicast.ts";
+import { type LocalChannel, type Multicast, openMulticast } from "./multicast.ts";
 
 /** Milliseconds before the first query, which leaves not together with those of others. */
 const FIRST_DELAY = { least: 20, spread: 100 } as const;
@@ -39,34 +38,29 @@ interface Watch {
  */
 export class ServerFinder implements LocalSearch {
   readonly #host: Host;
-  readonly #interfaces: (() => readonly InterfaceAddress[]) | undefined;
+  readonly #open: typeof openMulticast;
   readonly #found = new FoundServers();
   readonly #looks = new Set<Look>();
   readonly #watches = new Set<Watch>();
-  #multicast: LocalMulticast | undefined;
+  #multicast: Multicast | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #interval = 0;
   #askAt = -Infinity;
   #isClosed = false;
 
-  /** `interfaces` are the machine's; default what the system says. */
-  constructor(host: Host, interfaces?: () => readonly InterfaceAddress[]) {
+  constructor(host: Host, open = openMulticast) {
     this.#host = host;
-    this.#interfaces = interfaces;
+    this.#open = open;
   }
 
   look(server: PeerId | undefined, onUrl: (url: string) => void): () => void {
     if (this.#isClosed) return () => {};
     const look = { server, onUrl, told: new Set<string>() };
     this.#looks.add(look);
-    this.#multicast ??= new LocalMulticast(
-      {
-        onMessage: (message, sender, channel) => this.#take(message, sender, channel),
-        onChannel: (channel) => this.#looks.size > 0 && this.#ask([channel]),
-      },
-      this.#host,
-      this.#interfaces,
-    );
+    this.#multicast ??= this.#open({
+      onMessage: (message, sender, channel) => this.#take(message, sender, channel),
+      onChannel: (channel) => this.#looks.size > 0 && this.#ask([channel]),
+    }, this.#host);
     // Whoever floods the network with answers is not to be first every time.
     for (const found of this.#shuffled()) this.#tell(look, found);
     this.#askLater();

@@ -15,7 +15,7 @@ import { FALLBACK_DELAY } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import type { SignalClient } from "../signal_client.ts";
 import type { FrameSocket } from "../web_socket.ts";
-import { dialLink } from "./dial_link.ts";
+import { dialLink, type DialOptions } from "./dial_link.ts";
 import { PathSearch, useRelays } from "./path_search.ts";
 
 /** One attempt: known addresses at once, and those that the peer answers with by signaling. */
@@ -49,11 +49,6 @@ export interface FoundLink {
   readonly link: LinkConnection;
   /** A URL, or a path of datagrams in words. */
   readonly via: () => string | undefined;
-}
-
-interface DialOptions {
-  readonly signal: AbortSignal;
-  readonly nominate: () => boolean;
 }
 
 /**
@@ -102,13 +97,18 @@ export async function findLink(
         failed();
       });
     };
-    const dial = (url: string) => {
+    const dial = (url: string, isFound = false) => {
       if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
       dialed.add(url);
-      tryWay(() => url, (options) => dialLink(url, remote, context, options), url, () => {
-        dialed.delete(url);
-        giveUpIfHopeless();
-      });
+      tryWay(
+        () => url,
+        (options) => dialLink(url, remote, context, { ...options, isFound }),
+        url,
+        () => {
+          dialed.delete(url);
+          giveUpIfHopeless();
+        },
+      );
     };
     const linkOn = (socket: FrameSocket, path: PathSession) => {
       if (settled) return socket.destroy();
@@ -138,7 +138,7 @@ export async function findLink(
     const look = local && new LocalLook(local, {
       server: remote,
       hasOtherWays: clients.length > 0 || serverUrl !== undefined || pairing.urls.length > 0,
-      onUrl: dial,
+      onUrl: (url) => dial(url, true),
       onOver: giveUpIfHopeless,
     });
     const timer = setInterval(() => {

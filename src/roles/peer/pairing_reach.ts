@@ -49,10 +49,13 @@ export async function reachAcceptor(
     signal: stop,
     nominate: () => !isNominated && (isNominated = true),
   };
-  const open = (url: string) => dialLink(url, acceptor, context, options);
-  const dial = () => Promise.any(urls.map(open));
+  const dial = () => Promise.any(urls.map((url) => dialLink(url, acceptor, context, options)));
   const dialLocally = (search: LocalSearch) => () =>
-    openLocally(search, { server: acceptor, signal: stop }, open);
+    openLocally(
+      search,
+      { server: acceptor, signal: stop },
+      (url) => dialLink(url, acceptor, context, { ...options, isFound: true }),
+    );
   const ask = () =>
     inTurn(
       rankClients(clients, topic).map((client) => async () => {
@@ -114,7 +117,7 @@ export class AcceptorSearch implements Disposable {
       hasOtherWays: ways.urls.length > 0 || ways.clients.length > 0,
       onUrl: (url) => {
         if (ways.urls.includes(url) || ++found > MAX_LOCAL) return;
-        this.#open((signal) => dialLink(url, undefined, ways.context, { signal }));
+        this.#open((signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }));
       },
     });
   }
