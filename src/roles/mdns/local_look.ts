@@ -14,8 +14,8 @@ export interface LocalSearch {
 
 /** Milliseconds that other ways have before the local network is asked. */
 const OTHERS_FIRST = 1_000;
-/** Milliseconds after which who is there has answered. */
-const ANSWERS_WITHIN = 3_000;
+/** Milliseconds after which who is there has answered: three queries have left by then. */
+const ANSWERS_WITHIN = 5_000;
 
 export interface LocalLookOptions {
   /** Whom to look for; `undefined` for any server. */
@@ -86,6 +86,7 @@ export function openLocally<T>(
     onOver: giveUp,
   });
   signal.addEventListener("abort", giveUp);
+  if (signal.aborted) giveUp();
   return promise.finally(() => {
     signal.removeEventListener("abort", giveUp);
     look[Symbol.dispose]();

@@ -14,6 +14,9 @@ const MAX_LOCAL = 4;
 /** Acceptors that are listened to for one PIN: more than one means that strangers pose as it. */
 const MAX_ACCEPTORS = 8;
 
+/** What to do where there is no way. */
+export const NAME_A_WAY = "name a signaling server (--signal) or its address (--server-url)";
+
 /** A signaling server as pairing uses it. */
 export type PairingClient = TopicAccess & Pick<SignalClient, "whenConnected" | "lastError">;
 
@@ -76,8 +79,10 @@ export async function reachAcceptor(
     );
   } catch (error) {
     throw mostTelling(error, clients) ?? new PeerUnreachable(
-      clients.length === 0
-        ? `${acceptor} did not answer at ${describe(ways)}; check the address and that it runs`
+      clients.length === 0 && urls.length === 0
+        ? `${acceptor} is not on the local network; ${NAME_A_WAY}`
+        : clients.length === 0
+        ? `${acceptor} did not answer at ${urls.join(" or ")}; check the address and that it runs`
         : `${acceptor} did not answer through the signaling server; check its Peer ID, that it ` +
           "runs, and that it uses the same signaling server",
       { cause: error },
@@ -168,15 +173,9 @@ export class AcceptorSearch implements Disposable {
   }
 }
 
-function describe({ urls, local }: PairingWays): string {
-  return [...urls, ...(local ? ["any address of the local network"] : [])].join(" or ");
-}
-
 function requireWays({ urls, clients, local }: PairingWays, problem: string): void {
   if (urls.length > 0 || clients.length > 0 || local) return;
-  throw new PeerUnreachable(
-    `${problem}; name a signaling server (--signal) or its address (--server-url)`,
-  );
+  throw new PeerUnreachable(`${problem}; ${NAME_A_WAY}`);
 }
 
 /** A failure that a person can do something about, of those that came together. */
