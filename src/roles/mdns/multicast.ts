@@ -56,6 +56,7 @@ class LocalMulticast implements Multicast {
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #opening: Promise<void>;
   #isTold = false;
+  #isClosed = false;
 
   constructor(events: MulticastEvents, host: Host) {
     this.#events = events;
@@ -74,13 +75,14 @@ class LocalMulticast implements Multicast {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     await Promise.all([...this.#channels.values()].map((channel) => channel.close()));
   }
 
   async #look(): Promise<void> {
     const wanted = new Map<string, { local: LocalInterface; family: AddressFamily }>();
-    for (const local of localInterfaces(Deno.networkInterfaces())) {
+    for (const local of this.#interfaces()) {
       for (const family of [4, 6] as const) {
         const networks = networksOf(local, family);
         if (networks.length === 0) continue;
@@ -100,13 +102,24 @@ class LocalMulticast implements Multicast {
       });
       this.#channels.set(key, channel);
       const failure = await channel.opened;
-      if (failure !== undefined) return this.#complain(channel, failure);
-      if (channel.isOpen) this.#events.onChannel?.(channel);
+      if (failure !== undefined) this.#complain(local.name, failure);
+      else if (!this.#isClosed) this.#events.onChannel?.(channel);
     }));
   }
 
+  #interfaces(): LocalInterface[] {
+    try {
+      return localInterfaces(Deno.networkInterfaces());
+    } catch (error) {
+      // A program may be without the permission to know them.
+      if (!(error instanceof Error)) throw error;
+      this.#complain("any interface", error);
+      return [];
+    }
+  }
+
   /** Said once: a container has no multicast, and it will have none in five seconds. */
-  #complain({ interface: { name } }: LocalChannel, error: Error): void {
+  #complain(name: string, error: Error): void {
     const values = { name, message: error.message };
     const text = "mDNS does not work on {name}: {message}";
     if (this.#isTold) log.debug(text, values);
