@@ -203,6 +203,8 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
     "roles/peer/pairing_reach",
     "MAX_ACCEPTORS",
   ],
+  [/AAAA of the target, at most (\d+) of which/, "protocol/mdns/found_servers", "MAX_ADDRESSES"],
+  [/of which a peer uses (\d+) s at most/, "protocol/mdns/found_servers", "LONGEST_TTL"],
   [/answers at most (\d+) challenges for one typed PIN/, "roles/peer/pin_search", "MAX_CHALLENGES"],
   [/be redeemed for (\d+) s,/, "protocol/pairing/offers", "OFFER_LIFETIME", 1000],
   [/each makes the next wait (\d+) s longer/, "protocol/pairing/offers", "DELAY_PER_FAILURE", 1000],

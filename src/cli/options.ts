@@ -6,6 +6,7 @@ import { HUB_OPTIONS } from "./hub_options.ts";
 import { LOG_OPTIONS } from "./log_options.ts";
 import { MAILBOX_OPTIONS } from "./mailbox_options.ts";
 import { MANAGEMENT_OPTIONS } from "./management_options.ts";
+import { MDNS_OPTIONS } from "./mdns_options.ts";
 import { MESSAGE_OPTIONS } from "./message_options.ts";
 import { OPERATOR_OPTIONS } from "./operator_options.ts";
 import { PAIRING_OPTIONS } from "./pairing_options.ts";
@@ -34,6 +35,7 @@ export const OPTIONS = {
   ...MAILBOX_OPTIONS,
   ...SERVER_BACKING_OPTIONS,
   ...HUB_OPTIONS,
+  ...MDNS_OPTIONS,
   ...BACKUP_OPTIONS,
   ...STORE_OPTIONS,
   ...UP_OPTIONS,

@@ -74,6 +74,7 @@ function createNode(settings: Settings, receive: boolean): Promise<Node> {
     storagePath: peerDataDir(settings),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     receive,
+    mdns: settings.value(OPTIONS.mdns),
     contactsOnly: settings.value(OPTIONS.contactsOnly),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     ...(turnServers !== undefined && { turnServers }),

@@ -151,6 +151,9 @@ async function* server(
   else if (role === "server") {
     yield note("no signaling server is named: peers need the address of this one");
   }
+  if (settings.value(OPTIONS.mdns)) {
+    yield does("mDNS: peers on the local network find this server without signaling, too");
+  }
   try {
     const credentials = turnCredentials(settings);
     const relays = settings.value(OPTIONS.turnServers);

@@ -85,6 +85,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalHints && { signalHints }),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
+    mdns: settings.value(OPTIONS.mdns),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],
     ...(credentials && { turnCredentials: credentials }),
     relayCapacity: settings.value(OPTIONS.relayCapacity),

@@ -107,6 +107,8 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** PEM certificates of authorities to trust beside the system's. */
   readonly caCerts?: readonly string[];
+  /** Takes any certificate: for what proves in another way who is there. Not in a page. */
+  readonly anyCertificate?: boolean;
   /** Milliseconds. Default 10,000. */
   readonly timeout?: number;
 }

@@ -20,7 +20,8 @@ const MAX_MESSAGE_LENGTH = 2 * 1_048_576;
  * Opens a WebSocket by npm:ws, which sends small messages at once (TCP_NODELAY): the built-in one
  * lets a second one wait for the answer to the first, up to 40 ms.
  */
-export const dial: Dial = async (target, { protocols = [], headers = {}, caCerts }, attempt) => {
+export const dial: Dial = async (target, options, attempt) => {
+  const { protocols = [], headers = {}, caCerts, anyCertificate = false } = options;
   const authorities = caCerts && [...await systemAuthorities(), ...caCerts];
   attempt.throwIfAborted();
   return await new Promise((resolve, reject) => {
@@ -29,6 +30,7 @@ export const dial: Dial = async (target, { protocols = [], headers = {}, caCerts
       perMessageDeflate: false,
       maxPayload: MAX_MESSAGE_LENGTH,
       ...(authorities && { ca: authorities }),
+      ...(anyCertificate && { rejectUnauthorized: false }),
     });
     const fail = (reason: unknown) => {
       attempt.removeEventListener("abort", abort);

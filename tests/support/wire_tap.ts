@@ -3,8 +3,7 @@
  * is UDP comes late or not at all if it is told so.
  */
 
-import { parseAddressPort } from "../../src/base/address.ts";
-import { netAddress } from "../../src/roles/path/wire_socket.ts";
+import { formatIp, parseAddressPort } from "../../src/base/address.ts";
 
 /** What to do, as JSON in the only argument. */
 export interface TapOrders {
@@ -76,5 +75,5 @@ function write(file: string | undefined, bytes: Uint8Array): void {
 function address(text: string): Deno.NetAddr {
   const parsed = parseAddressPort(text);
   if (!parsed) throw new TypeError(`No address: ${text}`);
-  return netAddress(parsed);
+  return { transport: "udp", hostname: formatIp(parsed.address), port: parsed.port };
 }

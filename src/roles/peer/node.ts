@@ -1,5 +1,6 @@
 import { systemHost } from "../../base/host.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
+import { ServerFinder } from "../mdns/server_finder.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { AsyncHandlerScope } from "./async_handler_scope.ts";
 import { linkUrl } from "./dial_link.ts";
@@ -33,6 +34,7 @@ export class Node extends PeerNode {
       store: await openNodeStore(storagePath, host, storePassphrase),
       host,
       handlers: new AsyncHandlerScope(),
+      local: options.mdns ? new ServerFinder(host) : undefined,
       datagrams: {
         open: (clients) => openNodePaths(options, host, clients),
         learn: (paths, uris) => useHintedRelays(paths, options, uris),

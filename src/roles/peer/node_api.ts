@@ -33,6 +33,8 @@ export interface NodeOptions extends PeerNodeOptions {
    * the one that a pairing link names.
    */
   readonly turnUser?: { readonly username: string; readonly password: string };
+  /** Whether servers are looked for on the local network, too, by mDNS; default false. */
+  readonly mdns?: boolean;
 }
 
 /** Settings of a `BrowserNode`. */

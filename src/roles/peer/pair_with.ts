@@ -8,6 +8,7 @@ import { pinCredentialId } from "../../protocol/pairing/pin.ts";
 import { contactTopic, invitationTopic, pinTopic } from "../../protocol/rendezvous/topics.ts";
 import { parseTurnUri } from "../../protocol/turn/turn_uri.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
+import type { LocalSearch } from "../mdns/local_look.ts";
 import type { PeerBook } from "../peer_book.ts";
 import { linkUrl } from "./dial_link.ts";
 import { type PairingClient, type PairingWays, reachAcceptor } from "./pairing_reach.ts";
@@ -30,6 +31,8 @@ export interface PairWithOptions {
   readonly context: LinkContext;
   /** Addresses given by the user. */
   readonly urls: readonly string[];
+  /** The local network; absent where it is not asked. */
+  readonly local?: LocalSearch | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -122,6 +125,7 @@ async function attempt(options: PairWithOptions, budget: ChallengeBudget): Promi
   const ways: PairingWays = {
     urls: [...new Set([...options.urls, ...hints(aim, "ws")])],
     clients: options.clients,
+    local: options.local,
     topic: topicOf(aim),
     context: { ...context, capabilities: [] },
     signal,

@@ -8,6 +8,7 @@ import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
 import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkContext } from "../link_connection.ts";
+import type { LocalSearch } from "../mdns/local_look.ts";
 import { Dispatcher, type HandlerScope } from "./dispatcher.ts";
 import { HubClient } from "./hub_client.ts";
 import { KnownSignaling } from "./known_signaling.ts";
@@ -49,6 +50,8 @@ export interface PeerPlatform {
   readonly handlers: HandlerScope;
   /** Absent where there are no sockets for datagrams. */
   readonly datagrams?: DatagramWays;
+  /** Absent where the local network is not to be asked, or cannot be. */
+  readonly local?: LocalSearch | undefined;
 }
 
 /**
@@ -60,6 +63,7 @@ export class PeerNode {
   readonly #store: NodeStore;
   readonly #host: Host;
   readonly #datagrams: DatagramWays | undefined;
+  readonly #local: LocalSearch | undefined;
   readonly #listeners = new Listeners<NodeEvents>();
   readonly #signaling: KnownSignaling;
   readonly #closing = new AbortController();
@@ -75,11 +79,12 @@ export class PeerNode {
 
   /** @ignore */
   protected constructor(options: PeerNodeOptions, platform: PeerPlatform) {
-    const { store, host, handlers, datagrams } = platform;
+    const { store, host, handlers, datagrams, local } = platform;
     this.#options = options;
     this.#store = store;
     this.#host = host;
     this.#datagrams = datagrams;
+    this.#local = local;
     this.#signaling = new KnownSignaling(host);
     this.#context = {
       identity: store.own.identity,
@@ -114,6 +119,7 @@ export class PeerNode {
       listeners: this.#listeners,
       closing: this.#closing.signal,
       datagrams,
+      local,
     });
     store.inbox.onRelease = () => this.#dispatcher.wake();
     void store.place.lost?.then((reason) => this.closeBecause(reason));
@@ -226,6 +232,7 @@ export class PeerNode {
         clients: this.#signaling.clients,
         context: this.#context,
         urls: this.#options.serverUrl === undefined ? [] : [this.#options.serverUrl],
+        local: this.#local,
         signal: AbortSignal.any(limits),
       }));
     this.#servers.keep(server);

@@ -5,6 +5,7 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
+import type { LocalSearch } from "../mdns/local_look.ts";
 import type { UdpPaths } from "../path/udp_paths.ts";
 import { ConnectionStates } from "./connection_state.ts";
 import type { HubClient } from "./hub_client.ts";
@@ -44,6 +45,7 @@ export interface ServerLinksParts {
   /** Aborted, with the reason, when the node closes. */
   readonly closing: AbortSignal;
   readonly datagrams: DatagramWays | undefined;
+  readonly local: LocalSearch | undefined;
 }
 
 /** The links to the paired servers, and what is said on them. */
@@ -51,6 +53,8 @@ export class ServerLinks {
   readonly #parts: ServerLinksParts;
   readonly #links = new Map<string, ServerLink>();
   readonly #conversations = new Map<LinkConnection, ServerConversation>();
+  /** End what is told of servers that come to the local network. */
+  readonly #unwatch = new Map<string, (() => void) | undefined>();
   readonly #mailboxes: MailboxChoice;
   #paths: UdpPaths | undefined;
   #lastFailure: Error | undefined;
@@ -126,6 +130,7 @@ export class ServerLinks {
       context,
       serverUrl: options.serverUrl,
       paths: this.openPaths(),
+      local: this.#parts.local,
       onLink: (connection) => {
         this.#onLink(connection);
         states.linkUp();
@@ -144,6 +149,7 @@ export class ServerLinks {
       },
     });
     this.#links.set(text, link);
+    this.#unwatch.set(text, this.#parts.local?.watch(server, () => link.hurry()));
     this.#mailboxes.expect();
   }
 
@@ -179,6 +185,8 @@ export class ServerLinks {
   async forget(server: PeerId): Promise<void> {
     const link = this.#links.get(server.toString());
     this.#links.delete(server.toString());
+    this.#unwatch.get(server.toString())?.();
+    this.#unwatch.delete(server.toString());
     await this.#parts.store.book.remove(server);
     await link?.close("unpaired");
   }
@@ -189,6 +197,7 @@ export class ServerLinks {
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     await this.#paths?.close();
+    await this.#parts.local?.close();
   }
 
   #servers(): string[] {
