@@ -3,6 +3,7 @@
 import { basename, resolve, sep } from "node:path";
 import { CairnError } from "../base/errors.ts";
 import { systemHost } from "../base/host.ts";
+import { MAX_RECORDS } from "../protocol/folder/folder_index.ts";
 import { deviceLabel } from "../protocol/folder/folder_path.ts";
 import type { FolderEvent } from "../roles/folder/folder_events.ts";
 import { FolderSync } from "../roles/folder/folder_sync.ts";
@@ -92,6 +93,11 @@ async function settled(sync: FolderSync, node: Node, life: ProcessLife): Promise
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
+  if (ended || sync.leftOut === 0) return;
+  throw new CairnError(
+    "too-large",
+    `The folder is too large: ${counted(sync.leftOut, "file")} at least were left out`,
+  );
 }
 
 /** Tells what happens on standard output, line by line. */
@@ -142,6 +148,12 @@ function sentenceOf(event: FolderEvent): string {
       return `conflict: the other version is ${event.path}`;
     case "skipped":
       return `skipped ${event.path}: ${event.reason}`;
+    case "full":
+      return `full: ${counted(event.files, "file")} at least cannot be synced, ` +
+        `a folder has at most ${MAX_RECORDS}, lately deleted ones included`;
+    case "unsound":
+      return `${event.name} has sent ${counted(event.rows, "record")} that make no sense; ` +
+        "they were left out";
     case "fetching":
       return `fetching ${counted(event.files, "file")}, ${megabytes(event.bytes)} to go`;
     case "waits":

@@ -127,8 +127,11 @@ export class FolderState {
     const files = new Map<string, LocalFile | undefined>();
     const changes: IndexChange[] = [];
     for (const edit of edits) {
-      const { version, changes: changed } = this.index.edit(edit, now);
-      changes.push(...changed);
+      const edited = this.index.edit(edit, now);
+      // Not in the index, not on the list of what is here: it is found again when there is room.
+      if (!edited) continue;
+      const { version } = edited;
+      changes.push(...edited.changes);
       const { content, stat } = edit;
       this.#noteReplaced(edit.path);
       files.set(edit.path, content && stat ? { content, version, stat } : undefined);
@@ -145,6 +148,14 @@ export class FolderState {
   async setMember(peer: string, member: KnownMember): Promise<void> {
     this.#members.set(peer, member);
     await this.#commit.commit([{ type: "set", key: ["member", peer], value: member }]);
+  }
+
+  /** Forgets deletions of which everybody has heard, once a day; cheap at any other time. */
+  async forgetDeletions(): Promise<void> {
+    const isFree = (path: string) => !this.#local.has(path) && !this.pending.has(path);
+    const paths = this.index.forgetDeletions(this.#host.now(), isFree);
+    const deletions = paths.map((path): KvOperation[] => [{ type: "delete", key: ["known", path] }]);
+    for (const group of inCommits(deletions)) await this.#commit.commit(group);
   }
 
   /** The rules of what is left out are others than before. */
@@ -191,6 +202,7 @@ export class FolderState {
       this.#members.set(String(key[1]), value);
     }
     this.reviewPending();
+    await this.forgetDeletions();
   }
 
   async #keep(

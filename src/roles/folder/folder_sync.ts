@@ -8,6 +8,7 @@ import {
   decodeFolderMessage,
   FOLDER_CHANNEL,
   type FolderMessage,
+  type HeardFolderMessage,
 } from "../../protocol/folder/folder_messages.ts";
 import { PiecePlan } from "../../protocol/folder/piece_plan.ts";
 import { mapDiskFull } from "../disk_full.ts";
@@ -163,6 +164,11 @@ export class FolderSync {
       this.#members.online().every((member) => this.#members.isUpToDate(member));
   }
 
+  /** Files for which there is no room in the index, so that the folders stay different. */
+  get leftOut(): number {
+    return this.#state.index.leftOut;
+  }
+
   /** Whether nothing has become of what is missing for two minutes: nobody who is there has it. */
   isStalled(): boolean {
     return this.#idleTurns * TICK_MS >= STALLED_AFTER_MS;
@@ -187,15 +193,17 @@ export class FolderSync {
   async #onMessage(message: ReceivedMessage): Promise<void> {
     const { channel, from, data } = message;
     if (channel !== FOLDER_CHANNEL) throw new NotTaken();
-    let said: FolderMessage;
+    let heard: HeardFolderMessage;
     try {
-      said = decodeFolderMessage(data);
+      heard = decodeFolderMessage(data);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       log.warn("{peer} says what no device says: {error}", { peer: `${from}`, error });
       return;
     }
+    const { said, unsound } = heard;
     if (said.folder !== this.#options.name) return;
+    if (unsound > 0 && this.#members.has(from)) this.#progress.unsound(from, unsound);
     await this.#do(() => this.#take(from, said));
   }
 
@@ -280,6 +288,7 @@ export class FolderSync {
     await this.#do(() => this.#fetcher.ask(now, this.#isPresenceKnown));
     if (this.#isQuiet && this.#teller.idle) {
       await this.#do(async () => {
+        await this.#state.forgetDeletions();
         await this.#members.tellState();
         await this.#members.heal();
       });

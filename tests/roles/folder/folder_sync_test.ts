@@ -256,7 +256,7 @@ Deno.test("A device that was stopped in the middle of a file asks only for what 
 
   const asked = new Set<number>();
   laptop.node!.on("message", ({ data }) => {
-    const said = decodeFolderMessage(data);
+    const { said } = decodeFolderMessage(data);
     if (said.kind !== "want") return;
     for (const { indices } of said.requests) for (const index of indices) asked.add(index);
   });
@@ -274,7 +274,7 @@ Deno.test("A change in the middle of a large file takes one piece", async () => 
   await scene.startAll();
   const came: number[] = [];
   phone.node!.on("message", ({ data }) => {
-    const said = decodeFolderMessage(data);
+    const { said } = decodeFolderMessage(data);
     if (said.kind === "pieces") came.push(...said.pieces.map(({ index }) => index));
   });
   bytes[5 * 262_144] = (bytes[5 * 262_144] ?? 0) ^ 1;
