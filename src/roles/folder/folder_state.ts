@@ -154,7 +154,9 @@ export class FolderState {
   async forgetDeletions(): Promise<void> {
     const isFree = (path: string) => !this.#local.has(path) && !this.pending.has(path);
     const paths = this.index.forgetDeletions(this.#host.now(), isFree);
-    const deletions = paths.map((path): KvOperation[] => [{ type: "delete", key: ["known", path] }]);
+    const deletions = paths.map((
+      path,
+    ): KvOperation[] => [{ type: "delete", key: ["known", path] }]);
     for (const group of inCommits(deletions)) await this.#commit.commit(group);
   }
 

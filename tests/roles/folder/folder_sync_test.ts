@@ -273,10 +273,12 @@ Deno.test("A change in the middle of a large file takes one piece", async () => 
   await laptop.write("large.bin", bytes);
   await scene.startAll();
   const came: number[] = [];
-  phone.node!.on("message", ({ data }) => {
+  const hear = ({ data }: { data: Uint8Array }) => {
     const { said } = decodeFolderMessage(data);
     if (said.kind === "pieces") came.push(...said.pieces.map(({ index }) => index));
-  });
+  };
+  phone.node!.on("message", hear);
+  phone.node!.on("transient", hear);
   bytes[5 * 262_144] = (bytes[5 * 262_144] ?? 0) ^ 1;
   await laptop.write("large.bin", bytes);
   await phone.until(

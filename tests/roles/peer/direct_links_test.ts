@@ -185,6 +185,7 @@ class Peer {
   readonly roster = new RosterView(() => {});
   readonly links: DirectLinks;
   readonly paths: string[] = [];
+  readonly transient: string[] = [];
 
   constructor(readonly world: PeerWorld, private readonly server: ServerScene) {
     this.links = new DirectLinks({
@@ -194,6 +195,10 @@ class Peer {
       roster: this.roster,
       accepts: (peer) => world.inbox.accepts(peer),
       onPath: (_peer, path) => this.paths.push(path),
+      onTransient: ({ from, data }) => {
+        this.transient.push(`${from.equals(this.peerId) ? "itself" : "other"}: ${text(data)}`);
+        return Promise.resolve(true);
+      },
     });
   }
 

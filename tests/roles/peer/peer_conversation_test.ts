@@ -303,7 +303,13 @@ class Scene implements AsyncDisposable {
   }
 
   #converse(link: LinkPair["near"], world: PeerWorld): PeerConversation {
-    return new PeerConversation(link, { ...world, host: this.time, onServed: () => {} });
+    return new PeerConversation(link, {
+      ...world,
+      host: this.time,
+      accepts: () => true,
+      onTransient: () => Promise.resolve(false),
+      onServed: () => {},
+    });
   }
 
   async #answerFetch(far: LinkPair["far"]): Promise<void> {
