@@ -5,6 +5,7 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { type FileRecord, sameContent } from "../../protocol/folder/file_record.ts";
 import {
   FolderIndex,
+  type FolderLimits,
   type IndexChange,
   type LocalEdit,
 } from "../../protocol/folder/folder_index.ts";
@@ -31,6 +32,18 @@ export interface KnownMember {
   readonly joined: boolean;
   /** The last change that it was told of. */
   readonly told: number;
+}
+
+/** Whose folder it is, and which. */
+export interface FolderStateOptions {
+  readonly self: PeerId;
+  /** What this device calls itself; see `deviceLabel`. */
+  readonly label: string;
+  /** See `readMark`. */
+  readonly mark: string;
+  readonly host: Host;
+  /** By default those of every device. */
+  readonly limits?: FolderLimits | undefined;
 }
 
 /** An edit and the file that it leaves on the disk. */
@@ -77,11 +90,12 @@ export class FolderState {
    */
   static async open(
     path: string,
-    { self, label, mark, host }: { self: PeerId; label: string; mark: string; host: Host },
+    { self, label, mark, host, limits }: FolderStateOptions,
   ): Promise<FolderState> {
     const kv = await Deno.openKv(path);
     try {
-      const state = new FolderState(kv, new FolderIndex(toHex(self.bytes), label), host);
+      const index = new FolderIndex(toHex(self.bytes), label, limits);
+      const state = new FolderState(kv, index, host);
       await state.#load(mark);
       return state;
     } catch (error) {

@@ -110,9 +110,10 @@ export class FolderSync {
 
   /** Opens folder and index. @throws {CairnError} `data-folder-unusable`. */
   static async open(options: FolderSyncOptions): Promise<FolderSync> {
-    const { directory, storePath, node, label, host = systemHost } = options;
+    const { directory, storePath, node, label, limits, host = systemHost } = options;
     const mark = await readMark(directory, host);
-    const state = await FolderState.open(storePath, { self: node.peerId, label, mark, host });
+    const own = { self: node.peerId, label, mark, host, limits };
+    const state = await FolderState.open(storePath, own);
     return new FolderSync(options, state, mark);
   }
 

@@ -28,11 +28,14 @@ interface Asker {
 
 /** Answers those who ask for pieces: in order, and no faster than the answers are taken. */
 export class PieceGiver {
-  readonly #contents: LocalContents;
-  readonly #talk: FolderTalk;
+  readonly #contents: Pick<LocalContents, "list" | "piece">;
+  readonly #talk: Pick<FolderTalk, "give" | "closed">;
   readonly #askers = new Map<string, Asker>();
 
-  constructor(contents: LocalContents, talk: FolderTalk) {
+  constructor(
+    contents: Pick<LocalContents, "list" | "piece">,
+    talk: Pick<FolderTalk, "give" | "closed">,
+  ) {
     this.#contents = contents;
     this.#talk = talk;
   }

@@ -41,6 +41,28 @@ Deno.test("Two devices end with the same files, large and small, and keep on doi
   await Promise.all([laptop.settled(), phone.settled()]);
   deepEqual(await filesOf(phone.folder), await filesOf(laptop.folder));
   equal((await filesOf(phone.folder))["a/b/deep.txt"], undefined);
+  for (const { node } of [laptop, phone]) {
+    deepEqual(node!.contacts(), [], "whom the program writes to is nobody that the user knows");
+  }
+});
+
+Deno.test("A folder with more files than the index takes is synced as far as it goes, and says so", async () => {
+  await using scene = await FolderScene.open(["laptop", "phone"]);
+  const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
+  for (const name of ["a", "b", "c", "d", "e"]) await laptop.write(`${name}.txt`, name);
+  await laptop.start({ limits: { records: 3, copies: 1, deletions: 10 } });
+  await phone.start();
+  await Promise.all([laptop.settled(), phone.settled()]);
+  const there = Object.keys(await filesOf(phone.folder));
+  equal(there.length, 3);
+  equal(laptop.sync!.leftOut, 2);
+  deepEqual(laptop.events.filter(({ event }) => event === "full"), [{ event: "full", files: 2 }]);
+
+  await laptop.write(there[0]!, "changed");
+  await phone.until(async () => await phone.read(there[0]!) === "changed", "a change");
+  await laptop.stop();
+  await laptop.start();
+  await phone.until(async () => Object.keys(await filesOf(phone.folder)).length === 5, "the rest");
 });
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
@@ -183,6 +205,7 @@ Deno.test("What a hostile device says is written nowhere outside of the folder",
     [],
   );
   equal(await laptop.read("harmless.txt"), "evil");
+  ok(laptop.events.some((each) => each.event === "unsound" && each.rows === 1));
   ok(laptop.events.some((each) => each.event === "skipped" && each.path === "link"));
   ok(laptop.events.some((each) => each.event === "skipped" && each.path === "link/evil"));
   const texts = await Promise.all(
