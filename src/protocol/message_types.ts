@@ -60,5 +60,7 @@ export const MessageType = {
   TransientAck: 0x0741,
 } as const;
 
+/** Longest name of a channel, in UTF-8 bytes. */
+export const MAX_CHANNEL_LENGTH = 255;
 /** Longest reason or other text in a message, in UTF-8 bytes. */
 export const MAX_TEXT_LENGTH = 256;

@@ -1,6 +1,6 @@
 import { decodeCborMap, encodeCbor } from "./cbor.ts";
 import type { CborValue } from "./cbor_value.ts";
-import { MAX_CHANNEL_LENGTH } from "./session/message_body.ts";
+import { MAX_CHANNEL_LENGTH } from "./message_types.ts";
 
 /* Payloads 0x0740 and 0x0741. */
 

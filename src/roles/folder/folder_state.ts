@@ -13,7 +13,7 @@ import { caseKey } from "../../protocol/folder/folder_path.ts";
 import type { FileContent } from "../../protocol/folder/pieces.ts";
 import type { VersionVector } from "../../protocol/folder/version_vector.ts";
 import { GroupCommit, type KvOperation } from "../group_commit.ts";
-import { excessOf, sumOf, weigh } from "../kv_weight.ts";
+import { inCommits } from "../kv_commits.ts";
 import type { FileStat } from "./folder_disk.ts";
 
 const FORMAT = 1;
@@ -270,22 +270,6 @@ export class FolderState {
     addTo(this.#places, file.content.hash, path);
     addTo(this.#folded, caseKey(path), path);
   }
-}
-
-/** What belongs together stays together, in commits that Deno KV takes. */
-function* inCommits(parts: Iterable<readonly KvOperation[]>): Generator<KvOperation[]> {
-  let group: KvOperation[] = [];
-  let total = weigh([]);
-  for (const part of parts) {
-    const weight = weigh(part);
-    const sum = sumOf(total, weight);
-    const isFull = group.length > 0 && excessOf(sum) !== undefined;
-    if (isFull) yield group;
-    total = isFull ? weight : sum;
-    if (isFull) group = [];
-    group.push(...part);
-  }
-  if (group.length > 0) yield group;
 }
 
 function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {

@@ -5,7 +5,7 @@ import type { Host } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
 import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
-import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
+import { MAX_CHANNEL_LENGTH } from "../../protocol/message_types.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkContext } from "../link_connection.ts";
 import { Dispatcher, type HandlerScope } from "./dispatcher.ts";
