@@ -28,8 +28,10 @@ export type {
   PeerSession,
   ReceivedMessage,
   RosterMember,
+  SendOptions,
   SentCopy,
   SentMessage,
+  TransientMessage,
 } from "./roles/peer/node_api.ts";
 export type { PairingWay } from "./roles/peer/pairing_way.ts";
 export { MAX_DATA_LENGTH, PeerNode } from "./roles/peer/peer_node.ts";

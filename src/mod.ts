@@ -29,8 +29,10 @@ export type {
   PeerSession,
   ReceivedMessage,
   RosterMember,
+  SendOptions,
   SentCopy,
   SentMessage,
+  TransientMessage,
 } from "./roles/peer/node_api.ts";
 export type {
   LinkOffer,

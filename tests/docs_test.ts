@@ -6,6 +6,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { decode } from "cborg";
 import { encodeSyncAck, encodeSyncRequest } from "../src/protocol/sync_messages.ts";
+import { encodeTransientAck, encodeTransientData } from "../src/protocol/transient_messages.ts";
 import { bytesFor, identityFor } from "./support/identities.ts";
 import {
   encodeForwardAck,
@@ -150,6 +151,8 @@ const messages: Readonly<Record<string, Uint8Array>> = {
     accepted: true,
     answers: [{ recipient: peerId, rejectionReason: null, lastSequence: 1, delivered: true }],
   }),
+  TransientData: encodeTransientData({ number: 1, channel: "chat", data: key }),
+  TransientAck: encodeTransientAck({ number: 1, taken: true }),
 };
 
 for (const { name, payload } of messageRows()) {
@@ -226,7 +229,7 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/and ([\d,]+) skipped keys are kept/, "protocol/session/ratchet_state", "MAX_SKIPPED_KEYS"],
   [
     /channel \(text, at most (\d+) bytes\)/,
-    "protocol/session/message_body",
+    "protocol/message_types",
     "MAX_CHANNEL_LENGTH",
   ],
   [/at most (\d+) unacknowledged/, "protocol/mailbox/delivery_window", "MAX_UNACKNOWLEDGED"],

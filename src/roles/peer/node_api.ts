@@ -70,6 +70,16 @@ export interface ReceivedMessage {
   readonly unreadable?: number;
 }
 
+/** A message that was kept nowhere; see {@linkcode Node.sendTransient}. */
+export interface TransientMessage {
+  /** The sender, proved by its link. */
+  readonly from: PeerId;
+  /** The channel that the sender named; may be empty. */
+  readonly channel: string;
+  /** What was sent. */
+  readonly data: Uint8Array;
+}
+
 /** A message on its way. */
 export interface SentMessage {
   /** UUID of the message, the same at its reader. */
@@ -84,8 +94,14 @@ export interface SentCopy extends SentMessage {
   readonly to: PeerId;
 }
 
+/** Settings of one {@linkcode Node.send}. */
+export interface SendOptions {
+  /** Whether whoever is written to becomes a contact of this peer; default true. */
+  readonly addsContact?: boolean;
+}
+
 /** Settings of one {@linkcode Node.broadcast}. */
-export interface BroadcastOptions {
+export interface BroadcastOptions extends SendOptions {
   /**
    * The recipients, at most 64: all of them get it, or none. By default it is for every contact, but
    * those that no server knows; a contact for whom too many wait is left out, and its copy refused.
@@ -140,6 +156,11 @@ export interface NetworkInfo {
 export interface NodeEvents {
   /** A message came; it is acknowledged when every handler has resolved. */
   message: ReceivedMessage;
+  /**
+   * A message came that nobody keeps. Those of one peer come one by one; the sender hears that it
+   * was taken when every handler has resolved.
+   */
+  transient: TransientMessage;
   /**
    * How the link to a paired server is doing: `unstable` while its way does not answer,
    * `disconnected`, `reconnecting`, `suspended` between two searches, `reconnected` and at once

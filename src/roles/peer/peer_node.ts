@@ -5,7 +5,7 @@ import type { Host } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
 import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
-import { MAX_CHANNEL_LENGTH } from "../../protocol/session/message_body.ts";
+import { MAX_CHANNEL_LENGTH } from "../../protocol/message_types.ts";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkContext } from "../link_connection.ts";
 import type { LocalSearch } from "../mdns/local_look.ts";
@@ -23,6 +23,7 @@ import type {
   PeerNodeOptions,
   PeerSession,
   RosterMember,
+  SendOptions,
   SentCopy,
   SentMessage,
 } from "./node_api.ts";
@@ -32,6 +33,7 @@ import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
 import { SentMessages } from "./sent_messages.ts";
 import { type DatagramWays, ServerLinks } from "./server_links.ts";
+import { TRANSIENT } from "./transient_exchange.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -89,7 +91,7 @@ export class PeerNode {
     this.#context = {
       identity: store.own.identity,
       keys: store.linkKeys,
-      capabilities: options.receive === false ? [] : ["receive", "roster", "relay"],
+      capabilities: options.receive === false ? [] : ["receive", "roster", "relay", TRANSIENT],
       host,
       heartbeat: HEARTBEAT,
     };
@@ -108,6 +110,7 @@ export class PeerNode {
         this.#servers.poke(peerId);
         this.#listeners.emit("path", { peerId, path });
       },
+      onTransient: (message) => this.#listeners.take("transient", message),
     });
     this.#servers = new ServerLinks({
       options,
@@ -342,7 +345,8 @@ export class PeerNode {
   }
 
   /**
-   * Durably queues a message and offers it to a server, now or as soon as one is reached.
+   * Durably queues a message and offers it to a server, now or as soon as one is reached. Whoever is
+   * written to becomes a contact, unless `options` say otherwise.
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait.
    */
@@ -350,10 +354,32 @@ export class PeerNode {
     peer: PeerId | string,
     channel: string,
     data: Uint8Array,
+    { addsContact = true }: SendOptions = {},
   ): Promise<SentMessage> {
     const recipient = PeerId.from(peer);
     this.#requireSendable([recipient], channel, data);
-    return await this.#send(recipient, channel, data);
+    const queued = this.#store.outbox.enqueue(recipient, channel, data);
+    const [entry] = await Promise.all([queued, ...(addsContact ? [this.#pin(recipient)] : [])]);
+    return this.#sendOff(entry);
+  }
+
+  /**
+   * Sends a message that is kept nowhere, for a peer that is there: over a link to that peer itself,
+   * end to end encrypted as every link is. It has no place in the order of other messages, and at
+   * most 4 MB await their answers; further ones wait for their turn. Resolves to true when the
+   * handlers there have dealt with it; to false when there is no such link, nobody there takes it,
+   * or the link ended on the way, in which case it may have come all the same.
+   *
+   * @throws {CairnError} `too-large`, `not-paired`.
+   */
+  async sendTransient(
+    peer: PeerId | string,
+    channel: string,
+    data: Uint8Array,
+  ): Promise<boolean> {
+    const recipient = PeerId.from(peer);
+    this.#requireSendable([recipient], channel, data);
+    return await this.#hub.sendTransient(recipient, channel, data);
   }
 
   /**
@@ -373,14 +399,15 @@ export class PeerNode {
     data: Uint8Array,
     options: BroadcastOptions = {},
   ): Promise<SentCopy[]> {
-    const { to = this.#audience() } = options;
+    const { to = this.#audience(), addsContact = true } = options;
     const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
     this.#requireSendable(recipients, channel, data);
     if (recipients.length === 0) return [];
     const queued = this.#store.outbox.enqueueForAll(recipients, channel, data, {
       skipsFull: options.to === undefined,
     });
-    const [entries] = await Promise.all([queued, ...recipients.map((each) => this.#pin(each))]);
+    const pinned = addsContact ? recipients.map((each) => this.#pin(each)) : [];
+    const [entries] = await Promise.all([queued, ...pinned]);
     const copies = new Map(entries.map((entry) => [`${entry.recipient}`, this.#sendOff(entry)]));
     const id = formatUuid(entries[0]!.id);
     return recipients.map((to) => {
@@ -454,12 +481,6 @@ export class PeerNode {
       throw new CairnError("refused", "A peer cannot send to itself");
     }
     this.#requirePairing();
-  }
-
-  async #send(recipient: PeerId, channel: string, data: Uint8Array): Promise<SentMessage> {
-    const queued = this.#store.outbox.enqueue(recipient, channel, data);
-    const [entry] = await Promise.all([queued, this.#pin(recipient)]);
-    return this.#sendOff(entry);
   }
 
   #sendOff(entry: OutboxEntry): SentMessage {
