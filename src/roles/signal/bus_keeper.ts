@@ -82,10 +82,7 @@ export class BusKeeper implements AsyncDisposable {
         if (this.#isEnding) return await connection.close();
         const since = host.monotonic();
         reason = await this.#stay(connection);
-        if (host.monotonic() - since >= STEADY) {
-          attempt = 0;
-          this.#told = undefined;
-        }
+        if (host.monotonic() - since >= STEADY) attempt = 0;
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
       }
@@ -104,6 +101,7 @@ export class BusKeeper implements AsyncDisposable {
   /** Resolves when the connection has ended: why, unless it was given up as it refused something. */
   async #stay(connection: NatsConnection): Promise<string | undefined> {
     log.info("Joined the bus");
+    this.#told = undefined;
     this.#connection = connection;
     try {
       void this.#hear(connection);
@@ -122,6 +120,8 @@ export class BusKeeper implements AsyncDisposable {
     const { subjects, onRefused, refusedRest = REFUSED_REST } = this.#options;
     for await (const status of connection.status()) {
       if (status.type !== "error") continue;
+      // What is told of last is heard of when the connection has ended.
+      if (this.#connection !== connection) return;
       onRefused();
       this.#retry ??= setTimeout(() => void connection.close(), refusedRest);
       this.#tell(
@@ -155,7 +155,7 @@ export class BusKeeper implements AsyncDisposable {
     };
   }
 
-  /** Says what is wrong with the bus, once for each reason. */
+  /** Says what is wrong with the bus, once for each reason until it is joined again. */
   #tell(sentence: string, reason: string): void {
     const short = reason.slice(0, LONGEST_REASON);
     if (this.#told === short) return;
