@@ -24,6 +24,8 @@ const REFUSED_REST = 60_000;
 const CLOSE_GRACE = 500;
 /** Characters of what a bus says of itself. */
 const LONGEST_REASON = 200;
+/** Reasons that it may give until it is joined again: they are the bus's own words. */
+const MOST_REASONS = 16;
 
 export interface BusKeeperOptions {
   readonly access: BusAccess;
@@ -45,7 +47,8 @@ export class BusKeeper implements AsyncDisposable {
   #isEnding = false;
   #connection: NatsConnection | undefined;
   #life: Promise<void> | undefined;
-  #told: string | undefined;
+  /** Reasons that were told of, since the bus was joined. */
+  readonly #told = new Set<string>();
   /** Ends the connection that refused something. */
   #retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -101,7 +104,7 @@ export class BusKeeper implements AsyncDisposable {
   /** Resolves when the connection has ended: why, unless it was given up as it refused something. */
   async #stay(connection: NatsConnection): Promise<string | undefined> {
     log.info("Joined the bus");
-    this.#told = undefined;
+    this.#told.clear();
     this.#connection = connection;
     try {
       void this.#hear(connection);
@@ -158,8 +161,8 @@ export class BusKeeper implements AsyncDisposable {
   /** Says what is wrong with the bus, once for each reason until it is joined again. */
   #tell(sentence: string, reason: string): void {
     const short = reason.slice(0, LONGEST_REASON);
-    if (this.#told === short) return;
-    this.#told = short;
+    if (this.#told.has(short) || this.#told.size >= MOST_REASONS) return;
+    this.#told.add(short);
     log.warn(sentence, { reason: short });
   }
 
