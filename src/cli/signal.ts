@@ -3,6 +3,7 @@
 import { startSignal } from "../roles/signal/run_signal.ts";
 import type { SignalLimits, SignalOptions } from "../roles/signal/signal_options.ts";
 import { startSignalWorkers } from "../roles/signal/signal_workers.ts";
+import { busAccess } from "./bus_setting.ts";
 import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
@@ -13,7 +14,9 @@ import { tlsFiles } from "./tls_files.ts";
 export async function runSignal(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const listenFd = inheritedSockets("signal").get("signal");
-  const options = { ...signalOptions(settings), ...busOption(settings), listenFd };
+  // Only here: a home has one signaling server.
+  const bus = busAccess(settings);
+  const options = { ...signalOptions(settings), ...(bus && { bus }), listenFd };
   giveUp("run", "ffi", "sys", "write");
   const workers = settings.value(OPTIONS.signalWorkers);
   return await life.run(() =>
@@ -41,14 +44,6 @@ export function signalOptions(settings: Settings): SignalOptions {
     ...(trustedProxies && { trustedProxies }),
     ...(metricsAddr !== undefined && { metricsAddr }),
   };
-}
-
-/** Only where many are wanted; a home has one signaling server. */
-function busOption(settings: Settings): Pick<SignalOptions, "bus"> {
-  const servers = settings.value(OPTIONS.signalBus);
-  const credentialsPath = settings.value(OPTIONS.signalBusCredentials);
-  if (!servers) return {};
-  return { bus: { ...servers, ...(credentialsPath !== undefined && { credentialsPath }) } };
 }
 
 function signalLimits(settings: Settings): SignalLimits {

@@ -38,7 +38,8 @@ export function parseBusServers(text: string): BusServers | undefined {
     schemes.add(url.protocol);
     servers.push(`${url.hostname}:${url.port || DEFAULT_PORT}`);
     try {
-      login ??= loginOf(url);
+      const own = loginOf(url);
+      login ??= own;
     } catch {
       return undefined;
     }
@@ -46,8 +47,9 @@ export function parseBusServers(text: string): BusServers | undefined {
   return schemes.size === 1 ? { servers, isTls: schemes.has("tls:"), login } : undefined;
 }
 
-/** @throws {URIError} when something is not well encoded. */
+/** @throws {URIError} when something is not well encoded, or a password is nobody's. */
 function loginOf({ username, password }: URL): BusLogin | undefined {
+  if (username === "" && password !== "") throw new URIError("A password without a user");
   if (username === "") return undefined;
   const user = decodeURIComponent(username);
   return password === "" ? { token: user } : { user, password: decodeURIComponent(password) };

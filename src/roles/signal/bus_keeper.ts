@@ -24,6 +24,8 @@ const REFUSED_REST = 60_000;
 const CLOSE_GRACE = 500;
 /** Characters of what a bus says of itself. */
 const LONGEST_REASON = 200;
+/** Reasons that it may give until it is joined again: they are the bus's own words. */
+const MOST_REASONS = 16;
 
 export interface BusKeeperOptions {
   readonly access: BusAccess;
@@ -45,7 +47,8 @@ export class BusKeeper implements AsyncDisposable {
   #isEnding = false;
   #connection: NatsConnection | undefined;
   #life: Promise<void> | undefined;
-  #told: string | undefined;
+  /** Reasons that were told of, since the bus was joined. */
+  readonly #told = new Set<string>();
   /** Ends the connection that refused something. */
   #retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -82,10 +85,7 @@ export class BusKeeper implements AsyncDisposable {
         if (this.#isEnding) return await connection.close();
         const since = host.monotonic();
         reason = await this.#stay(connection);
-        if (host.monotonic() - since >= STEADY) {
-          attempt = 0;
-          this.#told = undefined;
-        }
+        if (host.monotonic() - since >= STEADY) attempt = 0;
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
       }
@@ -104,6 +104,7 @@ export class BusKeeper implements AsyncDisposable {
   /** Resolves when the connection has ended: why, unless it was given up as it refused something. */
   async #stay(connection: NatsConnection): Promise<string | undefined> {
     log.info("Joined the bus");
+    this.#told.clear();
     this.#connection = connection;
     try {
       void this.#hear(connection);
@@ -122,6 +123,8 @@ export class BusKeeper implements AsyncDisposable {
     const { subjects, onRefused, refusedRest = REFUSED_REST } = this.#options;
     for await (const status of connection.status()) {
       if (status.type !== "error") continue;
+      // What is told of last is heard of when the connection has ended.
+      if (this.#connection !== connection) return;
       onRefused();
       this.#retry ??= setTimeout(() => void connection.close(), refusedRest);
       this.#tell(
@@ -155,11 +158,11 @@ export class BusKeeper implements AsyncDisposable {
     };
   }
 
-  /** Says what is wrong with the bus, once for each reason. */
+  /** Says what is wrong with the bus, once for each reason until it is joined again. */
   #tell(sentence: string, reason: string): void {
     const short = reason.slice(0, LONGEST_REASON);
-    if (this.#told === short) return;
-    this.#told = short;
+    if (this.#told.has(short) || this.#told.size >= MOST_REASONS) return;
+    this.#told.add(short);
     log.warn(sentence, { reason: short });
   }
 

@@ -96,7 +96,11 @@ for (
         await untilMetric(signal, "bus_connected", 1);
         const [ann, bob] = [await signal.client(), await signal.client()];
         const topics = ["one", "two", "three", "four", "five"];
-        for (const topic of topics) await ann.subscribe(topic);
+        for (const topic of topics) {
+          await ann.subscribe(topic);
+          bob.send(relayOf(topic, "first"));
+          await ann.next();
+        }
         await untilHolds(
           async () => await metricOf(signal, "bus_refused_total") >= topics.length - 1,
           () => "each is refused",

@@ -234,6 +234,8 @@ Deno.test("the addresses of a bus are read with what they say about who asks", (
       "nats://a,tls://b",
       "nats://a/x",
       "nats://%:a@b",
+      "nats://:password@a",
+      "nats://u:p@a,nats://:password@b",
     ]
   ) assert.equal(parseBusServers(text), undefined, text);
 });

@@ -150,15 +150,33 @@ Deno.test("threads of two servers do not share a port: their clients would not m
   assert.equal(toHex(await bob!.next()), toHex(relay("abc", "undisturbed")));
 });
 
+Deno.test("a thread that fails is an error of the whole process, which ends by it", async () => {
+  const failed = Promise.withResolvers<string>();
+  const hear = (event: ErrorEvent) => {
+    event.preventDefault();
+    failed.resolve(event.message);
+  };
+  addEventListener("error", hear);
+  const failing = started('setTimeout(() => { throw new Error("it broke"); });');
+  const signal = await startSignalWorkers(OPTIONS, 1, systemHost, failing);
+  try {
+    assert.match(await failed.promise, /A thread failed: .*it broke/);
+  } finally {
+    removeEventListener("error", hear);
+    using time = new FakeTime();
+    let hasEnded = false;
+    void signal.close().then(() => hasEnded = true);
+    await untilHolds(() => hasEnded, () => "the end", () => time.elapse(1_000));
+  }
+});
+
 Deno.test("a thread that says nothing holds up neither the metrics nor the end", async () => {
-  const silent = `onmessage = ({ data }) =>
-    data.control.postMessage({ kind: "started", address: { host: "127.0.0.1", port: 1 } });`;
   using time = new FakeTime();
   const signal = await startSignalWorkers(
     { ...OPTIONS, metricsAddr: "127.0.0.1:0" },
     2,
     systemHost,
-    () => new Worker(`data:text/javascript,${encodeURIComponent(silent)}`, { type: "module" }),
+    started(""),
   );
   let page: string | undefined;
   void fetch(`http://127.0.0.1:${signal.metricsAddress?.port}/metrics`)
@@ -182,6 +200,13 @@ Deno.test("merged metrics are sums, but for times and states", () => {
 });
 
 const OPTIONS: SignalOptions = { listenAddr: "127.0.0.1:0", authTokens: [], drainTime: 0 };
+
+/** Makes threads that say that they have started, then do as `then` says, and never anything else. */
+function started(then: string): () => Worker {
+  const said = '{ kind: "started", address: { host: "127.0.0.1", port: 1 } }';
+  const code = `onmessage = ({ data }) => { data.control.postMessage(${said}); ${then} };`;
+  return () => new Worker(`data:text/javascript,${encodeURIComponent(code)}`, { type: "module" });
+}
 
 async function threads(options: Partial<SignalOptions> = {}) {
   const signal = await startSignalWorkers({ ...OPTIONS, ...options }, 2);
