@@ -1,6 +1,6 @@
 /** A home without the internet: its server is found on the local network, by mDNS alone. */
 
-import { equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { LocalScene } from "../support/local_scene.ts";
 import type { Program } from "../support/namespace_program.ts";
 import { type NatNetwork, natWorldObstacle } from "../support/nat_world.ts";
@@ -19,8 +19,10 @@ Deno.test({
       await scene.addMachine(),
     ];
     const { program: server, id } = await scene.startServer(home, 9_091);
-    const alice = await pairedPeer(scene, { machine: laptop, name: "alice", home, server: id });
-    const bob = await pairedPeer(scene, { machine: phone, name: "bob", home, server: id });
+    const [alice, bob] = await Promise.all([
+      pairedPeer(scene, { machine: laptop, name: "alice", home, server: id }),
+      pairedPeer(scene, { machine: phone, name: "bob", home, server: id }),
+    ]);
     await say(scene, alice, bob, "dinner is ready");
     await say(scene, bob, alice, "coming");
     const [diagnosis = ""] = await scene.lines(home.namespace, ["doctor"], 1);
@@ -68,6 +70,18 @@ Deno.test({
     const [, report = ""] = await stranger.output.first(2);
     const { dialed } = JSON.parse(report);
     ok(dialed < 200, `it was dialed ${dialed} times`);
+  },
+});
+
+Deno.test({
+  name: `Local network: a peer finds its server where there is nothing but IPv6${note}`,
+  ignore: natWorldObstacle !== undefined,
+  async fn() {
+    await using scene = await LocalScene.open();
+    const [home, laptop] = [await scene.addMachineOfIpv6(1), await scene.addMachineOfIpv6(2)];
+    const { id } = await scene.startServer(home, 9_091, "--listen-addr", "[::]:9091");
+    const pairing = scene.peer(laptop, "alice", "pair", "--pin", await scene.pin(home));
+    deepEqual(await pairing.output.first(1), [id]);
   },
 });
 

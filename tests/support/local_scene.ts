@@ -30,7 +30,17 @@ export class LocalScene implements AsyncDisposable {
     return this.world.addNetwork("none");
   }
 
-  /** Starts the home's server; returns it and its Peer ID. */
+  /** A machine that has an IPv6 address and no other. */
+  async addMachineOfIpv6(host: number): Promise<NatNetwork> {
+    const machine = await this.addMachine();
+    const script = "device=$(ip -o -4 addr show scope global | awk '{print $2}'); " +
+      `ip addr add fd77::${host}/64 dev $device nodad && ip -4 addr flush dev $device && echo done`;
+    const changed = this.run(machine.namespace, "sh", ["-c", script]);
+    await changed.output.first(1);
+    return machine;
+  }
+
+  /** Starts the home's server, by default on all IPv4 addresses; returns it and its Peer ID. */
   async startServer(
     { namespace }: NatNetwork,
     port: number,

@@ -70,11 +70,14 @@ export class Announcer implements AsyncDisposable {
     }
     const addresses = this.#addresses(channel.interface);
     if (addresses.length === 0) return;
+    const { name } = channel.interface;
+    const isTold = [...this.#responders.keys()].some((other) => other.interface.name === name);
     const responder = new Responder();
     this.#responders.set(channel, responder);
     this.#fill(channel, responder);
+    if (isTold) return;
     log.info("The server is announced on {name} at {addresses}", {
-      name: channel.interface.name,
+      name,
       addresses: addresses.join(", "),
     });
   }

@@ -14,16 +14,17 @@ const FIRST_DELAY = { least: 20, spread: 100 } as const;
 /** Milliseconds between two queries, each time twice as long. */
 const INTERVAL = 1_000;
 const LONGEST_INTERVAL = 60_000;
-/** URLs that one look is told of, and how many of them may be one server's. */
+/** URLs that one look is told of, and how many of them one sender may name. */
 const MAX_URLS = 4;
-const MAX_URLS_OF_ONE = 2;
+const MAX_URLS_OF_SENDER = 2;
 /** Milliseconds between two times that news of one server are passed on. */
 const NEWS_INTERVAL = 5_000;
 
 interface Look {
   readonly server: PeerId | undefined;
   readonly onUrl: (url: string) => void;
-  readonly told: Set<string>;
+  /** Each URL, and who has named it first. */
+  readonly told: Map<string, string>;
 }
 
 interface Watch {
@@ -55,7 +56,7 @@ export class ServerFinder implements LocalSearch {
 
   look(server: PeerId | undefined, onUrl: (url: string) => void): () => void {
     if (this.#isClosed) return () => {};
-    const look = { server, onUrl, told: new Set<string>() };
+    const look = { server, onUrl, told: new Map<string, string>() };
     this.#looks.add(look);
     this.#multicast ??= this.#open({
       onMessage: (message, sender, channel) => this.#take(message, sender, channel),
@@ -97,11 +98,13 @@ export class ServerFinder implements LocalSearch {
     }
   }
 
-  #tell({ server, onUrl, told }: Look, { instance, urls }: FoundServer): void {
+  #tell({ server, onUrl, told }: Look, { instance, sender, urls }: FoundServer): void {
     if (server && !isInstanceOf(server, instance)) return;
-    for (const url of urls.slice(0, MAX_URLS_OF_ONE)) {
-      if (told.has(url) || told.size >= MAX_URLS) continue;
-      told.add(url);
+    for (const url of urls) {
+      const ofSender = [...told.values()].filter((other) => other === sender).length;
+      if (told.size >= MAX_URLS || ofSender >= MAX_URLS_OF_SENDER) return;
+      if (told.has(url)) continue;
+      told.set(url, sender);
       onUrl(url);
     }
   }

@@ -9,8 +9,6 @@ import { dialLink } from "./dial_link.ts";
 
 /** How long an address is tried before signaling is as well. */
 const HEAD_START = 500;
-/** Addresses of the local network that are tried for one PIN. */
-const MAX_LOCAL = 4;
 /** Acceptors that are listened to for one PIN: more than one means that strangers pose as it. */
 const MAX_ACCEPTORS = 8;
 
@@ -116,12 +114,11 @@ export class AcceptorSearch implements Disposable {
       this.#open((signal) => dialLink(url, undefined, ways.context, { signal }));
     }
     for (const client of rankClients(ways.clients, ways.topic)) this.#call(client);
-    let found = 0;
     this.#look = ways.local && new LocalLook(ways.local, {
       server: undefined,
       hasOtherWays: ways.urls.length > 0 || ways.clients.length > 0,
       onUrl: (url) => {
-        if (ways.urls.includes(url) || ++found > MAX_LOCAL) return;
+        if (ways.urls.includes(url)) return;
         this.#open((signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }));
       },
     });

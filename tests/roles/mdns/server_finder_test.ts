@@ -89,6 +89,19 @@ Deno.test("mDNS finder: whoever repeats the server's name has it dialed a bounde
   equal(told.filter((url) => url.includes("//10.0.0.1:") || url.includes("//10.0.1.1:")).length, 2);
 });
 
+Deno.test("mDNS finder: one liar, however many places it names, leaves room for the server", async () => {
+  await using each = scene();
+  const told: string[] = [];
+  each.finder.look(home, (url) => told.push(url));
+  for (let port = 1; port < 100; port++) {
+    const records = recordsOf({ instance: nameOf(), port, tls: false, addresses: ["10.0.0.1"] });
+    each.network.receive({ records }, "10.0.0.1");
+  }
+  equal(told.length, 2);
+  each.network.receive(saying(nameOf(), HOME), HOME);
+  equal(told.at(-1), "ws://192.168.1.20:9091/link");
+});
+
 Deno.test("mDNS finder: an honest server is told of in one of several looks among many liars", async () => {
   await using each = scene();
   for (let i = 1; i < 64; i++) each.network.receive(saying(nameOf(), `10.0.0.${i}`), `10.0.0.${i}`);
