@@ -26,10 +26,10 @@ export interface Writer {
 
 export interface CommitOptions {
   /**
-   * Commits of one lane succeed in the order they were asked for: when one fails, those of its lanes
-   * that wait behind it fail too, and those behind these in any of their own.
+   * Commits of one lane succeed in the order they were asked for: when one fails, those of its lane
+   * that wait behind it fail too.
    */
-  readonly lanes?: readonly unknown[];
+  readonly lane?: unknown;
   /** For changes that free space: on a full disk the reserve is given up to make them. */
   readonly freesSpace?: boolean;
 }
@@ -143,33 +143,31 @@ export class GroupCommit {
   async #oneByOne(group: Waiting[]): Promise<void> {
     const failedLanes = new Set<unknown>();
     for (const caller of group) {
-      const { lanes = [] } = caller.options;
+      const { lane } = caller.options;
+      if (lane !== undefined && failedLanes.has(lane)) {
+        caller.reject(behindFailure());
+        continue;
+      }
       try {
-        if (lanes.some((lane) => failedLanes.has(lane))) throw behindFailure();
         await this.#write([caller]);
         caller.resolve();
       } catch (error) {
         this.#refuse(caller, error);
-        for (const lane of lanes) failedLanes.add(lane);
+        if (lane !== undefined) failedLanes.add(lane);
       }
     }
   }
 
   #refuse(caller: Waiting, error: unknown): void {
     caller.reject(mapDiskFull(error));
-    this.#failLanes(caller.options.lanes ?? []);
+    this.#failLane(caller.options.lane);
   }
 
-  /** One pass is enough: what is behind a commit comes after it. */
-  #failLanes(lanes: readonly unknown[]): void {
-    const failed = new Set(lanes);
-    if (failed.size === 0) return;
-    this.#queue = this.#queue.filter(({ options: { lanes: own = [] }, reject }) => {
-      if (!own.some((lane) => failed.has(lane))) return true;
-      for (const lane of own) failed.add(lane);
-      reject(behindFailure());
-      return false;
-    });
+  #failLane(lane: unknown): void {
+    if (lane === undefined) return;
+    const behind = this.#queue.filter((caller) => caller.options.lane === lane);
+    this.#queue = this.#queue.filter((caller) => caller.options.lane !== lane);
+    for (const caller of behind) caller.reject(behindFailure());
   }
 
   /** Changes of one record become one change, which the record only takes over when it is made. */

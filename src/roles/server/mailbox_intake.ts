@@ -264,7 +264,7 @@ export class MailboxIntake {
       const operations = await prepare();
       await ticket.after;
       if (ticket.givenUp) return behindFailure(pair);
-      const durable = commit.commit(operations(), { lanes: [pair] });
+      const durable = commit.commit(operations(), { lane: pair });
       ticket.done();
       await durable;
       pair.sequence.committed(ticket.sequence);

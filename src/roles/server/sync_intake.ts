@@ -35,8 +35,9 @@ const log = getLogger(["cairn", "server", "mailbox"]);
 interface Surroundings {
   /** The link that it came on. */
   readonly link: number;
-  /** Answers to requests with the id of one of its parts. */
+  /** Answers to requests with the id of one of its parts, and to all of its pairs. */
   readonly repeated: readonly (Promise<unknown> | undefined)[];
+  readonly earlier: readonly Promise<unknown>[];
 }
 
 /** What admission decided. */
@@ -83,6 +84,10 @@ export class SyncIntake {
     const answer = this.#answer(sender, request, parts, {
       link: onLink ?? sender.link,
       repeated: parts.map(({ pair, id }) => pair.unanswered.get(id)?.answer),
+      // Requests behind this one in the order of a pair wait for it; it waits for those before it.
+      earlier: parts.flatMap(({ pair }) =>
+        [...pair.unanswered.values()].map(({ answer }) => answer)
+      ),
     }).finally(() => sender.bytes -= size);
     for (const [index, part] of parts.entries()) this.#note(part, index, sender.link, answer);
     return answer;
@@ -104,7 +109,7 @@ export class SyncIntake {
     sender: Sender,
     request: SyncRequest,
     parts: readonly Part[],
-    { link, repeated }: Surroundings,
+    { link, repeated, earlier }: Surroundings,
   ): Promise<SyncAck> {
     const turn = sender.admission.then(async () => {
       await Promise.all(repeated);
@@ -116,8 +121,10 @@ export class SyncIntake {
       if (answer !== undefined) return answer;
       const failure = admitted.length === 0
         ? undefined
-        : await this.#store(request, admitted, saved);
-      if (failure !== undefined) return refuse(request, parts, parts.map(failure));
+        : await this.#store(request, admitted, saved, earlier);
+      if (failure !== undefined) {
+        return refuse(request, parts, parts.map(() => failure));
+      }
       return {
         id: request.id,
         accepted: true,
@@ -183,43 +190,35 @@ export class SyncIntake {
     return isNew ? Promise.resolve(null) : this.#around.store.findId(from, to, msgId);
   }
 
-  /**
-   * One commit for all that was admitted, behind those of their pairs that were handed in before.
-   * Returns the reasons of a failure, by the parts that it is due to.
-   */
+  /** One commit for all that was admitted. Returns the reason of a failure. */
   async #store(
     request: SyncRequest,
     admitted: readonly Admitted[],
     saved: number,
-  ): Promise<((part: Part) => string | undefined) | undefined> {
+    earlier: readonly Promise<unknown>[],
+  ): Promise<string | undefined> {
     const { store, commit, capacity } = this.#around;
     const stored = admitted.filter(({ kind }) => kind === "store").map(({ part }) => part);
     let body: PreparedShared | undefined;
     try {
       if (stored.length > 0) body = await store.shared.prepare(request.sharedBody);
+      await Promise.all(earlier);
       for (const { ticket } of admitted) await ticket.after;
-      if (admitted.some(({ ticket }) => ticket.givenUp)) throw new Error("An earlier one failed");
+      const behind = admitted.find(({ ticket }) => ticket.givenUp);
+      if (behind !== undefined) throw new Error(behindFailure(behind.part.pair));
       const messages = stored.map((part) => this.#message(part, request, body));
-      const lanes = admitted.map(({ part: { pair } }) => pair);
-      const durable = commit.commit(this.#operations(request, admitted, messages, body), { lanes });
-      for (const { ticket } of admitted) ticket.done();
-      await durable;
+      await commit.commit(this.#operations(request, admitted, messages, body));
       for (const { part: { pair }, ticket } of admitted) pair.sequence.committed(ticket.sequence);
       for (const message of messages) this.#around.accepted(message);
       return undefined;
     } catch (error) {
-      const behind = new Map(
-        admitted.filter(({ ticket }) => ticket.givenUp)
-          .map(({ part }) => [part, behindFailure(part.pair)]),
-      );
       giveUp(admitted);
       for (const { pair, size } of stored) capacity.give(pair.to.toString(), size);
       capacity.save(-saved);
       if (body !== undefined) await store.shared.abandon(body);
-      if (behind.size > 0) return (part) => behind.get(part);
-      if (error instanceof CairnError && error.code === "disk-full") return () => DISK_FULL;
+      if (error instanceof CairnError && error.code === "disk-full") return DISK_FULL;
       log.error("A message to several peers could not be stored: {error}", { error });
-      return () => NOT_STORED;
+      return NOT_STORED;
     } finally {
       for (const { part: { pair }, ticket } of admitted) {
         ticket.done();

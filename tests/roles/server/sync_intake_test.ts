@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok } from "node:assert/strict";
+import { deepEqual, equal } from "node:assert/strict";
 import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
 import type { SyncRequest } from "../../../src/protocol/sync_messages.ts";
 import {
@@ -85,25 +85,6 @@ syncTest(
     deepEqual(desk.totals(), { messages: 0, bytes: 0 });
   },
 );
-
-syncTest("lets what comes at once share commits, and keeps its order", async (scene) => {
-  const { desk, commit } = scene;
-  const send = (numbers: number[]) =>
-    Promise.all(numbers.map((n) => desk.sync(alice, syncFor(`${n}`, [bob, n], [carol, n]))));
-  const numbers = Array.from({ length: 40 }, (_, n) => n + 1);
-  // Until the first are stored each waits for the disk that is measured.
-  await send(numbers.slice(0, 20));
-  let commits = 0;
-  commit.onWrite = () => {
-    commits++;
-    return () => {};
-  };
-  const acks = await send(numbers.slice(20));
-  ok(acks.every(({ accepted }) => accepted));
-  ok(commits < 20, `${commits} commits for 20 messages`);
-  const texts = numbers.map(String);
-  deepEqual([await read(scene, bob, 40), await read(scene, carol, 40)], [texts, texts]);
-});
 
 syncTest("refuses all for one recipient's sake, and goes on without that one", async (scene) => {
   const { desk } = scene;
