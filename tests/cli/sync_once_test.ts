@@ -1,6 +1,7 @@
 import { equal, rejects } from "node:assert/strict";
 import { CairnError } from "../../src/base/errors.ts";
 import { untilInStep } from "../../src/cli/sync_once.ts";
+import type { Node } from "../../src/roles/peer/node.ts";
 import { FolderPace, TICK_MS } from "../../src/roles/folder/folder_pace.ts";
 import { FakeTime, turns } from "../support/fake_time.ts";
 import { identityFor } from "../support/identities.ts";
@@ -49,7 +50,7 @@ Deno.test("peer sync --once looks for a server for a minute, and tells why there
   const failure = rejects(scene.untilInStep(), { code: "unreachable" });
   await scene.pass(65_000);
   await failure;
-  scene.lastFailure = new CairnError("refused", "The server does not know this peer");
+  scene.node.lastFailure = new CairnError("refused", "The server does not know this peer");
   const reason = rejects(scene.untilInStep(), { code: "refused" });
   await scene.pass(65_000);
   await reason;
@@ -58,7 +59,7 @@ Deno.test("peer sync --once looks for a server for a minute, and tells why there
 Deno.test("peer sync --once fails when files were left out, and not when the user ends it", async () => {
   using scene = new Scene();
   scene.isSettled = scene.isConnected = true;
-  scene.leftOut = 3;
+  scene.sync.leftOut = 3;
   await rejects(scene.untilInStep(), { code: "too-large", message: /: 3 of them/ });
   scene.isSettled = false;
   const end = scene.untilInStep();
@@ -72,36 +73,27 @@ class Scene implements Disposable {
   readonly time = new FakeTime();
   readonly pace = new FolderPace(this.time);
   readonly ended = new AbortController();
+  readonly sync = {
+    leftOut: 0,
+    isSettled: () => this.isSettled,
+    isStalled: () => this.pace.isStalled,
+  };
+  readonly node: Pick<Node, "pairings"> & { lastFailure: Error | undefined } = {
+    lastFailure: undefined,
+    pairings: () => [{ ...PAIRED, connected: this.isConnected }],
+  };
   isConnected = false;
   isSettled = false;
   isGiving = false;
   isLooking = false;
-  leftOut = 0;
-  lastFailure: Error | undefined;
 
   constructor() {
     setInterval(() => this.pace.turned(this), TICK_MS);
   }
 
   untilInStep(): Promise<void> {
-    const scene = this;
-    return untilInStep({
-      sync: {
-        isSettled: () => this.isSettled,
-        isStalled: () => this.pace.isStalled,
-        get leftOut() {
-          return scene.leftOut;
-        },
-      },
-      node: {
-        pairings: () => [{ ...PAIRED, connected: this.isConnected }],
-        get lastFailure() {
-          return scene.lastFailure;
-        },
-      },
-      signal: this.ended.signal,
-      host: this.time,
-    });
+    const { signal } = this.ended;
+    return untilInStep({ sync: this.sync, node: this.node, signal, host: this.time });
   }
 
   /** Time goes on, with everything that it sets off. */
