@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
@@ -67,7 +68,7 @@ async function assemble(
 ): Promise<RunningServer> {
   const { host } = options;
   const { kv } = folder;
-  const commit = new GroupCommit(kv, folder.reserve);
+  const commit = new GroupCommit(kv, folder.reserve, endOfTurn);
   stack.defer(() => commit.close());
   const { identity } = await loadIdentity(kv, host);
   const self = identity.peerId;
@@ -256,4 +257,9 @@ function watchCertificate(
 function retentionOf(options: Pick<ServerOptions, "forward" | "maxMessageRetentionSecs">): number {
   const seconds = options.maxMessageRetentionSecs;
   return options.forward?.maxAgeMs ?? (seconds === undefined ? 7 * DAY : seconds * 1000);
+}
+
+/** What has come in for all links has been read then. */
+function endOfTurn(): Promise<void> {
+  return setImmediate();
 }
