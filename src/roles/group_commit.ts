@@ -52,20 +52,13 @@ export class GroupCommit {
   onWrite: () => (outcome: "made" | "failed") => void = () => () => {};
   #writer: Writer;
   readonly #reserve: { release(): Promise<boolean> } | undefined;
-  readonly #gather: () => Promise<void>;
   #queue: Waiting[] = [];
   #running: Promise<void> | undefined;
   #closed = false;
 
-  /** @param gather is awaited before each commit, so that more can share it. */
-  constructor(
-    kv: KvStore,
-    reserve?: { release(): Promise<boolean> },
-    gather = () => Promise.resolve(),
-  ) {
+  constructor(kv: KvStore, reserve?: { release(): Promise<boolean> }) {
     this.#writer = { write: (operations) => writeAtOnce(kv, operations) };
     this.#reserve = reserve;
-    this.#gather = gather;
   }
 
   /** From the next commit on, `writer` makes changes durable. */
@@ -105,8 +98,9 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
+    // Everything handed in during this turn of the event loop shares the first commit.
+    await Promise.resolve();
     while (this.#queue.length > 0) {
-      await this.#gather();
       const group = this.#takeGroup();
       try {
         await this.#write(group);

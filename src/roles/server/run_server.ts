@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
 import { installPrimitives } from "../../protocol/crypto/primitives.ts";
@@ -68,7 +67,7 @@ async function assemble(
 ): Promise<RunningServer> {
   const { host } = options;
   const { kv } = folder;
-  const commit = new GroupCommit(kv, folder.reserve, endOfTurn);
+  const commit = new GroupCommit(kv, folder.reserve);
   stack.defer(() => commit.close());
   const { identity } = await loadIdentity(kv, host);
   const self = identity.peerId;
@@ -257,9 +256,4 @@ function watchCertificate(
 function retentionOf(options: Pick<ServerOptions, "forward" | "maxMessageRetentionSecs">): number {
   const seconds = options.maxMessageRetentionSecs;
   return options.forward?.maxAgeMs ?? (seconds === undefined ? 7 * DAY : seconds * 1000);
-}
-
-/** What has come in for all links has been read then. */
-function endOfTurn(): Promise<void> {
-  return setImmediate();
 }
