@@ -12,6 +12,7 @@ export class DiskGauge {
   readonly #host: Host;
   readonly #floor: number;
   #reading = { bytes: 0, at: -Infinity };
+  #underWay: Promise<void> | undefined;
 
   /** @param floor bytes that stay free; default 16 MiB. */
   constructor(folder: { freeBytes(): Promise<number> }, host: Host, floor = MIN_FREE_BYTES) {
@@ -27,7 +28,11 @@ export class DiskGauge {
   hasRoom(size: number): boolean | Promise<boolean> {
     const isStale = this.#host.monotonic() - this.#reading.at > READING_MS ||
       this.#reading.bytes < this.#floor + size + READING_BYTES;
-    return isStale ? this.#read().then(() => this.#take(size)) : this.#take(size);
+    if (!isStale) return this.#take(size);
+    this.#underWay ??= this.#read().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay.then(() => this.#take(size));
   }
 
   async #read(): Promise<void> {
