@@ -423,7 +423,8 @@ export class PeerNode {
     await this.#servers.close();
     await this.#signaling.close();
     this.#sent.abandon(
-      new CairnError("closed", "The node was closed; the message waits in its outbox"),
+      this.#failure ??
+        new CairnError("closed", "The node was closed; the message waits in its outbox"),
     );
     this.#ended.resolve();
     await this.#dispatcher.close();
