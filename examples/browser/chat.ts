@@ -114,7 +114,7 @@ function showRoster(): void {
 }
 
 async function sendAndKeep(to: string, text: string): Promise<SentMessage> {
-  const sent = await node.send(to, CHANNEL, new TextEncoder().encode(text));
+  const sent = await node.send(to, CHANNEL, text);
   await keep({ id: sent.id, to, text, state: "waits in this page" });
   return sent;
 }

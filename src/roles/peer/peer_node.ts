@@ -329,24 +329,25 @@ export class PeerNode {
     await this.#servers.ready(timeout);
     return {
       peerId,
-      send: (channel, data) =>
-        this.send(peerId, channel, typeof data === "string" ? utf8(data) : data),
+      send: (channel, data) => this.send(peerId, channel, data),
     };
   }
 
   /**
-   * Durably queues a message and offers it to a server, now or as soon as one is reached.
+   * Durably queues a message, text as UTF-8, and offers it to a server, now or as soon as one is
+   * reached.
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait.
    */
   async send(
     peer: PeerId | string,
     channel: string,
-    data: Uint8Array,
+    data: Uint8Array | string,
   ): Promise<SentMessage> {
     const recipient = PeerId.from(peer);
-    this.#requireSendable([recipient], channel, data);
-    return await this.#send(recipient, channel, data);
+    const bytes = bytesOf(data);
+    this.#requireSendable([recipient], channel, bytes);
+    return await this.#send(recipient, channel, bytes);
   }
 
   /**
@@ -363,14 +364,15 @@ export class PeerNode {
    */
   async broadcast(
     channel: string,
-    data: Uint8Array,
+    data: Uint8Array | string,
     options: BroadcastOptions = {},
   ): Promise<SentCopy[]> {
     const { to = this.#audience() } = options;
+    const bytes = bytesOf(data);
     const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
-    this.#requireSendable(recipients, channel, data);
+    this.#requireSendable(recipients, channel, bytes);
     if (recipients.length === 0) return [];
-    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data, {
+    const queued = this.#store.outbox.enqueueForAll(recipients, channel, bytes, {
       skipsFull: options.to === undefined,
     });
     const [entries] = await Promise.all([queued, ...recipients.map((each) => this.#pin(each))]);
@@ -498,6 +500,13 @@ export class PeerNode {
       "This peer is not paired with any server yet; pair it first",
     );
   }
+}
+
+/** @throws {TypeError} for what pages, which nobody checks the types of, might send otherwise. */
+function bytesOf(data: Uint8Array | string): Uint8Array {
+  if (typeof data === "string") return utf8(data);
+  if (data instanceof Uint8Array) return data;
+  throw new TypeError("A message is a Uint8Array or a string");
 }
 
 /** A promise that rejects, whether or not anybody looks at it. */
