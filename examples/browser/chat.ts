@@ -19,6 +19,8 @@ const messages = byId("messages", HTMLElement);
 
 /** What is shown, by the ids of messages. */
 const shown = new Map<string, HTMLElement>();
+/** The link to the server is there, and nothing comes back on it. */
+let isUnstable = false;
 /** Ends when what was written last is on its way, and kept. */
 let sending: Promise<unknown> = Promise.resolve();
 
@@ -43,7 +45,11 @@ node.on("roster", async () => {
 node.on("closed", ({ error }) => {
   state.textContent = error.message;
 });
-for (const name of ["state", "peerFound", "peerLost"] as const) node.on(name, showServer);
+node.on("state", ({ state }) => {
+  isUnstable = state === "unstable";
+  showServer();
+});
+for (const name of ["peerFound", "peerLost"] as const) node.on(name, showServer);
 
 pair.onsubmit = async (event) => {
   event.preventDefault();
@@ -98,7 +104,9 @@ function showServer(): void {
   write.hidden = server === undefined;
   const name = server && shortId(server.peerId.toString());
   if (!server) state.textContent = "Not paired with a server yet";
-  else if (server.connected) state.textContent = `Connected to the server ${name}`;
+  else if (server.connected && isUnstable) {
+    state.textContent = `The server ${name} does not answer; another way is looked for`;
+  } else if (server.connected) state.textContent = `Connected to the server ${name}`;
   else state.textContent = node.lastFailure?.message ?? `Looking for the server ${name}`;
 }
 
