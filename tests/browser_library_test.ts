@@ -10,8 +10,8 @@ const WRONG = `
 import { BrowserNode, PeerNode } from "./cairn.js";
 // @ts-expect-error: only its kinds are made
 new PeerNode();
-// @ts-expect-error: bytes, not text
-await (await BrowserNode.create()).send("Qm", "chat", "text");
+// @ts-expect-error: bytes or text
+await (await BrowserNode.create()).send("Qm", "chat", new ArrayBuffer(1));
 // @ts-expect-error: there are no folders
 await BrowserNode.create({ storagePath: "." });
 `;

@@ -1,5 +1,5 @@
 /// <reference lib="dom" />
-import { BrowserNode, CairnError } from "../../src/browser.ts";
+import { BrowserNode, CairnError, type SentMessage } from "../../src/browser.ts";
 import { keep, type Line, lines, update } from "./kept_lines.ts";
 
 const CHANNEL = "chat";
@@ -16,6 +16,13 @@ const to = byId("to", HTMLInputElement);
 const text = byId("text", HTMLInputElement);
 const peers = byId("peers", HTMLDataListElement);
 const messages = byId("messages", HTMLElement);
+
+/** What is shown, by the ids of messages. */
+const shown = new Map<string, HTMLElement>();
+/** The link to the server is there, and nothing comes back on it. */
+let isUnstable = false;
+/** Ends when what was written last is on its way, and kept. */
+let sending: Promise<unknown> = Promise.resolve();
 
 const node = await opened().catch((error) => {
   state.textContent = sentenceOf(error);
@@ -38,7 +45,11 @@ node.on("roster", async () => {
 node.on("closed", ({ error }) => {
   state.textContent = error.message;
 });
-for (const name of ["state", "peerFound", "peerLost"] as const) node.on(name, showServer);
+node.on("state", ({ state }) => {
+  isUnstable = state === "unstable";
+  showServer();
+});
+for (const name of ["peerFound", "peerLost"] as const) node.on(name, showServer);
 
 pair.onsubmit = async (event) => {
   event.preventDefault();
@@ -55,8 +66,9 @@ pair.onsubmit = async (event) => {
 write.onsubmit = async (event) => {
   event.preventDefault();
   try {
-    const sent = await node.send(to.value.trim(), CHANNEL, new TextEncoder().encode(text.value));
-    await keep({ id: sent.id, to: to.value.trim(), text: text.value, state: "waits in this page" });
+    const kept = sendAndKeep(to.value.trim(), text.value);
+    sending = kept.catch(() => {});
+    const sent = await kept;
     text.value = "";
     await showLines();
     await sent.accepted;
@@ -92,7 +104,9 @@ function showServer(): void {
   write.hidden = server === undefined;
   const name = server && shortId(server.peerId.toString());
   if (!server) state.textContent = "Not paired with a server yet";
-  else if (server.connected) state.textContent = `Connected to the server ${name}`;
+  else if (server.connected && isUnstable) {
+    state.textContent = `The server ${name} does not answer; another way is looked for`;
+  } else if (server.connected) state.textContent = `Connected to the server ${name}`;
   else state.textContent = node.lastFailure?.message ?? `Looking for the server ${name}`;
 }
 
@@ -107,14 +121,36 @@ function showRoster(): void {
   );
 }
 
+async function sendAndKeep(to: string, text: string): Promise<SentMessage> {
+  const sent = await node.send(to, CHANNEL, text);
+  await keep({ id: sent.id, to, text, state: "waits in this page" });
+  return sent;
+}
+
+/** Lines that are shown already stay the same elements: a screen reader reads what is new. */
 async function showLines(): Promise<void> {
+  const kept = await lines();
   const isAtEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < NEAR;
-  messages.replaceChildren(...(await lines()).map(elementOf));
+  const ids = new Set(kept.map(({ id }) => id));
+  for (const [id, item] of shown) {
+    if (ids.has(id)) continue;
+    item.remove();
+    shown.delete(id);
+  }
+  for (const line of kept) {
+    const item = shown.get(line.id) ?? elementOf(line);
+    const about = aboutOf(line);
+    const first = item.firstChild;
+    if (first && first.textContent !== about) first.textContent = about;
+    if (!shown.has(line.id)) messages.append(item);
+    shown.set(line.id, item);
+  }
   if (isAtEnd) messages.scrollTop = messages.scrollHeight;
 }
 
-/** A message may be delivered before its acceptance was heard of. */
+/** A message may be delivered before its acceptance was heard of, or its line is kept. */
 async function showState(id: string, state: string): Promise<void> {
+  await sending;
   await update(id, (line) => line.state === "delivered" ? line : { ...line, state });
   await showLines();
 }
@@ -122,14 +158,14 @@ async function showState(id: string, state: string): Promise<void> {
 function elementOf(line: Line): HTMLElement {
   const item = document.createElement("li");
   const about = document.createElement("small");
-  const other = line.from ?? line.to ?? "";
-  about.title = other;
-  about.textContent = line.from === undefined
-    ? `to ${nameOf(other)} · ${line.state}`
-    : `from ${nameOf(other)}`;
+  about.title = line.from ?? line.to ?? "";
   item.className = line.from === undefined ? "own" : "";
   item.append(about, line.text);
   return item;
+}
+
+function aboutOf({ from, to = "", state }: Line): string {
+  return from === undefined ? `to ${nameOf(to)} · ${state}` : `from ${nameOf(from)}`;
 }
 
 /** What the server's operator calls it, or who it is. */

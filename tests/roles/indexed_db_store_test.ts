@@ -1,6 +1,6 @@
 /** A peer's store in a page: what Deno KV does is what it has to do. */
 
-import { deepEqual, equal } from "node:assert/strict";
+import { deepEqual, equal, match } from "node:assert/strict";
 import { browserScript } from "../../tasks/browser_script.ts";
 import { serveSite } from "../../tasks/site.ts";
 import { Chromium, chromiumPath } from "../support/chromium.ts";
@@ -11,10 +11,15 @@ const note = ignore ? " (SKIPPED: Chromium is not installed)" : "";
 const LARGE = 1_048_576;
 
 Deno.test(`A store in IndexedDB does what Deno KV does, on disk${note}`, { ignore }, async (t) => {
-  const script = await browserScript(new URL("../support/kv_store_page.ts", import.meta.url));
+  const [script, worker] = await Promise.all(
+    ["kv_store_page.ts", "peer_worker.ts"].map((name) =>
+      browserScript(new URL(`../support/${name}`, import.meta.url))
+    ),
+  );
   await using site = serveSite({
     "/": `<!doctype html><title>store</title><script type="module" src="page.js"></script>`,
-    "/page.js": script,
+    "/page.js": script ?? "",
+    "/worker.js": worker ?? "",
   });
   await using browser = await Chromium.open(site.url);
 
@@ -47,6 +52,15 @@ Deno.test(`A store in IndexedDB does what Deno KV does, on disk${note}`, { ignor
 
   await t.step("one page at a time has a peer's place", async () => {
     deepEqual(await browser.run("page.places()"), ["data-folder-in-use", true]);
+  });
+
+  await t.step("a worker has a place, too", async () => {
+    const said = await browser.run(`new Promise((resolve) => {
+      const worker = new Worker("worker.js", { type: "module" });
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = ({ message }) => resolve(message);
+    })`);
+    match(String(said), /^Qm\w{44}$/);
   });
 
   await t.step("one of a later version, or of another program, is left alone", async () => {

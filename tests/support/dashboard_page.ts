@@ -49,6 +49,14 @@ export class DashboardPage implements AsyncDisposable {
     await this.press("Enter");
   }
 
+  /** Goes back, as by the button of the browser; what is shown then may not be loaded anew. */
+  async back(): Promise<void> {
+    const { currentIndex, entries } = await this.browser.command("Page.getNavigationHistory");
+    ok(Array.isArray(entries));
+    const { id: entryId } = entries[Number(currentIndex) - 1];
+    await this.browser.command("Page.navigateToHistoryEntry", { entryId });
+  }
+
   /** Waits until an expression holds in the page, looked at whenever the page changes. */
   async until(what: string, expression: string): Promise<void> {
     const script = `new Promise((resolve) => {

@@ -339,26 +339,26 @@ export class PeerNode {
     await this.#servers.ready(timeout);
     return {
       peerId,
-      send: (channel, data) =>
-        this.send(peerId, channel, typeof data === "string" ? utf8(data) : data),
+      send: (channel, data) => this.send(peerId, channel, data),
     };
   }
 
   /**
-   * Durably queues a message and offers it to a server, now or as soon as one is reached. Whoever is
-   * written to becomes a contact, unless `options` say otherwise.
+   * Durably queues a message, text as UTF-8, and offers it to a server, now or as soon as one is
+   * reached. Whoever is written to becomes a contact, unless `options` say otherwise.
    *
    * @throws {CairnError} `too-large`, `not-paired`, `refused` when too many wait.
    */
   async send(
     peer: PeerId | string,
     channel: string,
-    data: Uint8Array,
+    data: Uint8Array | string,
     { addsContact = true }: SendOptions = {},
   ): Promise<SentMessage> {
     const recipient = PeerId.from(peer);
-    this.#requireSendable([recipient], channel, data);
-    const queued = this.#store.outbox.enqueue(recipient, channel, data);
+    const bytes = bytesOf(data);
+    this.#requireSendable([recipient], channel, bytes);
+    const queued = this.#store.outbox.enqueue(recipient, channel, bytes);
     const [entry] = await Promise.all([queued, ...(addsContact ? [this.#pin(recipient)] : [])]);
     return this.#sendOff(entry);
   }
@@ -375,11 +375,12 @@ export class PeerNode {
   async sendTransient(
     peer: PeerId | string,
     channel: string,
-    data: Uint8Array,
+    data: Uint8Array | string,
   ): Promise<boolean> {
     const recipient = PeerId.from(peer);
-    this.#requireSendable([recipient], channel, data);
-    return await this.#hub.sendTransient(recipient, channel, data);
+    const bytes = bytesOf(data);
+    this.#requireSendable([recipient], channel, bytes);
+    return await this.#hub.sendTransient(recipient, channel, bytes);
   }
 
   /**
@@ -396,14 +397,15 @@ export class PeerNode {
    */
   async broadcast(
     channel: string,
-    data: Uint8Array,
+    data: Uint8Array | string,
     options: BroadcastOptions = {},
   ): Promise<SentCopy[]> {
     const { to = this.#audience(), addsContact = true } = options;
+    const bytes = bytesOf(data);
     const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
-    this.#requireSendable(recipients, channel, data);
+    this.#requireSendable(recipients, channel, bytes);
     if (recipients.length === 0) return [];
-    const queued = this.#store.outbox.enqueueForAll(recipients, channel, data, {
+    const queued = this.#store.outbox.enqueueForAll(recipients, channel, bytes, {
       skipsFull: options.to === undefined,
     });
     const pinned = addsContact ? recipients.map((each) => this.#pin(each)) : [];
@@ -457,7 +459,8 @@ export class PeerNode {
     await this.#servers.close();
     await this.#signaling.close();
     this.#sent.abandon(
-      new CairnError("closed", "The node was closed; the message waits in its outbox"),
+      this.#failure ??
+        new CairnError("closed", "The node was closed; the message waits in its outbox"),
     );
     this.#ended.resolve();
     await this.#dispatcher.close();
@@ -525,6 +528,13 @@ export class PeerNode {
       "This peer is not paired with any server yet; pair it first",
     );
   }
+}
+
+/** @throws {TypeError} for what pages, which nobody checks the types of, might send otherwise. */
+function bytesOf(data: Uint8Array | string): Uint8Array {
+  if (typeof data === "string") return utf8(data);
+  if (data instanceof Uint8Array) return data;
+  throw new TypeError("A message is a Uint8Array or a string");
 }
 
 /** A promise that rejects, whether or not anybody looks at it. */
