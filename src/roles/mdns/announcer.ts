@@ -48,6 +48,12 @@ export class Announcer implements AsyncDisposable {
       onMessage: (message, sender, channel) => this.#take(message, sender, channel),
       onChannel: (channel) => this.#join(channel),
     }, host);
+    void this.#multicast.opened.then(() => {
+      if (this.#responders.size > 0) return;
+      log.info(
+        "The server is not announced by mDNS: no network on which it listens has multicast",
+      );
+    });
     this.#renaming = setInterval(() => this.#rename(), RENAME_INTERVAL);
   }
 

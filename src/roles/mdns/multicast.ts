@@ -55,7 +55,6 @@ class LocalMulticast implements Multicast {
   readonly #bucket: TokenBucket;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #opening: Promise<void>;
-  #isTold = false;
   #isClosed = false;
 
   constructor(events: MulticastEvents, host: Host) {
@@ -118,13 +117,8 @@ class LocalMulticast implements Multicast {
     }
   }
 
-  /** Said once: a container has no multicast, and it will have none in five seconds. */
   #complain(name: string, error: Error): void {
-    const values = { name, message: error.message };
-    const text = "mDNS does not work on {name}: {message}";
-    if (this.#isTold) log.debug(text, values);
-    else log.info(text, values);
-    this.#isTold = true;
+    log.debug("mDNS does not work on {name}: {message}", { name, message: error.message });
   }
 
   #receive(bytes: Uint8Array, sender: Sender, channel: Channel): void {
