@@ -25,6 +25,7 @@ Deno.test("Peers pair by PIN, link, QR code, key and approval, and are unpaired"
     ]);
     for (const { code, stdout, stderr } of [byPin, byLink, byQr, byKey, byApproval, byAsking]) {
       deepEqual([code, stdout.trim()], [0, serverId], stderr);
+      match(stderr, /^Paired, as Qm\w+: tell it to those who are to write to you/m);
     }
     const peers = await home.server(["peers"]);
     const mechanisms = peers.stdout.trim().split("\n").map((line) => line.split(" by ")[1]);
