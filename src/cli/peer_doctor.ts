@@ -30,6 +30,9 @@ const NAT_SENTENCES: ReadonlyMap<NetworkInfo["natKind"], string> = new Map([
     "behind a symmetric NAT: peers behind another one are reached through a relay only",
   ],
 ]);
+const NO_SIGNALING =
+  "no signaling server is named by --signal: servers are looked for where they " +
+  "were when this peer was paired";
 const NAT_UNKNOWN = "what kind of NAT there is is not known: name a TURN server over UDP with " +
   "--turn and --turn-user, or let UDP out";
 
@@ -43,7 +46,7 @@ export async function peerDoctor(settings: Settings): Promise<number> {
   const signalServers = settings.value(OPTIONS.signalServers) ?? [];
   const [token] = settings.value(OPTIONS.signalToken) ?? [];
   if (signalServers.length === 0) {
-    await tell(false, "no signaling server is named: name one with --signal");
+    await printLine(`note: ${NO_SIGNALING}`);
   }
   for (const url of signalServers) {
     await examine(tell, () => trySignal(url, token));
