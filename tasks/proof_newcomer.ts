@@ -87,7 +87,12 @@ await up[Symbol.asyncDispose]();
 const restore = asWritten("cairn server restore server.age --verify", { [words]: told });
 await step("home", restore, /^Whole and right/m);
 await step("home", restore.replace("--verify", "--data-dir restored"), /^Restored/m);
-const { process: upAgain } = await goes("home", "cairn up --data-dir restored", /paired peers: 2/);
+const { process: upAgain } = await goes(
+  "home",
+  // Nobody knows its port: devices find it at the signaling server, whichever way they were paired.
+  "cairn up --data-dir restored --server-listen-addr 0.0.0.0:9191",
+  /paired peers: 2/,
+);
 const { process: hearing } = await goes(
   "phone",
   asWritten("cairn peer listen"),
