@@ -31,11 +31,11 @@ const NAT_SENTENCES: ReadonlyMap<NetworkInfo["natKind"], string> = new Map([
     "behind a symmetric NAT: peers behind another one are reached through a relay only",
   ],
 ]);
+const NO_SIGNALING =
+  "no signaling server is named by --signal: servers are looked for where they " +
+  "were when this peer was paired";
 const NAT_UNKNOWN = "what kind of NAT there is is not known: name a TURN server over UDP with " +
   "--turn and --turn-user, or let UDP out";
-
-const NO_SIGNALING = "no signaling server is named: servers are found at the addresses that are " +
-  "known already, and on the local network; name one with --signal to find them from elsewhere";
 
 /** Returns 0 when everything works, 1 otherwise. */
 export async function peerDoctor(settings: Settings): Promise<number> {
@@ -47,10 +47,8 @@ export async function peerDoctor(settings: Settings): Promise<number> {
   const signalServers = settings.value(OPTIONS.signalServers) ?? [];
   const [token] = settings.value(OPTIONS.signalToken) ?? [];
   const asksLocally = settings.value(OPTIONS.mdns);
-  if (signalServers.length === 0 && asksLocally) {
-    await printLine(`note: ${NO_SIGNALING}`);
-  } else if (signalServers.length === 0) {
-    await tell(false, "no signaling server is named: name one with --signal");
+  if (signalServers.length === 0) {
+    await printLine(`note: ${NO_SIGNALING}${asksLocally ? ", and on the local network" : ""}`);
   }
   for (const url of signalServers) {
     await examine(tell, () => trySignal(url, token));

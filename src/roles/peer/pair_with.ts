@@ -53,7 +53,7 @@ export async function pairWith(options: PairWithOptions): Promise<PeerId> {
       mechanism: aim.mechanism === "ask" ? "approved" : aim.mechanism,
       pairedAt: context.host.now(),
       secret: outcome.pairingSecret,
-      signalServers: hints(aim, "signal"),
+      signalServers: meetingPoints(options),
     });
     link.send(MessageType.PairConfirm, encodePairConfirm(outcome.reply));
     // The way that is tried first is the one that is noted last.
@@ -64,6 +64,15 @@ export async function pairWith(options: PairWithOptions): Promise<PeerId> {
   } finally {
     link.close("going-away");
   }
+}
+
+/**
+ * Where the server is found again: a link says it, and else it is where it was found, which the user
+ * may have said for this once.
+ */
+function meetingPoints({ aim, clients }: PairWithOptions): string[] {
+  if (aim.mechanism === "link") return hints(aim, "signal");
+  return clients.filter(({ connected }) => connected).map(({ url }) => url);
 }
 
 /** URLs, or URIs of relays, of one kind in a link's hints: only such that are ones. */

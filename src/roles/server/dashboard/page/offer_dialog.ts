@@ -122,7 +122,7 @@ function linkView({ secret, svg = "" }: MadeOffer): HTMLElement {
       // As an image it can neither run a script nor load anything.
       src: `data:image/svg+xml,${encodeURIComponent(svg)}`,
     }),
-    element("p", { class: "fine" }, "Scan the code, or on the peer: cairn peer pair LINK"),
+    element("p", { class: "fine" }, "Scan the code, or on the peer: cairn peer pair 'LINK'"),
     element("p", { class: "link" }, element("code", {}, secret)),
     copyButton("the link", () => secret),
   );
