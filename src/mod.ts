@@ -16,6 +16,7 @@ export {
 export type { Host } from "./base/host.ts";
 export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
+export { loadPathBatches } from "./roles/path/path_sockets.ts";
 export { Node } from "./roles/peer/node.ts";
 export { MAX_DATA_LENGTH, PeerNode } from "./roles/peer/peer_node.ts";
 export type {

@@ -3,7 +3,8 @@
  * is UDP comes late or not at all if it is told so.
  */
 
-import { formatIp, parseAddressPort } from "../../src/base/address.ts";
+import { parseAddressPort } from "../../src/base/address.ts";
+import { Endpoint } from "../../src/base/endpoint.ts";
 
 /** What to do, as JSON in the only argument. */
 export interface TapOrders {
@@ -75,5 +76,5 @@ function write(file: string | undefined, bytes: Uint8Array): void {
 function address(text: string): Deno.NetAddr {
   const parsed = parseAddressPort(text);
   if (!parsed) throw new TypeError(`No address: ${text}`);
-  return { transport: "udp", hostname: formatIp(parsed.address), port: parsed.port };
+  return new Endpoint(parsed.address, parsed.port);
 }

@@ -7,6 +7,7 @@ import { type CheckRole, sessionCredentials } from "../../protocol/ice/connectiv
 import { IceAgent, type IceEffect } from "../../protocol/ice/ice_agent.ts";
 import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
 import type { DatagramSockets } from "../relay/datagram_sockets.ts";
+import type { FrameSocket } from "../web_socket.ts";
 import { QuicShim } from "./quic_shim.ts";
 import { type DatagramHandler, HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
 
@@ -54,6 +55,17 @@ export interface PathSessionOptions {
   readonly onLost: () => void;
 }
 
+/** Hears what becomes of one search. */
+export interface PathListener {
+  /** All addresses of this node, after more of them are known. */
+  readonly onCandidates: (candidates: readonly CandidateText[]) => void;
+  readonly onSocket: (socket: FrameSocket, path: PathSession) => void;
+  /** Whether the way in use answers. */
+  readonly onSteady?: (isSteady: boolean) => void;
+  /** The search has failed, or its way is gone for good. */
+  readonly onEnd?: () => void;
+}
+
 /** The ways between this node and one peer: checks on all of them, QUIC packets on the best. */
 export class PathSession {
   readonly session: Uint8Array;
@@ -72,6 +84,7 @@ export class PathSession {
   #hasOpened = false;
   /** Since when packets have gone out and none have come in. */
   #unansweredSince: number | undefined;
+  #isSteady = true;
   #isOpen = true;
 
   constructor(options: PathSessionOptions) {
@@ -107,6 +120,11 @@ export class PathSession {
     return this.#agent.selected?.isRelayed ?? false;
   }
 
+  /** Whether a pair is in use that needs no relay, and answers. */
+  get isDirect(): boolean {
+    return this.#isSteady && this.#agent.selected?.isRelayed === false;
+  }
+
   addWay(way: Way): void {
     this.#ways.set(way.base.id, way);
     this.#agent.addBase(way.base);
@@ -135,7 +153,7 @@ export class PathSession {
       const candidate = parseCandidate(text);
       if (candidate) this.#agent.addRemote(candidate);
     }
-    this.#settle();
+    this.retry();
   }
 
   /** Takes a STUN message that may be the peer's. */
@@ -149,6 +167,12 @@ export class PathSession {
   /** The network has changed. */
   recheck(): void {
     this.#agent.recheck(this.#options.host.monotonic());
+    this.#settle();
+  }
+
+  /** A hole in a NAT takes both sides at once: what came to nothing may not, while the peer tries. */
+  retry(): void {
+    this.#agent.recheck(this.#options.host.monotonic(), "failed");
     this.#settle();
   }
 
@@ -223,6 +247,7 @@ export class PathSession {
         return;
       }
       case "steady":
+        this.#isSteady = effect.isSteady;
         if (!effect.isSteady) this.#selected?.way.recheck();
         return this.#options.onSteady(effect.isSteady);
       case "lost":

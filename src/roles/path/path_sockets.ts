@@ -11,12 +11,12 @@ const log = getLogger(["cairn", "path"]);
 const TURN_MS = 1;
 
 /**
- * Lets the paths that this thread opens from here on move many datagrams with one system call, where
- * this is Linux and FFI is permitted. FFI is not needed any more afterwards. Returns whether they do.
+ * Lets the nodes and servers that this thread starts from here on move many datagrams with one system
+ * call, where this is Linux and FFI is permitted; nobody is asked for that. FFI is not needed any more
+ * afterwards. Returns whether they do.
  */
 export function loadPathBatches(): boolean {
   if (BatchKernel.loaded) return true;
-  // Nobody is to be asked at the terminal.
   if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return false;
   try {
     BatchKernel.load();

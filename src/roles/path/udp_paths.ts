@@ -7,16 +7,16 @@ import { requestedFragment } from "../../protocol/ice/connectivity_check.ts";
 import type { PathParameters } from "../../protocol/rendezvous/sealed_message.ts";
 import type { StunMessage } from "../../protocol/stun/message.ts";
 import type { DatagramSockets } from "../relay/datagram_sockets.ts";
-import type { FrameSocket } from "../web_socket.ts";
 import { type NatReport, probeNat } from "./nat_probe.ts";
 import { NodeWays, type NodeWaysOptions } from "./node_ways.ts";
-import { PathSession, type Way } from "./path_session.ts";
+import { type PathListener, PathSession, type Way } from "./path_session.ts";
 import { openPathSockets } from "./path_sockets.ts";
 import { makeQuicCertificate, type QuicCertificate } from "./quic_certificate.ts";
 import { QuicClient } from "./quic_client.ts";
 import { QuicServer } from "./quic_server.ts";
 import type { QuicSocket } from "./quic_socket.ts";
 import type { RelayServer } from "./relay_keeper.ts";
+import { RepeatedNews } from "./repeated_news.ts";
 
 const log = getLogger(["cairn", "path"]);
 
@@ -24,17 +24,6 @@ const MAX_SESSIONS = 256;
 const MAX_SESSIONS_PER_PEER = 4;
 /** Milliseconds for which allocations are kept after the last session. */
 const RELAY_LINGER = 30_000;
-
-/** Hears what becomes of one search. */
-export interface PathListener {
-  /** All addresses of this node, after more of them are known. */
-  readonly onCandidates: (candidates: readonly CandidateText[]) => void;
-  readonly onSocket: (socket: FrameSocket, path: PathSession) => void;
-  /** Whether the way in use answers. */
-  readonly onSteady?: (isSteady: boolean) => void;
-  /** The search has failed, or its way is gone for good. */
-  readonly onEnd?: () => void;
-}
 
 /** A search for ways to one peer. */
 export interface OutgoingPath {
@@ -72,6 +61,7 @@ export class UdpPaths {
   readonly #options: UdpPathsOptions;
   readonly #sockets: DatagramSockets;
   readonly #ways: NodeWays;
+  readonly #news = new RepeatedNews((isRepeat) => this.#tell(isRepeat));
   readonly #sessions = new Map<string, Session>();
   readonly #client = new QuicClient();
   readonly #onNetworkChange = new Set<(isLost: boolean) => void>();
@@ -91,9 +81,7 @@ export class UdpPaths {
         paths().forEach((path) => path.recheck());
         for (const hear of this.#onNetworkChange) hear(isLost);
       },
-      onCandidates: (candidates) => {
-        for (const { listener } of this.#sessions.values()) listener.onCandidates(candidates);
-      },
+      onCandidates: () => this.#news.begin(),
     });
   }
 
@@ -198,6 +186,7 @@ export class UdpPaths {
   async close(): Promise<void> {
     this.#isOpen = false;
     clearTimeout(this.#linger);
+    this.#news.end();
     for (const open of [...this.#sessions.values()]) this.#close(open);
     this.#client.close();
     await (await this.#server)?.quic.close();
@@ -283,6 +272,15 @@ export class UdpPaths {
     }
     open.path.close();
     open.listener.onEnd?.();
+  }
+
+  /** Says where this node may be reached; again only to those that no direct way leads to yet. */
+  #tell(isRepeat: boolean): void {
+    for (const { path, listener } of this.#sessions.values()) {
+      if (isRepeat && path.isDirect) continue;
+      if (isRepeat) path.retry();
+      listener.onCandidates(this.candidates);
+    }
   }
 
   #receive(message: StunMessage, source: AddressPort, way: Way): void {

@@ -124,8 +124,12 @@ export class ServerLink {
     this.#found = found;
     link.trustRemote();
     const ended = new Promise<string>((resolve) => link.onClose = resolve);
+    const { context: { host }, paths, onSteady } = this.#options;
     const watch = this.#watch = new LinkWatch(found, {
-      ...this.#options,
+      host,
+      paths,
+      onSteady,
+      find: (signal, ways) => findLink(this.#options, signal, ways),
       onSuccessor: (successor) => {
         this.#successor = successor;
         link.close("replaced");
