@@ -38,7 +38,7 @@ export class AcceptWatch {
   #isClosed = false;
   /** Whether a connection was accepted in the present interval. */
   #hasAccepted = false;
-  /** Of this try, or of the last one: the other end of a closed one may still be accepted. */
+  /** Whose other end may yet be accepted, be they closed: those of an interval at most. */
   readonly #probes = new Set<Probe>();
   /** Whether one of our own was ever accepted: a firewall may stop them all. */
   #getsThrough = false;
@@ -69,8 +69,11 @@ export class AcceptWatch {
   }
 
   #sort(connection: Socket, take: (connection: Socket) => void): void {
-    if ([...this.#probes].some((probe) => probe.isOtherEndOf(connection))) {
+    const own = [...this.#probes].find((probe) => probe.isOtherEndOf(connection));
+    if (own) {
+      this.#probes.delete(own);
       this.#getsThrough = true;
+      own.close();
       this.#endProbes();
       connection.destroy();
     } else if (this.#isClosed) {
@@ -85,6 +88,9 @@ export class AcceptWatch {
     let isDeaf = false;
     while (!this.#isClosed) {
       await this.#pass(this.#options.interval);
+      // Their ports may be those of clients some time.
+      for (const probe of this.#probes) probe.close();
+      this.#probes.clear();
       const mustTry = isFirst || !this.#hasAccepted;
       isFirst = false;
       isDeaf ||= mustTry && await this.#isDeaf(address);
@@ -95,8 +101,6 @@ export class AcceptWatch {
 
   async #isDeaf(address: ListenAddress): Promise<boolean> {
     this.#hasAccepted = false;
-    for (const probe of this.#probes) probe.close();
-    this.#probes.clear();
     const isWaiting = this.#options.isShared
       ? await this.#isDeafAmongOthers(address)
       : await this.#isDeafAlone(address);
@@ -131,7 +135,8 @@ export class AcceptWatch {
       if (probe.waits(this.#getsThrough)) waiting++;
       else {
         if (!probe.hasConnected) failed++;
-        probe.leave();
+        this.#probes.delete(probe);
+        probe.close();
       }
     }
     if (waiting > 0) await this.#pass(patience);
