@@ -7,13 +7,11 @@ export const SENDER_NOT_PAIRED = "sender is not a paired peer";
 export const RECIPIENT_NOT_PAIRED = "recipient is not a paired peer";
 export const QUOTA_EXCEEDED = "quota exceeded";
 export const OTHER_BODY = "message ID was used for another body";
-/** Begins {@linkcode queueFull}. */
-export const QUEUE_FULL = "recipient queue full";
 export const DISK_FULL = "the mailbox's disk is full";
 export const NOT_STORED = "the mailbox could not store the message";
 
 export function queueFull(limit: number): string {
-  return `${QUEUE_FULL} (${limit} messages)`;
+  return `recipient queue full (${limit} messages)`;
 }
 
 export function sequenceGap(gap: number): string {

@@ -1,11 +1,6 @@
 import { AuthenticationFailed, CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
-import {
-  DISK_FULL,
-  NOT_STORED,
-  QUEUE_FULL,
-  QUOTA_EXCEEDED,
-} from "../../protocol/mailbox/refusal.ts";
+import { DISK_FULL, NOT_STORED, QUOTA_EXCEEDED } from "../../protocol/mailbox/refusal.ts";
 
 const NO_ROOM: readonly string[] = [QUOTA_EXCEEDED, DISK_FULL, NOT_STORED];
 
@@ -21,7 +16,7 @@ export function isPermanent(reason: string | null): boolean {
 /** Whether the mailbox has no room for the message now; another one may have. */
 export function isNoRoom(reason: string | null): boolean {
   return reason !== null &&
-    (NO_ROOM.includes(reason) || reason.startsWith(QUEUE_FULL));
+    (NO_ROOM.includes(reason) || reason.startsWith("recipient queue full"));
 }
 
 /** What a sender is told of a refusal that ends the message. */
