@@ -1,19 +1,20 @@
-import { getLogger, type LogLevel } from "@logtape/logtape";
+import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { ORIGIN_LENGTH } from "../../protocol/signal/bus_message.ts";
 import { serveMetrics } from "../health_pages.ts";
-import { formatListenAddress, type ListenAddress } from "../http.ts";
+import { formatListenAddress } from "../http.ts";
+import { mergeMetrics } from "../merged_metrics.ts";
 import { MetricsRegistry } from "../metrics.ts";
+import { RoleThread } from "../role_thread.ts";
+import { lowestLevel } from "../thread_log.ts";
 import { SharedCounts } from "./address_counts.ts";
-import { mergeMetrics } from "./merged_metrics.ts";
 import type { RunningSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
-import { type FromThread, openThread, type ThreadStart, type ToThread } from "./signal_thread.ts";
+import { openThread, type SignalCalls } from "./signal_thread.ts";
 import { meshMemory } from "./worker_mesh.ts";
 
 const log = getLogger(["cairn", "signal"]);
-const LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warning", "error", "fatal"];
 
 /**
  * Starts a signaling server of `workers` threads that listen on one port; the system spreads
@@ -41,22 +42,19 @@ export async function startSignalWorkers(
     counts: SharedCounts.memory(),
     server: host.random(ORIGIN_LENGTH - 1),
     seed: new DataView(host.random(4).buffer).getInt32(0),
-    lowestLevel: LEVELS.find((level) => log.isEnabledFor(level)),
   };
   await using started = new AsyncDisposableStack();
   // Those that no thread has got, since one before it failed.
   started.defer(() => ports.forEach((ends) => ends.forEach((port) => port.close())));
   const limits = shareOf({ ...SIGNAL_LIMITS, ...options.limits }, workers);
-  const threads: Thread[] = [];
+  const level = lowestLevel("signal");
+  const threads: RoleThread<SignalCalls>[] = [];
   const open = async (number: number, listenAddr: string) => {
-    const own = {
-      number,
-      ports: ports[number] ?? new Map(),
-      options: { ...others, listenAddr, limits },
-    };
-    const thread = started.use(new Thread({ ...shared, ...own }));
+    const links = ports[number] ?? new Map<number, MessagePort>();
+    const own = { number, ports: links, options: { ...others, listenAddr, limits } };
+    const thread = started.use(new RoleThread<SignalCalls>(openThread(), level));
     threads.push(thread);
-    return await thread.started;
+    return await thread.call("start", { ...shared, ...own }, [...links.values()]);
   };
   // The first one finds out which port it is.
   const address = await open(0, options.listenAddr);
@@ -69,7 +67,8 @@ export async function startSignalWorkers(
       option: "--metrics-addr (CAIRN_SIGNAL_METRICS_ADDR)",
       prefix: "cairn_signal",
       registry: new MetricsRegistry(),
-      more: async () => mergeMetrics(await Promise.all(threads.map((thread) => thread.metrics()))),
+      more: async () =>
+        mergeMetrics(await Promise.all(threads.map((thread) => thread.call("metrics", undefined)))),
       unreadiness: () => isDraining ? "draining" : undefined,
       host,
     }),
@@ -80,13 +79,13 @@ export async function startSignalWorkers(
   let closing: Promise<void> | undefined;
   const end = async () => {
     isDraining = true;
-    await Promise.all(threads.map((thread) => thread.close()));
+    await Promise.all(threads.map((thread) => thread.call("close", undefined)));
     await running.disposeAsync();
   };
   return {
     address,
     metricsAddress: scraped?.address,
-    reload: () => threads.forEach((thread) => thread.tell({ kind: "reload" })),
+    reload: () => threads.forEach((thread) => void thread.call("reload", undefined)),
     close: () => closing ??= end(),
   };
 }
@@ -113,84 +112,4 @@ function mesh(numbers: readonly number[]): Map<number, MessagePort>[] {
     }
   }
   return ports;
-}
-
-/** A thread as the first one sees it. */
-class Thread implements AsyncDisposable {
-  readonly started: Promise<ListenAddress>;
-  readonly #worker = openThread();
-  readonly #control: MessagePort;
-  readonly #asked = new Map<number, (text: string) => void>();
-  readonly #closed = Promise.withResolvers<void>();
-  #lastId = 0;
-
-  constructor(start: Omit<ThreadStart, "control">) {
-    const { port1, port2 } = new MessageChannel();
-    this.#control = port1;
-    const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>();
-    this.started = promise;
-    port1.onmessage = ({ data }: MessageEvent<FromThread>) => {
-      switch (data.kind) {
-        case "started":
-          return resolve(data.address);
-        case "failed":
-          return reject(new CairnError(data.code, data.message));
-        case "metrics":
-          this.#asked.get(data.id)?.(data.text);
-          return void this.#asked.delete(data.id);
-        case "closed":
-          return this.#closed.resolve();
-        case "log":
-          write(data);
-      }
-    };
-    // A thread that failed ends the process, as a failure of its only one does.
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      reportError(new Error(`A thread failed: ${event.message}`));
-    };
-    this.#worker.postMessage({ ...start, control: port2 }, [port2, ...start.ports.values()]);
-  }
-
-  tell(message: ToThread): void {
-    this.#control.postMessage(message);
-  }
-
-  metrics(): Promise<string> {
-    const id = ++this.#lastId;
-    return new Promise((resolve) => {
-      this.#asked.set(id, resolve);
-      this.tell({ kind: "metrics", id });
-    });
-  }
-
-  /** Resolves when it has closed its connections. */
-  close(): Promise<void> {
-    this.tell({ kind: "close" });
-    return this.#closed.promise;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#control.close();
-    this.#worker.terminate();
-    return Promise.resolve();
-  }
-}
-
-function write({ category, level, message, properties }: FromThread & { kind: "log" }): void {
-  const logger = getLogger([...category]);
-  switch (level) {
-    case "trace":
-      return logger.trace(message, properties);
-    case "debug":
-      return logger.debug(message, properties);
-    case "info":
-      return logger.info(message, properties);
-    case "warning":
-      return logger.warn(message, properties);
-    case "error":
-      return logger.error(message, properties);
-    case "fatal":
-      return logger.fatal(message, properties);
-  }
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { toHex, utf8 } from "../../../src/base/bytes.ts";
 import { encodeSignalFrame } from "../../../src/protocol/signal/signal_frame.ts";
-import { mergeMetrics } from "../../../src/roles/signal/merged_metrics.ts";
+import { mergeMetrics } from "../../../src/roles/merged_metrics.ts";
 import type { SignalOptions } from "../../../src/roles/signal/signal_options.ts";
 import { startSignalWorkers } from "../../../src/roles/signal/signal_workers.ts";
 import { ForeignClient } from "../../support/foreign_client.ts";
