@@ -7,7 +7,7 @@ switch (threadName()) {
     await import("./src/roles/signal/signal_thread.ts");
     break;
   case "cairn relay":
-    await import("./src/roles/relay/relay_thread.ts");
+    await import("./src/roles/relay/workers/relay_thread.ts");
     break;
   default:
     if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -3,6 +3,7 @@
 import { UDP_ENGINES, type UdpEngine } from "../roles/relay/udp_engine.ts";
 import type { ValueKind } from "./option_values.ts";
 import type { OptionRow } from "./settings.ts";
+import { workers } from "./worker_count.ts";
 
 const udpEngine: ValueKind<UdpEngine> = {
   placeholder: "<auto|batch|portable>",
@@ -20,5 +21,14 @@ export const RELAY_ENGINE_OPTIONS = {
     kind: udpEngine,
     commands: ["relay", "up"],
     per: { up: { flag: "--relay-udp-engine" } },
+  },
+  relayWorkers: {
+    flag: "--workers",
+    env: "CAIRN_RELAY_WORKERS",
+    otherwise: "the cores, 1 in `up`",
+    sentence: "Threads that share the UDP port and the work, where the engine is batch",
+    kind: workers,
+    commands: ["relay", "up"],
+    per: { up: { flag: "--relay-workers" } },
   },
 } as const satisfies Record<string, OptionRow<unknown>>;

@@ -1,5 +1,6 @@
 /** A thread of a role that has several: what the first one asks of it, and how it answers. */
 
+import type { MessagePort as NodeMessagePort } from "node:worker_threads";
 import type { LogLevel } from "@logtape/logtape";
 import { CairnError, type CairnErrorCode } from "../base/errors.ts";
 import { forwardLog, type ThreadRecord, writeRecord } from "./thread_log.ts";
@@ -123,12 +124,16 @@ export class ThreadCalls<Table extends Calls<Table>> {
   }
 }
 
-/** Calls `open` with the thread's end of the conversation, and lets its log go there. */
-export function whenOpened(open: (control: MessagePort) => void): void {
+/**
+ * Calls `open` with the thread's end of the conversation, once as the web knows it and once as Node
+ * does, and lets its log go there.
+ */
+export function whenOpened(open: (control: MessagePort, same: NodeMessagePort) => void): void {
   addEventListener("message", (event) => {
     if (!(event instanceof MessageEvent)) return;
     const { control, level }: Opening = event.data;
+    const { control: same }: { readonly control: NodeMessagePort } = event.data;
     forwardLog(level, (record) => control.postMessage({ kind: "log", record } satisfies Reply));
-    open(control);
+    open(control, same);
   }, { once: true });
 }

@@ -93,7 +93,7 @@ export class RelayPorts {
     const { reservation } = port;
     if (this.#siblings !== undefined && reservation !== undefined) {
       port.reservation = undefined;
-      if (!this.#siblings.withdraw(reservation.token)) return false;
+      if (!this.#siblings.claim(reservation.token)) return false;
       from?.pool.release(number);
       return true;
     }

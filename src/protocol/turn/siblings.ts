@@ -68,8 +68,6 @@ export interface Siblings {
   offer(family: AddressFamily, port: number, token: Uint8Array, userName: string): void;
   /** The port that waits for this token. */
   offered(token: Uint8Array): Offer | undefined;
-  /** Takes it over; false when another was faster. */
+  /** Takes it over, or back; false when another was faster. */
   claim(token: Uint8Array): boolean;
-  /** Takes an offer of this server back; false when the port has been taken over. */
-  withdraw(token: Uint8Array): boolean;
 }
