@@ -4,7 +4,7 @@
  * peer, one packet at a time, after each of which everything comes to rest. The server is on core
  * 0, this on core 1. Linux only; needs taskset, and turnserver for the comparison.
  *
- *     taskset -c 1 deno run -A bench/relay_delay.ts
+ *     taskset -c 1 deno run -A bench/relay_delay.ts [--workers=2]
  */
 
 import { systemHost } from "../src/base/host.ts";
@@ -17,6 +17,10 @@ const SIZE = 160;
 const REST_MS = 5;
 const LOST_AFTER_MS = 200;
 
+const workers = Number(
+  Deno.args.find((text) => text.startsWith("--workers="))?.slice("--workers=".length) ?? 1,
+);
+
 const folder = await Deno.makeTempDir({ prefix: "cairn-relay-delay-" });
 using one = new BatchSocket();
 using other = new BatchSocket();
@@ -24,7 +28,7 @@ one.connect(other.port);
 one.load(systemHost.random(SIZE));
 await measure("no relay", one, other);
 for (const kind of [cairn, coturn, portableCairn]) {
-  await using server = await startTurnServer(kind, { core: "0", folder });
+  await using server = await startTurnServer(kind, { cores: "0", folder, workers });
   using session = new Session();
   await session.allocate(server.port);
   await session.bind(session.peer.port, SIZE);
