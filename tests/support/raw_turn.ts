@@ -35,10 +35,15 @@ export class RawTurn implements Disposable {
     this.#close = close;
   }
 
-  static async open(transport: "udp" | "tcp", port: number): Promise<RawTurn> {
+  /** Over UDP it speaks from the address `from`. */
+  static async open(
+    transport: "udp" | "tcp",
+    port: number,
+    from = "127.0.0.1",
+  ): Promise<RawTurn> {
     const hostname = "127.0.0.1";
     if (transport === "udp") {
-      const socket = Deno.listenDatagram({ transport, hostname, port: 0 });
+      const socket = Deno.listenDatagram({ transport, hostname: from, port: 0 });
       return new RawTurn(
         (bytes) => socket.send(bytes, { transport, hostname, port }),
         async () => (await socket.receive(new Uint8Array(ROOM)))[0],
