@@ -81,7 +81,6 @@ export class RoleThread<Table extends Calls<Table>> implements Disposable {
   [Symbol.dispose](): void {
     this.#control.close();
     this.#worker.terminate();
-    this.wake();
   }
 
   #take(event: MessageEvent<Reply>): void {
