@@ -8,7 +8,7 @@ import { openUdpEngine } from "../roles/relay/udp_engine.ts";
 import { RelayThreads } from "../roles/relay/workers/relay_threads.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
-import type { CommandName, Settings } from "./settings.ts";
+import type { Settings } from "./settings.ts";
 import { tlsFiles } from "./tls_files.ts";
 import { MOST_WORKERS } from "./worker_count.ts";
 
@@ -29,13 +29,9 @@ export interface RelayEngine {
 
 export async function relayEngine(settings: Settings): Promise<RelayEngine> {
   const sockets = openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
-  const workers = settings.value(OPTIONS.relayWorkers) ?? defaultWorkers(settings.command);
+  const cores = Math.min(navigator.hardwareConcurrency, MOST_WORKERS);
+  const workers = settings.value(OPTIONS.relayWorkers) ?? cores;
   return { sockets, threads: await RelayThreads.open(sockets, workers) };
-}
-
-/** Of a relay, its cores; in a home, one thread is enough for everything. */
-function defaultWorkers(command: CommandName): number {
-  return command === "up" ? 1 : Math.min(navigator.hardwareConcurrency, MOST_WORKERS);
 }
 
 /** What the role is started with. */

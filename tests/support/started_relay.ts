@@ -26,7 +26,7 @@ export async function startedRelay(
 ) {
   const sockets = openUdpEngine(TEST_UDP_ENGINE);
   // Other threads have the clocks of the system.
-  const threads = await RelayThreads.open(sockets, host === systemHost ? workers : 1);
+  const threads = await RelayThreads.open(sockets, host === systemHost ? workers : 0);
   const relay = await startRelay(
     {
       listenAddr: `127.0.0.1:${freePort()}`,

@@ -168,7 +168,7 @@ export async function startRelay(
   log.info("Relay listens on {addresses} (UDP engine: {engine}, workers: {workers})", {
     addresses: udpListeners.addresses.join(", "),
     engine: sockets.engine,
-    workers: threads?.count ?? 1,
+    workers: threads?.count ?? 0,
   });
   if (options.users.length === 0 && options.restSecrets.length === 0) warnOfStunOnly();
   else for (const warning of addresses.warnings) log.warn(warning);

@@ -122,9 +122,9 @@ for (
   const [engine, workers, permission, expected] of [
     ["auto", [], [], /portable engine, as the batching one cannot be used: Requires ffi access/],
     ["portable", [], ["--allow-ffi"], /UDP engine: portable/],
-    ["portable", ["--workers", "2"], ["--allow-ffi"], /One worker does all the work, as several/],
+    ["portable", ["--workers", "2"], ["--allow-ffi"], /One thread does all the work: workers/],
     ["auto", [], ["--allow-ffi"], ignore ? /UDP engine: portable/ : /UDP engine: batch/],
-    ["auto", ["--workers", "2"], ["--allow-ffi"], ignore ? /workers: 1/ : /workers: 2/],
+    ["auto", ["--workers", "2"], ["--allow-ffi"], ignore ? /workers: 0/ : /workers: 2/],
   ] as const
 ) {
   const options = ["--udp-engine", engine, ...workers];

@@ -30,13 +30,13 @@ export class RelayThreads implements AsyncDisposable {
   }
 
   /**
-   * Opens `count` of them, or with `sockets` that no others can share says so and opens none.
-   * Afterwards FFI is not needed any more.
+   * Opens `count` of them; with none, or with `sockets` that no others can share, which it says, the
+   * first thread does everything. Afterwards FFI is not needed any more.
    */
   static async open(sockets: DatagramSockets, count: number): Promise<RelayThreads | undefined> {
-    if (count < 2) return undefined;
+    if (count === 0) return undefined;
     if (!(sockets instanceof BatchDatagramSockets)) {
-      log.info("One worker does all the work, as several need the batching UDP engine");
+      if (count > 1) log.info("One thread does all the work: workers need the batching UDP engine");
       return undefined;
     }
     const level = lowestLevel("relay");
