@@ -3,22 +3,12 @@
 import { type BusServers, parseBusServers } from "../roles/signal/bus_access.ts";
 import * as value from "./option_values.ts";
 import type { OptionRow } from "./settings.ts";
+import { workers } from "./worker_count.ts";
 
 const busServers: value.ValueKind<BusServers> = {
   placeholder: "<urls>",
   expected: "nats:// or tls:// addresses separated by commas, as in nats://nats.example.com:4222",
   parse: parseBusServers,
-};
-
-/** Far beyond the machines that this was tried on. */
-const MOST_WORKERS = 64;
-const workers: value.ValueKind<number> = {
-  placeholder: "<number>",
-  expected: `a whole number from 1 to ${MOST_WORKERS}`,
-  parse(text) {
-    const count = value.count.parse(text);
-    return count !== undefined && count <= MOST_WORKERS ? count : undefined;
-  },
 };
 
 export const SIGNAL_SCALE_OPTIONS = {

@@ -1,4 +1,5 @@
 import { RateLimit } from "../../base/rate_limit.ts";
+import { placeOf } from "../shared_places.ts";
 
 /** Connections that are open, by the key that stands for their client's address. */
 export interface ConnectionCounts {
@@ -112,11 +113,4 @@ export class SharedCounts implements AddressCounts {
       if (Atomics.compareExchange(this.#usedUpTo, place, before, after) === before) return true;
     }
   }
-}
-
-/** One of `places`, a power of 2, by FNV-1a that begins with `seed`. */
-export function placeOf(text: string, places: number, seed: number): number {
-  let hash = 0x811c9dc5 ^ seed;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash ^ hash >>> 15) & (places - 1);
 }

@@ -1,15 +1,14 @@
 /** One thread of a signaling server that has several; `signal_workers` is the other end. */
 
-import { configureSync, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { CairnError, type CairnErrorCode } from "../../base/errors.ts";
 import { systemHost } from "../../base/host.ts";
 import type { ListenAddress } from "../http.ts";
 import { EventLoopLag, MetricsRegistry } from "../metrics.ts";
+import { type Answers, type AnyCall, ThreadCalls, whenOpened } from "../role_thread.ts";
+import { threadName } from "../thread_name.ts";
 import { SharedCounts } from "./address_counts.ts";
 import { BusStanding } from "./bus_standing.ts";
 import { type RunningSignal, startSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalOptions } from "./signal_options.ts";
-import { isSignalThread, THREAD_NAME } from "./thread_name.ts";
 import { type MeshMemory, WorkerMesh } from "./worker_mesh.ts";
 
 /** What a thread is started with. */
@@ -17,7 +16,6 @@ export interface ThreadStart {
   readonly options: SignalOptions;
   /** From 0. */
   readonly number: number;
-  readonly control: MessagePort;
   readonly ports: ReadonlyMap<number, MessagePort>;
   readonly mesh: MeshMemory;
   /** See {@linkcode SharedCounts}: of those that are let in, and of all TCP connections. */
@@ -28,108 +26,87 @@ export interface ThreadStart {
   /** Chance that the threads have in common: what tells this server from others, and the seed. */
   readonly server: Uint8Array;
   readonly seed: number;
-  /** The log takes nothing below; `undefined` when it takes nothing. */
-  readonly lowestLevel: LogLevel | undefined;
 }
 
-export type ToThread =
-  | { readonly kind: "reload" | "close" }
-  | { readonly kind: "metrics"; readonly id: number };
-
-export type FromThread =
-  | { readonly kind: "started"; readonly address: ListenAddress }
-  | { readonly kind: "failed"; readonly code: CairnErrorCode; readonly message: string }
-  | { readonly kind: "metrics"; readonly id: number; readonly text: string }
-  | { readonly kind: "closed" }
-  | {
-    readonly kind: "log";
-    readonly category: readonly string[];
-    readonly level: LogLevel;
-    readonly message: string;
-    readonly properties: Readonly<Record<string, unknown>>;
-  };
+/** What the first thread asks of one. */
+export interface SignalCalls {
+  readonly start: { readonly body: ThreadStart; readonly answer: ListenAddress };
+  readonly metrics: { readonly body: undefined; readonly answer: string };
+  readonly reload: { readonly body: undefined; readonly answer: void };
+  readonly close: { readonly body: undefined; readonly answer: void };
+}
 
 /** This file in a bundle is the whole program, whose first lines lead here by the name. */
 export function openThread(): Worker {
-  return new Worker(import.meta.url, { type: "module", name: THREAD_NAME });
+  return new Worker(import.meta.url, { type: "module", name: "cairn signal" });
 }
 
-if (isSignalThread()) {
-  addEventListener("message", (event) => {
-    if (event instanceof MessageEvent) void serve(event.data);
-  }, { once: true });
+if (threadName() === "cairn signal") {
+  whenOpened((control) => {
+    const calls = new ThreadCalls<SignalCalls>(control, answers());
+    control.onmessage = ({ data }: MessageEvent<AnyCall<SignalCalls>>) => void calls.take(data);
+  });
 }
 
-async function serve(start: ThreadStart): Promise<void> {
-  const { control, ports, options, number } = start;
-  const say = (message: FromThread) => control.postMessage(message);
-  forwardLog(start, say);
-  const limits = { ...SIGNAL_LIMITS, ...options.limits };
+function answers(): Answers<SignalCalls> {
   const registry = new MetricsRegistry();
+  let lag: EventLoopLag | undefined;
+  let mesh: WorkerMesh | undefined;
+  let signal: RunningSignal | undefined;
+  return {
+    async start(start) {
+      lag = describeLag(registry);
+      mesh = openMesh(start, registry);
+      signal = await startSignal(start.options, systemHost, {
+        counts: openCounts(start, start.counts),
+        sockets: openCounts(start, start.sockets),
+        mesh,
+        bus: { server: start.server, number: start.number },
+        standing: start.standing && new BusStanding(start.standing, start.number),
+        registry,
+      });
+      return signal.address;
+    },
+    metrics: () => registry.text(),
+    reload: () => signal?.reload(),
+    async close() {
+      await signal?.close();
+      mesh?.close();
+      lag?.close();
+    },
+  };
+}
+
+function describeLag(registry: MetricsRegistry): EventLoopLag {
   const lag = new EventLoopLag(() => systemHost.monotonic());
   registry.gauge(
     "cairn_signal_worker_event_loop_lag_seconds",
     "Longest time that the event loop of a worker was blocked since the last scrape",
     () => lag.takeWorst(),
   );
+  return lag;
+}
+
+function openMesh(start: ThreadStart, registry: MetricsRegistry): WorkerMesh {
   const dropped = registry.counter(
     "cairn_signal_worker_dropped_total",
     "Relays that a worker which lagged behind did not get",
   );
-  const mesh = new WorkerMesh({
+  return new WorkerMesh({
     memory: start.mesh,
-    self: number,
-    ports,
+    self: start.number,
+    ports: start.ports,
     seed: start.seed,
     onDropped: () => dropped.add(),
   });
-  const countsIn = (memory: SharedArrayBuffer) =>
-    new SharedCounts({
-      memory,
-      attemptsPerMinute: limits.connectionsPerMinute,
-      seed: start.seed,
-      now: () => systemHost.now(),
-    });
-  let signal: RunningSignal;
-  try {
-    const bus = { server: start.server, number };
-    const standing = start.standing && new BusStanding(start.standing, number);
-    const counts = countsIn(start.counts);
-    const sockets = countsIn(start.sockets);
-    const thread = { counts, sockets, mesh, bus, standing, registry };
-    signal = await startSignal(options, systemHost, thread);
-  } catch (error) {
-    if (!(error instanceof CairnError)) throw error;
-    return say({ kind: "failed", code: error.code, message: error.message });
-  }
-  control.onmessage = async ({ data }: MessageEvent<ToThread>) => {
-    switch (data.kind) {
-      case "reload":
-        return signal.reload();
-      case "metrics":
-        return say({ kind: "metrics", id: data.id, text: registry.text() });
-      case "close":
-        await signal.close();
-        mesh.close();
-        lag.close();
-        say({ kind: "closed" });
-    }
-  };
-  say({ kind: "started", address: signal.address });
 }
 
-/** The program's log is written by its first thread. */
-function forwardLog({ lowestLevel }: ThreadStart, say: (message: FromThread) => void): void {
-  if (lowestLevel === undefined) return;
-  const sink = ({ category, level, rawMessage, properties }: LogRecord) => {
-    const message = typeof rawMessage === "string" ? rawMessage : rawMessage.join("");
-    say({ kind: "log", category, level, message, properties });
-  };
-  configureSync({
-    sinks: { sink },
-    loggers: [
-      { category: ["cairn"], lowestLevel, sinks: ["sink"] },
-      { category: ["logtape", "meta"], sinks: [] },
-    ],
+function openCounts({ options, seed }: ThreadStart, memory: SharedArrayBuffer): SharedCounts {
+  const { connectionsPerMinute } = { ...SIGNAL_LIMITS, ...options.limits };
+  return new SharedCounts({
+    memory,
+    attemptsPerMinute: connectionsPerMinute,
+    seed,
+    now: () => systemHost.now(),
   });
 }

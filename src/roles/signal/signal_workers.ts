@@ -1,4 +1,4 @@
-import { getLogger, type LogLevel } from "@logtape/logtape";
+import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { ORIGIN_LENGTH } from "../../protocol/signal/bus_message.ts";
@@ -9,13 +9,15 @@ import {
   listenError,
   parseListenAddress,
 } from "../http.ts";
+import { mergeMetrics } from "../merged_metrics.ts";
 import { MetricsRegistry } from "../metrics.ts";
+import { RoleThread } from "../role_thread.ts";
+import { lowestLevel } from "../thread_log.ts";
 import { SharedCounts } from "./address_counts.ts";
 import { BusStanding } from "./bus_standing.ts";
-import { mergeMetrics } from "./merged_metrics.ts";
 import { DRAIN_TIME, type RunningSignal } from "./run_signal.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
-import { type FromThread, openThread, type ThreadStart, type ToThread } from "./signal_thread.ts";
+import { openThread, type SignalCalls } from "./signal_thread.ts";
 import { meshMemory } from "./worker_mesh.ts";
 
 const log = getLogger(["cairn", "signal"]);
@@ -24,7 +26,6 @@ const OPTION = "--listen-addr (CAIRN_SIGNAL_LISTEN_ADDR)";
 const METRICS_PATIENCE = 2_000;
 /** Milliseconds, beside the drain, after which a thread that does not end is ended. */
 const CLOSE_PATIENCE = 5_000;
-const LEVELS: readonly LogLevel[] = ["trace", "debug", "info", "warning", "error", "fatal"];
 
 /**
  * Starts a signaling server of `workers` threads that listen on one port; the system spreads
@@ -56,22 +57,19 @@ export async function startSignalWorkers(
     standing: options.bus && BusStanding.memory(workers),
     server: host.random(ORIGIN_LENGTH - 1),
     seed: new DataView(host.random(4).buffer).getInt32(0),
-    lowestLevel: LEVELS.find((level) => log.isEnabledFor(level)),
   };
   await using started = new AsyncDisposableStack();
   // Those that no thread has got, since one before it failed.
   started.defer(() => ports.forEach((ends) => ends.forEach((port) => port.close())));
   const limits = shareOf({ ...SIGNAL_LIMITS, ...options.limits }, workers);
-  const threads: Thread[] = [];
+  const level = lowestLevel("signal");
+  const threads: SignalThread[] = [];
   const begin = async (number: number, listenAddr: string) => {
-    const own = {
-      number,
-      ports: ports[number] ?? new Map(),
-      options: { ...others, drainTime, listenAddr, limits },
-    };
-    const thread = started.use(new Thread(open(), { ...shared, ...own }));
+    const links = ports[number] ?? new Map<number, MessagePort>();
+    const own = { number, ports: links, options: { ...others, drainTime, listenAddr, limits } };
+    const thread = started.use(new SignalThread(open(), level));
     threads.push(thread);
-    return await thread.started;
+    return await thread.call("start", { ...shared, ...own }, [...links.values()]);
   };
   // The first one finds out which port it is.
   const address = await begin(0, options.listenAddr);
@@ -102,7 +100,7 @@ export async function startSignalWorkers(
   return {
     address,
     metricsAddress: scraped?.address,
-    reload: () => threads.forEach((thread) => thread.tell({ kind: "reload" })),
+    reload: () => threads.forEach((thread) => void thread.call("reload", undefined)),
     close: () => closing ??= end(),
   };
 }
@@ -149,92 +147,17 @@ function mesh(numbers: readonly number[]): Map<number, MessagePort>[] {
 }
 
 /** A thread as the first one sees it. */
-class Thread implements AsyncDisposable {
-  readonly started: Promise<ListenAddress>;
-  readonly #worker: Worker;
-  readonly #control: MessagePort;
-  readonly #asked = new Map<number, (text: string) => void>();
-  readonly #closed = Promise.withResolvers<void>();
-  #lastId = 0;
+class SignalThread extends RoleThread<SignalCalls> {
   #lastMetrics = "";
 
-  constructor(worker: Worker, start: Omit<ThreadStart, "control">) {
-    this.#worker = worker;
-    const { port1, port2 } = new MessageChannel();
-    this.#control = port1;
-    const { promise, resolve, reject } = Promise.withResolvers<ListenAddress>();
-    this.started = promise;
-    port1.onmessage = ({ data }: MessageEvent<FromThread>) => {
-      switch (data.kind) {
-        case "started":
-          return resolve(data.address);
-        case "failed":
-          return reject(new CairnError(data.code, data.message));
-        case "metrics":
-          this.#lastMetrics = data.text;
-          return this.#asked.get(data.id)?.(data.text);
-        case "closed":
-          return this.#closed.resolve();
-        case "log":
-          write(data);
-      }
-    };
-    // A thread that failed ends the process, as a failure of its only one does.
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      reportError(new Error(`A thread failed: ${event.message}`));
-    };
-    this.#worker.postMessage({ ...start, control: port2 }, [port2, ...start.ports.values()]);
-  }
-
-  tell(message: ToThread): void {
-    this.#control.postMessage(message);
-  }
-
   /** Its metrics; where it does not tell them in time, those that it told last. */
-  metrics(): Promise<string> {
-    const id = ++this.#lastId;
-    return new Promise((resolve) => {
-      const end = (text: string) => {
-        clearTimeout(timer);
-        this.#asked.delete(id);
-        resolve(text);
-      };
-      const timer = setTimeout(() => end(this.#lastMetrics), METRICS_PATIENCE);
-      this.#asked.set(id, end);
-      this.tell({ kind: "metrics", id });
-    });
+  async metrics(): Promise<string> {
+    return this.#lastMetrics = await this.callWithin(METRICS_PATIENCE, "metrics", undefined) ??
+      this.#lastMetrics;
   }
 
   /** Resolves when it has closed its connections, at the latest after `patience` milliseconds. */
   async close(patience: number): Promise<void> {
-    this.tell({ kind: "close" });
-    const timer = setTimeout(() => this.#closed.resolve(), patience);
-    await this.#closed.promise;
-    clearTimeout(timer);
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#control.close();
-    this.#worker.terminate();
-    return Promise.resolve();
-  }
-}
-
-function write({ category, level, message, properties }: FromThread & { kind: "log" }): void {
-  const logger = getLogger([...category]);
-  switch (level) {
-    case "trace":
-      return logger.trace(message, properties);
-    case "debug":
-      return logger.debug(message, properties);
-    case "info":
-      return logger.info(message, properties);
-    case "warning":
-      return logger.warn(message, properties);
-    case "error":
-      return logger.error(message, properties);
-    case "fatal":
-      return logger.fatal(message, properties);
+    await this.callWithin(patience, "close", undefined);
   }
 }

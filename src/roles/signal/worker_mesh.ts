@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers";
 import { readU32, u32 } from "../../base/bytes.ts";
 import type { DatedRecords } from "../../protocol/signal/record_store.ts";
 import { decodeCanonicalFrame } from "../../protocol/signal/signal_frame.ts";
-import { placeOf } from "./address_counts.ts";
+import { placeOf } from "../shared_places.ts";
 import type { Backplane } from "./backplane.ts";
 
 /**

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { toHex, utf8 } from "../../../src/base/bytes.ts";
 import { systemHost } from "../../../src/base/host.ts";
 import { encodeSignalFrame } from "../../../src/protocol/signal/signal_frame.ts";
-import { mergeMetrics } from "../../../src/roles/signal/merged_metrics.ts";
+import { mergeMetrics } from "../../../src/roles/merged_metrics.ts";
 import type { SignalOptions } from "../../../src/roles/signal/signal_options.ts";
 import { startSignalWorkers } from "../../../src/roles/signal/signal_workers.ts";
 import { FakeTime } from "../../support/fake_time.ts";
@@ -203,8 +203,12 @@ const OPTIONS: SignalOptions = { listenAddr: "127.0.0.1:0", authTokens: [], drai
 
 /** Makes threads that say that they have started, then do as `then` says, and never anything else. */
 function started(then: string): () => Worker {
-  const said = '{ kind: "started", address: { host: "127.0.0.1", port: 1 } }';
-  const code = `onmessage = ({ data }) => { data.control.postMessage(${said}); ${then} };`;
+  const address = '{ host: "127.0.0.1", port: 1 }';
+  const code = `onmessage = ({ data: { control } }) => control.onmessage = ({ data }) => {
+    control.onmessage = null;
+    control.postMessage({ kind: "answer", id: data.id, answer: ${address} });
+    ${then}
+  };`;
   return () => new Worker(`data:text/javascript,${encodeURIComponent(code)}`, { type: "module" });
 }
 

@@ -18,9 +18,10 @@ export interface Outbox {
   readonly isServing: boolean;
   /** DSCP and ECN of the datagram at hand. */
   readonly trafficClass: number;
+  flush(): void;
   /** Sends what waits before anything else of the process has its turn. */
   flushSoon(): void;
-  /** Forgets a socket that is about to be closed. */
+  /** Forgets a socket that is about to be closed or belongs to another. */
   forget(fd: number): void;
 }
 
@@ -73,11 +74,16 @@ export class BatchSocket implements DatagramSocket, Sender {
 
   close(): void {
     if (this.isClosed) return;
+    this.detach();
+    this.#kernel.calls.close(this.fd);
+  }
+
+  detach(): number {
     // What waits for it goes out before.
     if (this.firstQueued >= 0) this.#kernel.queue.flush();
     this.isClosed = true;
     this.#outbox.forget(this.fd);
-    this.#kernel.calls.close(this.fd);
+    return this.fd;
   }
 
   dropped(count: number): void {

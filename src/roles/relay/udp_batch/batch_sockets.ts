@@ -29,6 +29,7 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   readonly #running: Promise<void>;
   #isClosed = false;
   #isFlushDue = false;
+  #isRung = false;
   /** Slots whose datagrams may wait to be sent. */
   #usedSlots = 0;
   isServing = false;
@@ -39,8 +40,27 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
     this.#kernel = kernel;
     this.#epoll = kernel.calls.createEpoll();
     this.#bell = kernel.calls.createBell();
-    kernel.calls.watch(this.#epoll, this.#bell);
+    kernel.calls.hear(this.#epoll, this.#bell);
     this.#running = this.#serveUntilClosed(run);
+  }
+
+  /** What {@linkcode ring} takes, on any thread, to end a wait of this one. */
+  get bell(): number {
+    return this.#bell;
+  }
+
+  ring(bell: number): void {
+    this.#kernel.calls.ring(bell);
+  }
+
+  closeDescriptor(descriptor: number): void {
+    this.#kernel.calls.close(descriptor);
+  }
+
+  takeRing(): boolean {
+    const isRung = this.#isRung;
+    this.#isRung = false;
+    return isRung;
   }
 
   get isClosed(): boolean {
@@ -51,7 +71,10 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
     const address = parseIp(options.hostname) ?? resolved(options.hostname);
     const name = new Endpoint(address, options.port);
     const { calls } = this.#kernel;
-    const { fd, port } = calls.open(name, name.family);
+    const { bound } = options;
+    const { fd, port } = bound === undefined
+      ? calls.open(name, name.family)
+      : { fd: bound, port: options.port };
     try {
       calls.setBuffers(fd, options.kernelBuffer);
       calls.tellTrafficClass(fd, name.family);
@@ -65,6 +88,36 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
     const socket = new BatchSocket(this, this.#kernel, options, { fd, port, family: name.family });
     this.#sockets[fd] = socket;
     return socket;
+  }
+
+  /**
+   * Binds `count` sockets to one address, for as many threads; their descriptors, which are the
+   * caller's to close. Port 0 takes a free one.
+   *
+   * @throws whatever the system says, also when one socket has that address that shares it.
+   */
+  bindShared(
+    hostname: string,
+    port: number,
+    count: number,
+  ): { readonly port: number; readonly descriptors: readonly number[] } {
+    const { calls } = this.#kernel;
+    const address = parseIp(hostname) ?? resolved(hostname);
+    const asked = new Endpoint(address, port);
+    // A port that somebody else shares looks free to who shares too.
+    const trial = calls.open(asked, asked.family);
+    calls.close(trial.fd);
+    const name = new Endpoint(address, trial.port);
+    const descriptors: number[] = [];
+    try {
+      while (descriptors.length < count) {
+        descriptors.push(calls.open(name, name.family, true).fd);
+      }
+    } catch (error) {
+      for (const fd of descriptors) calls.close(fd);
+      throw error;
+    }
+    return { port: trial.port, descriptors };
   }
 
   /** Forgets a socket that is about to be closed. */
@@ -104,7 +157,9 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
     this.isServing = true;
     try {
       for (let i = 0; i < ready; i++) {
-        const socket = this.#sockets[calls.readyFd(i)];
+        const fd = calls.readyFd(i);
+        const socket = this.#sockets[fd];
+        if (fd === this.#bell) this.#isRung = true;
         if (socket === undefined) continue;
         const events = calls.readyFor(i);
         if ((events & EPOLLERR) !== 0) socket.readErrors();

@@ -14,6 +14,8 @@ export interface Rounds {
   readonly isClosed: boolean;
   /** Does what there is to do, which it waits for at most so long; whether there was anything. */
   serve(milliseconds: number): boolean;
+  /** Whether the bell was rung since the last call. */
+  takeRing(): boolean;
   /** Resolves when there is something to do; another thread waits meanwhile. */
   whenReady(): Promise<void>;
 }
