@@ -226,7 +226,7 @@ export class FolderSync {
         this.#pace.changed();
         break;
       case "lack":
-        this.#fetcher.lacks(from, said.hashes);
+        this.#fetcher.lacks(from, said.hashes, now);
     }
     await this.#fetcher.ask(now, false);
   }
