@@ -12,9 +12,10 @@ Deno.test("cairn peer pairs, sends to a peer that is away, and listen prints it 
     const [alice, bob] = [peer("alice"), peer("bob")];
     const aliceId = (await alice("id")).stdout.trim();
     const bobId = (await bob("id")).stdout.trim();
-    for (const join of [alice, bob]) {
+    for (const [join, id] of [[alice, aliceId], [bob, bobId]] as const) {
       const paired = await join("pair", "--psk", PSK, "--peer", serverId);
-      assert.deepEqual(paired, { code: 0, stdout: `${serverId}\n`, stderr: "" });
+      assert.deepEqual([paired.code, paired.stdout], [0, `${serverId}\n`]);
+      assert.ok(paired.stderr.startsWith(`Paired, as ${id}: `), paired.stderr);
     }
     const listed = await bob("list", "--json");
     const [{ peer_id: listedId, mechanism }] = JSON.parse(listed.stdout);
