@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console -- a script speaks to the terminal that started it.
 /**
  * Megabytes per second over the carriers of links, on this machine's loopback:
- * `deno run -A bench/path_throughput.ts [megabytes]`. Each end is a thread of its own, and the
- * relay, where there is one, a process. Every way is measured in each of three rounds.
+ * `deno run -A bench/path_throughput.ts [megabytes] [way …] [portable]`. Each end is a thread of its
+ * own, and the relay, where there is one, a process. Every way is measured in each of three rounds.
  */
 
 import { cpuUsage } from "node:process";
@@ -11,6 +11,8 @@ import type { PathParameters } from "../src/protocol/rendezvous/sealed_message.t
 
 const WAYS = ["websocket", "direct", "relay-udp", "relay-tcp"] as const;
 export type Way = typeof WAYS[number];
+/** What moves the datagrams of both ends. */
+export type UdpEngine = "batch" | "portable";
 const ROUNDS = 3;
 const RELAY_PORT = 34_780;
 
@@ -20,6 +22,7 @@ export type EndMessage =
     readonly kind: "start";
     readonly end: "near" | "far";
     readonly way: Way;
+    readonly engine: UdpEngine;
     readonly relayPort: number;
     readonly total: number;
   }
@@ -37,14 +40,26 @@ if (import.meta.main) await measure();
 
 async function measure(): Promise<void> {
   const total = Number(Deno.args[0] ?? "100") * 1_000_000;
+  const wanted = Deno.args.slice(1);
+  const ways = WAYS.filter((way) =>
+    !WAYS.some((each) => wanted.includes(each)) || wanted.includes(way)
+  );
+  const engine = wanted.includes("portable") ? "portable" : "batch";
   const relay = await startRelay();
   for (let round = 1; round <= ROUNDS; round++) {
-    for (const way of WAYS) console.log(`round ${round}, ${await measureWay(way, total, relay)}`);
+    for (const way of ways) {
+      console.log(`round ${round}, ${await measureWay(way, engine, total, relay)}`);
+    }
   }
   relay.end();
 }
 
-async function measureWay(way: Way, total: number, relay: Relay): Promise<string> {
+async function measureWay(
+  way: Way,
+  engine: UdpEngine,
+  total: number,
+  relay: Relay,
+): Promise<string> {
   const [near, far] = [spawn(), spawn()];
   const begun = clock();
   let cpu = cpuUsage();
@@ -71,12 +86,9 @@ async function measureWay(way: Way, total: number, relay: Relay): Promise<string
   };
   route(near, far);
   route(far, near);
-  far.postMessage(
-    { kind: "start", end: "far", way, relayPort: RELAY_PORT, total } satisfies EndMessage,
-  );
-  near.postMessage(
-    { kind: "start", end: "near", way, relayPort: RELAY_PORT, total } satisfies EndMessage,
-  );
+  const wish = { kind: "start", way, engine, relayPort: RELAY_PORT, total } as const;
+  far.postMessage({ ...wish, end: "far" } satisfies EndMessage);
+  near.postMessage({ ...wish, end: "near" } satisfies EndMessage);
   const seconds = (await finished.promise - started) / 1000;
   const used = cpuUsage(cpu);
   const perGigabyte = (microseconds: number) => (microseconds / 1e6 / (total / 1e9)).toFixed(1);

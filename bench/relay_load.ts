@@ -1,12 +1,12 @@
 // deno-lint-ignore-file no-console -- a script speaks to the terminal that started it.
 /**
  * cairn's relay beside coturn from Debian's package, in one run on one machine: how many packets a
- * second each relays at no more than 0.1 % loss, and what a packet costs. The server is on core 0,
- * the load on core 1; the servers take turns, in the other order each second round.
+ * second each relays at no more than 0.1 % loss, and what a packet costs. The server is on core 0
+ * (or on those of `--cores`), the load on core 1; the servers take turns, in the other order each second round.
  *
  *     taskset -c 1 deno run -A bench/relay_load.ts [--quick] [--sizes=160,1200] [--only=cairn]
  *         [--rates=10000,20000] [--directions=both] [--rounds=3] [--sessions=10]
- *         [--wrapping=channels|indications|"relay to relay"]
+ *         [--wrapping=channels|indications|"relay to relay"] [--workers=2 --cores=0,1]
  *
  * Linux only. Needs taskset and a C compiler, and turnserver for the comparison; of our engines,
  * `cairn` is the batching one, and `--only=portable` names the other.
@@ -22,7 +22,6 @@ import {
 } from "./support/turn_servers.ts";
 import { type Direction, TurnLoad, type Wrapping } from "./support/turn_load.ts";
 
-const SERVER_CORE = "0";
 const MAX_LOSS = 0.001;
 /** A load that sends less than this part of what it should is itself the bottleneck. */
 const LOAD_KEEPS_UP = 0.98;
@@ -58,6 +57,8 @@ const rates = argument("rates")?.split(",").map(Number) ?? RATES;
 const directions = argument("directions")
   ? DIRECTIONS.filter((direction) => argument("directions")?.split(",").includes(direction))
   : DIRECTIONS;
+const workers = Number(argument("workers") ?? 1);
+const cores = argument("cores") ?? "0";
 const wrapping = WRAPPINGS.find((name) => name === argument("wrapping")) ?? "channels";
 const kinds = [cairn, coturn, portableCairn]
   .filter(({ name }) => only?.includes(name) ?? name !== "portable");
@@ -76,7 +77,7 @@ try {
 summarize();
 
 async function measure(kind: TurnServerKind, size: number): Promise<void> {
-  await using server = await startTurnServer(kind, { core: SERVER_CORE, folder });
+  await using server = await startTurnServer(kind, { cores, folder, workers });
   using load = await TurnLoad.open(server.port, { count: sessions, size, wrapping, folder });
   // The runtime compiles what is used often.
   await load.run("both", 20_000, 1);

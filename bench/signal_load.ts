@@ -7,6 +7,7 @@
  *     deno run -A bench/signal_load.ts [--quick] [--only=cairn,peer] [--loads=exchange,idle]
  *         [--rounds=9: more of them even out what else the machine does]
  *         [--npm=<folder with peer and y-webrtc installed>] [--cairn=<another tree of cairn>]
+ *         [--workers=2: a cairn of so many threads, on both cores, beside the one of one]
  *
  * Linux only. Needs taskset; npm, nats-server and mosquitto where they are to be compared.
  */
@@ -71,8 +72,12 @@ Deno.exit(0);
 
 async function main(): Promise<void> {
   console.error("Looking for servers to compare with; npm installs two of them …");
-  const found = await findServers(folder, { npm: argument("npm"), cairn: argument("cairn") });
-  const kinds = found.kinds.filter(({ name }) => only?.includes(name) ?? true);
+  const found = await findServers(folder, {
+    npm: argument("npm"),
+    cairn: argument("cairn"),
+    workers: argument("workers"),
+  });
+  const kinds = found.kinds.filter(({ name }) => only?.includes(name.split(",")[0]!) ?? true);
   for (const { name, version } of kinds) console.log(`- ${name}: ${version}`);
   for (const sentence of found.missing) console.log(`- NOT COMPARED: ${sentence}`);
   const [load = NaN] = Deno.loadavg();

@@ -16,7 +16,9 @@ export {
 export type { Host } from "./base/host.ts";
 export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
-export { MAX_DATA_LENGTH, Node } from "./roles/peer/node.ts";
+export { loadPathBatches } from "./roles/path/path_sockets.ts";
+export { Node } from "./roles/peer/node.ts";
+export { MAX_DATA_LENGTH, PeerNode } from "./roles/peer/peer_node.ts";
 export type {
   BroadcastOptions,
   NetworkInfo,
@@ -24,11 +26,14 @@ export type {
   NodeOptions,
   PairedPeer,
   Path,
+  PeerNodeOptions,
   PeerSession,
   ReceivedMessage,
   RosterMember,
+  SendOptions,
   SentCopy,
   SentMessage,
+  TransientMessage,
 } from "./roles/peer/node_api.ts";
 export type {
   LinkOffer,

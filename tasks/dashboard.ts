@@ -4,22 +4,14 @@
  * `dashboard/page/`; `--check` only compares.
  */
 
-import { fileURLToPath } from "node:url";
+import { browserScript } from "./browser_script.ts";
 
 const FOLDER = new URL("../src/roles/server/dashboard/", import.meta.url);
 const SCRIPT = new URL("page.js", FOLDER);
 
 /** The modules as one script for browsers. @throws {Error} with what the bundler said. */
 export async function dashboardScript(): Promise<string> {
-  const main = fileURLToPath(new URL("page/main.ts", FOLDER));
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--platform", "browser", "--minify", main],
-    env: { NO_COLOR: "1" },
-    stdin: "null",
-  }).output();
-  const decoder = new TextDecoder();
-  if (!success) throw new Error(`deno bundle failed:\n${decoder.decode(stderr)}`);
-  return decoder.decode(stdout);
+  return await browserScript(new URL("page/main.ts", FOLDER));
 }
 
 if (import.meta.main) {

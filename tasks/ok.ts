@@ -12,7 +12,7 @@ const STEPS: readonly (readonly [name: string, args: readonly string[]])[] = [
   ["formatting", ["fmt", "--check"]],
   ["lint", ["lint"]],
   ["types", ["check"]],
-  ["documentation of the library", ["doc", "--lint", "src/mod.ts"]],
+  ["documentation of the library", ["doc", "--lint", "src/mod.ts", "src/browser.ts"]],
   ["docs/options.md is up to date", ["run", "-A", "tasks/options_doc.ts", "--check"]],
   ["docs/rest.md is up to date", ["run", "-A", "tasks/rest_doc.ts", "--check"]],
   ["Grafana's dashboard is up to date", ["run", "-A", "tasks/grafana.ts", "--check"]],

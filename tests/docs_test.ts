@@ -6,6 +6,7 @@
 import { deepEqual, equal, ok } from "node:assert/strict";
 import { decode } from "cborg";
 import { encodeSyncAck, encodeSyncRequest } from "../src/protocol/sync_messages.ts";
+import { encodeTransientAck, encodeTransientData } from "../src/protocol/transient_messages.ts";
 import { bytesFor, identityFor } from "./support/identities.ts";
 import {
   encodeForwardAck,
@@ -150,6 +151,8 @@ const messages: Readonly<Record<string, Uint8Array>> = {
     accepted: true,
     answers: [{ recipient: peerId, rejectionReason: null, lastSequence: 1, delivered: true }],
   }),
+  TransientData: encodeTransientData({ number: 1, channel: "chat", data: key }),
+  TransientAck: encodeTransientAck({ number: 1, taken: true }),
 };
 
 for (const { name, payload } of messageRows()) {
@@ -193,7 +196,7 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/handshake ends within (\d+) s/, "roles/link_connection", "HANDSHAKE_TIMEOUT", 1000],
   [/pairing messages only, at most (\d+),/, "roles/server/pairing_desk", "MAX_MESSAGES"],
   [/at most 16, for (\d+) s/, "roles/server/stranger_links", "TIME_LIMIT", 1000],
-  [/Heartbeat after (\d+) s without/, "roles/peer/node", "HEARTBEAT", 1000],
+  [/Heartbeat after (\d+) s without/, "roles/peer/peer_node", "HEARTBEAT", 1000],
   [/without anything sent \(server: (\d+) s\)/, "roles/server/run_server", "HEARTBEAT", 1000],
   [/at most ([\d,]+) bytes of Noise message;/, "roles/topic_carrier", "MAX_NOISE_MESSAGE"],
   [/`epoch = shifted div (\d+)`/, "protocol/rendezvous/topics", "EPOCH"],
@@ -203,6 +206,8 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
     "roles/peer/pairing_reach",
     "MAX_ACCEPTORS",
   ],
+  [/AAAA of the target, at most (\d+) of which/, "protocol/mdns/found_servers", "MAX_ADDRESSES"],
+  [/of which a peer uses (\d+) s at most/, "protocol/mdns/found_servers", "LONGEST_TTL"],
   [/answers at most (\d+) challenges for one typed PIN/, "roles/peer/pin_search", "MAX_CHALLENGES"],
   [/be redeemed for (\d+) s,/, "protocol/pairing/offers", "OFFER_LIFETIME", 1000],
   [/each makes the next wait (\d+) s longer/, "protocol/pairing/offers", "DELAY_PER_FAILURE", 1000],
@@ -224,7 +229,7 @@ const numbers: readonly [sentence: RegExp, file: string, constant: string, unit?
   [/and ([\d,]+) skipped keys are kept/, "protocol/session/ratchet_state", "MAX_SKIPPED_KEYS"],
   [
     /channel \(text, at most (\d+) bytes\)/,
-    "protocol/session/message_body",
+    "protocol/message_types",
     "MAX_CHANNEL_LENGTH",
   ],
   [/at most (\d+) unacknowledged/, "protocol/mailbox/delivery_window", "MAX_UNACKNOWLEDGED"],

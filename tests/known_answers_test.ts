@@ -8,6 +8,7 @@ import { x25519KeyPair } from "../src/protocol/crypto/primitives.ts";
 import { safetyNumber } from "../src/protocol/crypto/safety_number.ts";
 import { initiateX3dh } from "../src/protocol/crypto/x3dh.ts";
 import { MessageType } from "../src/protocol/message_types.ts";
+import { instanceName } from "../src/protocol/mdns/instance_name.ts";
 import { derivePairingKeys } from "../src/protocol/pairing/pairing.ts";
 import { formatPin, makePin, pinCredentialId } from "../src/protocol/pairing/pin.ts";
 import { sealMessage } from "../src/protocol/rendezvous/sealed_message.ts";
@@ -94,6 +95,10 @@ function answers(): Record<string, string | Uint8Array> {
       bytesFor("link nonce").slice(0, 16),
     ),
     "rendezvous topic (5.3) at 1700000000": topic,
+    "mDNS instance (5.6) of bob, nonce `mdns nonce`": instanceName(
+      bob.peerId,
+      bytesFor("mdns nonce").slice(0, 8),
+    ),
     "sealed there (5.4) by alice: `bye`, id `id`, no candidates, nonce `sealed`": sealMessage(
       { secret, sender: alice.peerId, topic, nonce: bytesFor("sealed").slice(0, 24) },
       { id, time: NOW, kind: "bye", candidates: [] },

@@ -6,11 +6,12 @@ import { systemHost } from "../../src/base/host.ts";
 import type { CandidateText } from "../../src/protocol/ice/candidates.ts";
 import type { PathParameters } from "../../src/protocol/rendezvous/sealed_message.ts";
 import type { RelayServer } from "../../src/roles/path/relay_keeper.ts";
+import { loadPathBatches } from "../../src/roles/path/path_sockets.ts";
 import { type OutgoingPath, UdpPaths } from "../../src/roles/path/udp_paths.ts";
 import { listen } from "../../src/roles/http.ts";
 import { connectWebSocket, type FrameSocket } from "../../src/roles/web_socket.ts";
 import { acceptWebSockets } from "../../src/roles/web_socket_server.ts";
-import type { EndMessage, Way } from "../path_throughput.ts";
+import type { EndMessage, UdpEngine, Way } from "../path_throughput.ts";
 
 const FRAME = 65_535;
 /** Bytes that may wait in the carrier. */
@@ -21,6 +22,7 @@ self.onmessage = ({ data }: MessageEvent<EndMessage>) => hear(data);
 let wanted: {
   readonly end: "near" | "far";
   readonly way: Way;
+  readonly engine: UdpEngine;
   readonly relayPort: number;
   readonly total: number;
 };
@@ -60,6 +62,7 @@ async function listenHere(): Promise<void> {
 }
 
 function openPath(): void {
+  if (wanted.engine === "batch") loadPathBatches();
   const { way, end } = wanted;
   const isRelayed = way !== "direct";
   const transport = way === "relay-tcp" ? "tcp" : "udp";

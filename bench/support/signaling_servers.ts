@@ -28,6 +28,8 @@ export interface ServerKind {
   /** Request headers and path that a TLS client needs to get in; none where there is no TLS. */
   readonly upgrade?: { readonly path: string; readonly headers: Readonly<Record<string, string>> };
   command(options: ServerOptions): Promise<readonly string[]>;
+  /** Those that it may use; default the first one. The load is on the second, in any case. */
+  readonly cores?: string;
   readonly environment?: (options: ServerOptions) => Readonly<Record<string, string>>;
 }
 
@@ -62,7 +64,17 @@ export async function startServer(
   const [program = "", ...args] = await kind.command({ ...options, port });
   const started = await startProcess({
     // A shell in between, since the log of a server is a file; it is replaced by the server.
-    command: ["taskset", "-c", "0", "sh", "-c", 'exec "$@" >"$0" 2>&1', logPath, program, ...args],
+    command: [
+      "taskset",
+      "-c",
+      kind.cores ?? "0",
+      "sh",
+      "-c",
+      'exec "$@" >"$0" 2>&1',
+      logPath,
+      program,
+      ...args,
+    ],
     env: { NO_COLOR: "1", ...kind.environment?.({ ...options, port }) },
     stderr: "null",
     port,
@@ -89,10 +101,16 @@ export async function stopAll(): Promise<void> {
 /** Finds what can be compared here; `missing` says what cannot, and why. */
 export async function findServers(
   folder: string,
-  places: { readonly npm: string | undefined; readonly cairn: string | undefined },
+  places: {
+    readonly npm: string | undefined;
+    readonly cairn: string | undefined;
+    /** Threads of one more cairn. */
+    readonly workers: string | undefined;
+  },
 ): Promise<{ kinds: ServerKind[]; missing: string[] }> {
   const missing: string[] = [];
   const kinds = [cairnKind(places.cairn)];
+  if (places.workers) kinds.push(cairnKind(places.cairn, places.workers));
   const modules = join(places.npm ?? folder, "node_modules");
   const node = await firstLine("node", "--version");
   if (node === undefined) missing.push("peer and y-webrtc: Node.js is not there");
@@ -117,10 +135,11 @@ const FLOOD = [
   ...["--message-rate", "1000000", "--byte-rate", "1GB", "--connections-per-topic", "2000"],
 ];
 
-function cairnKind(tree: string | undefined): ServerKind {
+function cairnKind(tree: string | undefined, workers?: string): ServerKind {
   const root = tree ?? fileURLToPath(new URL("../../", import.meta.url));
   return {
-    name: "cairn",
+    name: workers ? `cairn, ${workers} threads` : "cairn",
+    ...(workers && { cores: "0,1" }),
     version: `${tree ?? "this tree"}, Deno ${Deno.version.deno}`,
     addressesClients: false,
     dialect: cairn(TOKEN),
@@ -130,6 +149,7 @@ function cairnKind(tree: string | undefined): ServerKind {
         ...[Deno.execPath(), "run", "-A", "--unstable-kv", "--unstable-net", join(root, "main.ts")],
         ...["signal", "--listen-addr", `127.0.0.1:${port}`, "--auth-token", TOKEN],
         ...(tls ? ["--tls-cert", tls.certPath, "--tls-key", tls.keyPath] : []),
+        ...(workers ? ["--workers", workers] : []),
         ...(oneAddress ? ONE_ADDRESS : []),
         ...(flood ? FLOOD : []),
       ]),

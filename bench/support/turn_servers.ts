@@ -1,4 +1,4 @@
-/** The TURN servers that are compared: each a process of its own on the loopback, on one core. */
+/** The TURN servers that are compared: each a process of its own on the loopback. */
 
 import { freePort } from "../../tests/support/free_port.ts";
 import { bindingRequest } from "../../tests/support/stun_bytes.ts";
@@ -13,31 +13,33 @@ const CAIRN = new URL("../../main.ts", import.meta.url).pathname;
 /** A TURN server that can be started. */
 export interface TurnServerKind {
   readonly name: string;
-  command(port: number, folder: string): readonly string[];
+  /** `workers` is the number of threads that relay. */
+  command(port: number, folder: string, workers: number): readonly string[];
 }
 
 export const cairn = ourRelay("cairn", "batch");
 export const portableCairn = ourRelay("portable", "portable");
 
 function ourRelay(name: string, engine: string): TurnServerKind {
-  return { name, command: (port) => ourCommand(port, engine) };
+  return { name, command: (port, _, workers) => ourCommand(port, engine, workers) };
 }
 
-function ourCommand(port: number, engine: string): readonly string[] {
+function ourCommand(port: number, engine: string, workers: number): readonly string[] {
   return [
     ...[Deno.execPath(), "run", "-A", ...extraFlags(), CAIRN, "relay", "--log", "error"],
-    ...["--udp-engine", engine],
+    ...["--udp-engine", engine, "--workers", `${workers}`],
     ...["--listen-addr", `127.0.0.1:${port}`, "--relay-ip", "127.0.0.1"],
-    ...["--credentials", "user:pass", "--user-quota", "1000", "--allow-peers", "127.0.0.0/8"],
+    ...["--credentials", "user:pass", "--user-quota", "10000", "--allow-peers", "127.0.0.0/8"],
     ...["--port-range", RELAY_PORTS.join("-")],
   ];
 }
 
 export const coturn: TurnServerKind = {
   name: "coturn",
-  command: (port, folder) => [
+  command: (port, folder, workers) => [
     ...["turnserver", "-n", "--no-cli", "--no-tls", "--no-dtls", "--no-stdout-log"],
     ...["--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1", "-p", `${port}`],
+    ...(workers > 1 ? ["--relay-threads", `${workers}`] : []),
     ...["--lt-cred-mech", "--user", "user:pass", "--realm", "cairn", "--allow-loopback-peers"],
     ...["--min-port", `${RELAY_PORTS[0]}`, "--max-port", `${RELAY_PORTS[1]}`],
     ...["--pidfile", `${folder}/turnserver.pid`, "--userdb", `${folder}/turndb`],
@@ -52,14 +54,24 @@ export interface RunningTurnServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Starts one on a core and waits until it answers. */
+/** Where and how a server runs. */
+export interface ServerPlace {
+  /** As `taskset` takes them. */
+  readonly cores: string;
+  /** For its files. */
+  readonly folder: string;
+  /** Default 1. */
+  readonly workers?: number;
+}
+
+/** Starts one on some cores and waits until it answers. */
 export async function startTurnServer(
   kind: TurnServerKind,
-  { core, folder }: { readonly core: string; readonly folder: string },
+  { cores, folder, workers = 1 }: ServerPlace,
 ): Promise<RunningTurnServer> {
   const port = freePort();
   const child = new Deno.Command("taskset", {
-    args: ["-c", core, ...kind.command(port, folder)],
+    args: ["-c", cores, ...kind.command(port, folder, workers)],
     env: { NO_COLOR: "1" },
     stdin: "null",
     stdout: "null",

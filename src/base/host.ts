@@ -10,6 +10,17 @@ export interface Host {
   random(length: number): Uint8Array<ArrayBuffer>;
 }
 
+/** What the monotonic clock of this thread counts from, for {@linkcode hostInStep} of another. */
+export function monotonicOrigin(): number {
+  return performance.timeOrigin;
+}
+
+/** {@linkcode systemHost} with the monotonic clock of the thread that counts from `origin`. */
+export function hostInStep(origin: number): Host {
+  const ahead = performance.timeOrigin - origin;
+  return { ...systemHost, monotonic: () => performance.now() + ahead };
+}
+
 /** The real clocks and the system's random source. */
 export const systemHost: Host = {
   now: () => Date.now(),

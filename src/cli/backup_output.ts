@@ -1,7 +1,7 @@
 /** Where a command writes something large, and from where it reads it: a file, or the standard ones. */
 
 import { CairnError } from "../base/errors.ts";
-import { isDiskFull } from "../roles/disk_space.ts";
+import { isDiskFull } from "../roles/disk_full.ts";
 import { type ByteSink, writeBytes } from "../roles/backup/write_bytes.ts";
 
 /** Writes what passes through it, and yields it again. */

@@ -26,8 +26,11 @@ const logger = getLogger(["cairn", "cli"]);
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** Roles that call libc, and what reads /proc, which Deno lets nobody read without every permission. */
-const KEEP_FFI = new Set<CommandName>(["relay", "up", "doctor"]);
+/** Roles that call libc, peers that stay, and what reads /proc, which Deno lets nobody read without every permission. */
+const KEEP_FFI = new Set<CommandName>([
+  ...["relay", "up", "server", "doctor"] as const,
+  ...["peer listen", "peer chat", "peer sync"] as const,
+]);
 
 /** A command line that was understood. */
 export interface CommandLine {

@@ -5,6 +5,7 @@ import { parseTurnUri } from "../protocol/turn/turn_uri.ts";
 import { findServerDataDir } from "./data_dir.ts";
 import { examineAddress } from "./doctor_address.ts";
 import { examineMachine } from "./doctor_machine.ts";
+import { examineAnnouncement } from "./doctor_mdns.ts";
 import { examineRelay } from "./doctor_relay.ts";
 import { OPTIONS } from "./options.ts";
 import type { Settings } from "./settings.ts";
@@ -68,6 +69,7 @@ async function* diagnose(settings: Settings, urls: readonly string[]): AsyncGene
       });
     }
   }
+  if (urls.length === 0 && settings.as("up").value(OPTIONS.mdns)) yield* examineAnnouncement();
   yield* examineMachine(findServerDataDir(settings));
 }
 

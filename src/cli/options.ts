@@ -6,6 +6,7 @@ import { HUB_OPTIONS } from "./hub_options.ts";
 import { LOG_OPTIONS } from "./log_options.ts";
 import { MAILBOX_OPTIONS } from "./mailbox_options.ts";
 import { MANAGEMENT_OPTIONS } from "./management_options.ts";
+import { MDNS_OPTIONS } from "./mdns_options.ts";
 import { MESSAGE_OPTIONS } from "./message_options.ts";
 import { OPERATOR_OPTIONS } from "./operator_options.ts";
 import { PAIRING_OPTIONS } from "./pairing_options.ts";
@@ -18,11 +19,13 @@ import { SERVER_OPTIONS } from "./server_options.ts";
 import type { CommandName, OptionRow } from "./settings.ts";
 import { SIGNAL_LIMIT_OPTIONS } from "./signal_limits.ts";
 import { SIGNAL_OPTIONS } from "./signal_options.ts";
+import { SIGNAL_SCALE_OPTIONS } from "./signal_scale_options.ts";
 import { STORE_OPTIONS } from "./store_options.ts";
 import { UP_OPTIONS } from "./up_options.ts";
 
 export const OPTIONS = {
   ...SIGNAL_OPTIONS,
+  ...SIGNAL_SCALE_OPTIONS,
   ...SIGNAL_LIMIT_OPTIONS,
   ...RELAY_OPTIONS,
   ...RELAY_ENGINE_OPTIONS,
@@ -32,6 +35,7 @@ export const OPTIONS = {
   ...MAILBOX_OPTIONS,
   ...SERVER_BACKING_OPTIONS,
   ...HUB_OPTIONS,
+  ...MDNS_OPTIONS,
   ...BACKUP_OPTIONS,
   ...STORE_OPTIONS,
   ...UP_OPTIONS,

@@ -1,6 +1,5 @@
 /** Where the passphrase of a backup comes from: a file, a variable, or whoever sits there. */
 
-import { fromUtf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
 import { OPTIONS } from "./options.ts";
 import type { Settings } from "./settings.ts";
@@ -31,8 +30,9 @@ export async function readPassphrase(
       "Give the passphrase of the backup by --passphrase-file or CAIRN_BACKUP_PASSPHRASE",
     );
   }
-  const passphrase = await ask("Passphrase: ");
-  if (twice && await ask("Once more: ") !== passphrase) {
+  const terminal = new HiddenInput();
+  const passphrase = await terminal.ask("Passphrase: ");
+  if (twice && await terminal.ask("Once more: ") !== passphrase) {
     throw new CairnError("invalid-option", "The two are not the same: run the command again");
   }
   return passphrase;
@@ -50,26 +50,36 @@ function readFile(path: string): string {
   }
 }
 
-/** Reads a line from the terminal without showing it. */
-async function ask(question: string): Promise<string> {
-  writeToStandardError(question);
-  let typed = "";
-  Deno.stdin.setRaw(true);
-  try {
-    const buffer = new Uint8Array(1024);
-    while (true) {
-      const length = await Deno.stdin.read(buffer);
-      for (const character of fromUtf8(buffer.subarray(0, length ?? 0)) || END_OF_INPUT) {
-        if (ENTER.includes(character)) return typed;
-        if (character === INTERRUPT || character === END_OF_INPUT) {
+/** Reads lines from the terminal without showing them. */
+class HiddenInput {
+  readonly #decoder = new TextDecoder();
+  /** What was typed or pasted behind the line that was asked for. */
+  #ahead: string[] = [];
+
+  async ask(question: string): Promise<string> {
+    writeToStandardError(question);
+    let typed = "";
+    Deno.stdin.setRaw(true);
+    try {
+      while (true) {
+        const character = this.#ahead.shift();
+        if (character === undefined) this.#ahead = await this.#read();
+        else if (ENTER.includes(character)) return typed;
+        else if (character === INTERRUPT || character === END_OF_INPUT) {
           throw new CairnError("closed", "Interrupted before there was a passphrase");
-        }
-        if (ERASE.includes(character)) typed = [...typed].slice(0, -1).join("");
+        } else if (ERASE.includes(character)) typed = [...typed].slice(0, -1).join("");
         else typed += character;
       }
+    } finally {
+      Deno.stdin.setRaw(false);
+      writeToStandardError("\n");
     }
-  } finally {
-    Deno.stdin.setRaw(false);
-    writeToStandardError("\n");
+  }
+
+  async #read(): Promise<string[]> {
+    const buffer = new Uint8Array(1024);
+    const length = await Deno.stdin.read(buffer);
+    if (length === null) return [END_OF_INPUT];
+    return [...this.#decoder.decode(buffer.subarray(0, length), { stream: true })];
   }
 }

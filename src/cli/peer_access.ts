@@ -2,6 +2,7 @@
 
 import { CairnError } from "../base/errors.ts";
 import { systemHost } from "../base/host.ts";
+import { loadPathBatches } from "../roles/path/path_sockets.ts";
 import { RemoteNode } from "../roles/peer/remote_node.ts";
 import { Node } from "../roles/peer/node.ts";
 import { peerDataDir } from "./data_dir.ts";
@@ -22,6 +23,7 @@ export async function withOwnNode<T>(
   options: { receive: boolean },
   work: (node: Node, life: ProcessLife) => Promise<T>,
 ): Promise<T> {
+  loadPathBatches();
   const life = beginLife();
   const node = await untilFree(() => createNode(settings, options.receive));
   try {
@@ -72,6 +74,7 @@ function createNode(settings: Settings, receive: boolean): Promise<Node> {
     storagePath: peerDataDir(settings),
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     receive,
+    mdns: settings.value(OPTIONS.mdns),
     contactsOnly: settings.value(OPTIONS.contactsOnly),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
     ...(turnServers !== undefined && { turnServers }),

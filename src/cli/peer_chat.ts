@@ -14,6 +14,7 @@ import { OPTIONS } from "./options.ts";
 import { withOwnNode } from "./peer_access.ts";
 import { parsePeerArgument } from "./peer_argument.ts";
 import type { ProcessLife } from "./process_life.ts";
+import { ProgramChannels } from "./program_channels.ts";
 import type { Settings } from "./settings.ts";
 import { escapeControls, printLine } from "./standard_output.ts";
 
@@ -61,8 +62,11 @@ class Chat {
     this.#partner = partner;
     this.#options = options;
     this.#broken.promise.catch(() => {}); // It may fail before anybody waits for it.
+    const programs = new ProgramChannels();
     // What was not printed must not be acknowledged.
-    node.on("message", (message) => this.#print(this.#messageLine(message)));
+    node.on("message", async (message) => {
+      if (!programs.drops(message)) await this.#print(this.#messageLine(message));
+    });
     node.on("roster", (member) => this.#onRoster(member));
     node.on("delivered", ({ id }) => this.#onDelivered(id));
     node.on("refused", ({ id, error, dropped }) => this.#onRefused(id, error, dropped));

@@ -7,6 +7,7 @@ import type { Node } from "../roles/peer/node.ts";
 import type { NetworkInfo } from "../roles/peer/node_api.ts";
 import { tryRelay } from "../roles/relay/relay_trial.ts";
 import { connectWebSocket } from "../roles/web_socket.ts";
+import { findAnnounced } from "./doctor_mdns.ts";
 import { OPTIONS } from "./options.ts";
 import { withOwnNode } from "./peer_access.ts";
 import type { Settings } from "./settings.ts";
@@ -30,6 +31,9 @@ const NAT_SENTENCES: ReadonlyMap<NetworkInfo["natKind"], string> = new Map([
     "behind a symmetric NAT: peers behind another one are reached through a relay only",
   ],
 ]);
+const NO_SIGNALING =
+  "no signaling server is named by --signal: servers are looked for where they " +
+  "were when this peer was paired";
 const NAT_UNKNOWN = "what kind of NAT there is is not known: name a TURN server over UDP with " +
   "--turn and --turn-user, or let UDP out";
 
@@ -42,8 +46,9 @@ export async function peerDoctor(settings: Settings): Promise<number> {
   };
   const signalServers = settings.value(OPTIONS.signalServers) ?? [];
   const [token] = settings.value(OPTIONS.signalToken) ?? [];
+  const asksLocally = settings.value(OPTIONS.mdns);
   if (signalServers.length === 0) {
-    await tell(false, "no signaling server is named: name one with --signal");
+    await printLine(`note: ${NO_SIGNALING}${asksLocally ? ", and on the local network" : ""}`);
   }
   for (const url of signalServers) {
     await examine(tell, () => trySignal(url, token));
@@ -70,6 +75,7 @@ export async function peerDoctor(settings: Settings): Promise<number> {
   await withOwnNode(settings, { receive: false }, async (node) => {
     await node.start();
     await examineServers(node, tell);
+    if (asksLocally) await examineLocalNetwork(node);
     const { natKind } = await node.networkInfo();
     const sentence = NAT_SENTENCES.get(natKind);
     await printLine(sentence === undefined ? `note: ${NAT_UNKNOWN}` : `ok: ${sentence}`);
@@ -102,6 +108,18 @@ async function examineServers(node: Node, tell: Tell): Promise<void> {
   });
   for (const { peerId, connected } of node.pairings()) {
     await tell(connected, `the server ${peerId} is ${connected ? "linked" : "not linked"}`);
+  }
+}
+
+/** A server elsewhere is not to be found there, and nothing is wrong with that. */
+async function examineLocalNetwork(node: Node): Promise<void> {
+  for (const { peerId } of node.pairings()) {
+    const url = await findAnnounced(peerId);
+    await printLine(
+      url === undefined
+        ? `note: the server ${peerId} is not announced on the local network (--mdns true there)`
+        : `ok: the server ${peerId} is announced on the local network, at ${url}`,
+    );
   }
 }
 

@@ -8,11 +8,13 @@ import { jsonLine, readableLine } from "./message_line.ts";
 import { OPTIONS } from "./options.ts";
 import { withOwnNode } from "./peer_access.ts";
 import type { ProcessLife } from "./process_life.ts";
+import { ProgramChannels } from "./program_channels.ts";
 import type { Settings } from "./settings.ts";
 import { printLine } from "./standard_output.ts";
 
 /**
  * Prints messages until a signal, `--count` or `--timeout`. A message is printed, then acknowledged.
+ * Those of `cairn peer sync` are left for it.
  * Meanwhile other commands on the same data folder work through this process.
  */
 export async function peerListen(settings: Settings): Promise<number> {
@@ -40,7 +42,9 @@ async function printMessages(settings: Settings, node: Node, life: ProcessLife):
   const done = Promise.withResolvers<void>();
   done.promise.catch(() => {}); // It may fail before anybody waits for it.
   let printed = 0;
+  const programs = new ProgramChannels();
   const stopListening = node.on("message", async (message) => {
+    if (programs.drops(message)) return;
     try {
       await printLine(json ? jsonLine(message) : readableLine(message));
     } catch (error) {

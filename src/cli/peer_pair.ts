@@ -16,9 +16,11 @@ const MAX_SCANNED = 4_096;
 /** Pairs in the way that the options say and prints the Peer ID of the other side. */
 export async function peerPair(settings: Settings, operand: string | undefined): Promise<number> {
   const way = await wayOf(settings, operand);
-  const peer = await withNode(settings, { start: true }, (node, life) => {
-    return unlessInterrupted(life, node.pair(way, { onSas: showSas }));
+  const { peer, own } = await withNode(settings, { start: true }, async (node, life) => {
+    const paired = await unlessInterrupted(life, node.pair(way, { onSas: showSas }));
+    return { peer: paired, own: node.peerId };
   });
+  writeToStandardError(`Paired, as ${own}: tell it to those who are to write to you. With:\n`);
   await printLine(peer.toString());
   return 0;
 }

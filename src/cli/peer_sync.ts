@@ -2,24 +2,19 @@
 
 import { basename, resolve, sep } from "node:path";
 import { CairnError } from "../base/errors.ts";
-import { systemHost } from "../base/host.ts";
+import { MAX_RECORDS } from "../protocol/folder/folder_index.ts";
 import { deviceLabel } from "../protocol/folder/folder_path.ts";
 import type { FolderEvent } from "../roles/folder/folder_events.ts";
 import { FolderSync } from "../roles/folder/folder_sync.ts";
 import { makeFolder } from "../roles/data_folder.ts";
 import { Handover } from "../roles/peer/handover.ts";
-import type { Node } from "../roles/peer/node.ts";
 import { peerDataDir } from "./data_dir.ts";
 import { FOLDER_OPTIONS } from "./folder_options.ts";
 import { OPTIONS } from "./options.ts";
 import { withOwnNode } from "./peer_access.ts";
-import type { ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
 import { escapeControls, printLine } from "./standard_output.ts";
-
-const LOOK_EVERY_MS = 250;
-/** How long `--once` looks for a server. */
-const REACHED_WITHIN_MS = 60_000;
+import { untilInStep } from "./sync_once.ts";
 
 /** Syncs until a signal, or with `--once` until all devices that are there are in step. */
 export async function peerSync(settings: Settings, directory: string): Promise<number> {
@@ -56,42 +51,22 @@ export async function peerSync(settings: Settings, directory: string): Promise<n
       ...(only && { only }),
     });
     const handover = await Handover.open(dataDir, node);
+    const ended = new AbortController();
     try {
       await Promise.race([sync.start(), sync.failed, life.endRequested]);
       await node.start();
       const isOnce = settings.value(FOLDER_OPTIONS.folderOnce);
       const ends = [life.endRequested, sync.failed, output.broken];
-      await Promise.race([...ends, ...(isOnce ? [settled(sync, node, life)] : [])]);
+      const { signal } = ended;
+      await Promise.race([...ends, ...(isOnce ? [untilInStep({ sync, node, signal })] : [])]);
     } finally {
+      ended.abort();
       await sync.close();
       await handover.close();
     }
     await output.close();
     return 0;
   });
-}
-
-/** Resolves when devices that are there have the same files; rejects when that is out of reach. */
-async function settled(sync: FolderSync, node: Node, life: ProcessLife): Promise<void> {
-  let ended = false;
-  void life.endRequested.then(() => ended = true);
-  const start = systemHost.monotonic();
-  let isReached = false;
-  while (!ended && !sync.isSettled()) {
-    isReached ||= node.pairings().some(({ connected }) => connected);
-    if (!isReached && systemHost.monotonic() - start > REACHED_WITHIN_MS) {
-      throw node.lastFailure ??
-        new CairnError("unreachable", "No server could be reached; check that it runs");
-    }
-    if (isReached && sync.isStalled()) {
-      throw new CairnError(
-        "timeout",
-        "The folder is not in step: nothing has come for two minutes, and no device that is there " +
-          "has the rest; sync again when the others are there",
-      );
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-  }
 }
 
 /** Tells what happens on standard output, line by line. */
@@ -142,6 +117,12 @@ function sentenceOf(event: FolderEvent): string {
       return `conflict: the other version is ${event.path}`;
     case "skipped":
       return `skipped ${event.path}: ${event.reason}`;
+    case "full":
+      return `full: ${counted(event.files, "file")} at least cannot be synced, ` +
+        `a folder has at most ${MAX_RECORDS}, lately deleted ones included`;
+    case "unsound":
+      return `${event.name} has sent ${counted(event.rows, "record")} that make no sense; ` +
+        "they were left out";
     case "fetching":
       return `fetching ${counted(event.files, "file")}, ${megabytes(event.bytes)} to go`;
     case "waits":

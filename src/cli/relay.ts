@@ -1,21 +1,37 @@
 /** `cairn relay`: the TURN relay. */
 
 import { systemHost } from "../base/host.ts";
+import type { DatagramSockets } from "../roles/relay/datagram_sockets.ts";
 import type { RelayOptions, RelayPolicyOptions } from "../roles/relay/relay_options.ts";
 import { startRelay } from "../roles/relay/run_relay.ts";
 import { openUdpEngine } from "../roles/relay/udp_engine.ts";
+import { RelayThreads } from "../roles/relay/workers/relay_threads.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
 import { tlsFiles } from "./tls_files.ts";
+import { MOST_WORKERS } from "./worker_count.ts";
 
 export async function runRelay(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const options = relayOptions(settings);
   giveUp("run", "write");
-  const sockets = openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
+  const engine = await relayEngine(settings);
   giveUp("ffi");
-  return await life.run(() => startRelay(options, systemHost, sockets));
+  return await life.run(() => startRelay(options, systemHost, engine.sockets, engine.threads));
+}
+
+/** What moves the relay's packets. FFI is not needed any more afterwards. */
+export interface RelayEngine {
+  readonly sockets: DatagramSockets;
+  readonly threads: RelayThreads | undefined;
+}
+
+export async function relayEngine(settings: Settings): Promise<RelayEngine> {
+  const sockets = openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
+  const cores = Math.min(navigator.hardwareConcurrency, MOST_WORKERS);
+  const workers = settings.value(OPTIONS.relayWorkers) ?? cores;
+  return { sockets, threads: await RelayThreads.open(sockets, workers) };
 }
 
 /** What the role is started with. */

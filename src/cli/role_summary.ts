@@ -6,6 +6,8 @@ import { freeBytes } from "../roles/disk_space.ts";
 import { type CertifiedPair, readCertificate } from "../roles/certified_pair.ts";
 import { parseListenAddress } from "../roles/http.ts";
 import { machineAddresses, relayAddresses } from "../roles/relay/relay_addresses.ts";
+import { readBusCredentials } from "../roles/signal/bus_access.ts";
+import { busAccess } from "./bus_setting.ts";
 import { findServerDataDir } from "./data_dir.ts";
 import { OPTIONS } from "./options.ts";
 import type { Role } from "./option_values.ts";
@@ -77,6 +79,29 @@ function* signal(settings: Settings, listening: Listening): Generator<Finding> {
   }
   const metrics = settings.value(OPTIONS.signalMetricsAddr);
   if (metrics !== undefined) yield* listens(listening, "signal's metrics", metrics, "plain HTTP");
+  if (settings.command === "signal") yield* scale(settings);
+}
+
+/** What a signaling server shares with others, and its work among threads. */
+function* scale(settings: Settings): Generator<Finding> {
+  const workers = settings.value(OPTIONS.signalWorkers);
+  if (workers > 1) yield does(`signal: ${workers} threads share the port and the work`);
+  const cores = navigator.hardwareConcurrency;
+  if (workers > cores) yield note(`this machine has ${cores} cores; more threads help nobody`);
+  try {
+    const bus = busAccess(settings);
+    if (!bus) return;
+    const { servers, isTls, login, credentialsPath } = bus;
+    if (credentialsPath !== undefined) readBusCredentials(credentialsPath);
+    yield does(
+      `signal: joins others over the bus at ${servers.join(", ")}${isTls ? ", by TLS" : ""}`,
+    );
+    if (login && !isTls) {
+      yield note("the bus may be reached without TLS: use tls:// unless nobody can read along");
+    }
+  } catch (error) {
+    yield asProblem(error);
+  }
 }
 
 function* relay(settings: Settings, role: Role, listening: Listening): Generator<Finding> {
@@ -150,6 +175,9 @@ async function* server(
   if (signals) yield does(`signaling: peers find this server at ${signals.join(", ")}`);
   else if (role === "server") {
     yield note("no signaling server is named: peers need the address of this one");
+  }
+  if (settings.value(OPTIONS.mdns)) {
+    yield does("mDNS: peers on the local network find this server without signaling, too");
   }
   try {
     const credentials = turnCredentials(settings);

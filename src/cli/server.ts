@@ -1,6 +1,7 @@
 /** `cairn server`: the always-on server. */
 
 import { CairnError } from "../base/errors.ts";
+import { loadPathBatches } from "../roles/path/path_sockets.ts";
 import { startServer } from "../roles/server/run_server.ts";
 import type { ServerOptions } from "../roles/server/server_options.ts";
 import { makeServerDataDir } from "./data_dir.ts";
@@ -14,6 +15,7 @@ import { turnCredentials } from "./turn_credentials.ts";
 export async function runServer(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const options = withSockets(serverOptions(settings), inheritedSockets("links", "management"));
+  loadPathBatches();
   giveUp("run", "ffi");
   return await life.run(() => startServer(options));
 }
@@ -83,6 +85,7 @@ export function serverOptions(settings: Settings): ServerOptions {
     signalServers: settings.value(OPTIONS.signalServers) ?? [],
     ...(signalHints && { signalHints }),
     ...(signalAuthToken !== undefined && { signalAuthToken }),
+    mdns: settings.value(OPTIONS.mdns),
     turnServers: settings.value(OPTIONS.turnServers) ?? [],
     ...(credentials && { turnCredentials: credentials }),
     relayCapacity: settings.value(OPTIONS.relayCapacity),

@@ -22,7 +22,9 @@ const LOOK_EVERY_MS = 500;
 interface Made {
   readonly id: string;
   readonly shown: string;
-  readonly json: Readonly<Record<string, string | number>>;
+  /** What to say on the device. */
+  readonly next: string;
+  readonly json: Readonly<Record<string, string | number | readonly string[]>>;
 }
 
 export async function serverPair(settings: Settings): Promise<number> {
@@ -38,6 +40,7 @@ export async function serverPair(settings: Settings): Promise<number> {
   const asJson = settings.value(OPTIONS.serverJson);
   await printLine(asJson ? JSON.stringify(made.json) : made.shown);
   if (settings.value(OPTIONS.pairLeaveOpen)) return 0;
+  if (!asJson) writeToStandardError(`On the device: ${made.next}\n`);
   const peer = await redeemed(client, made.id, life);
   await printLine(asJson ? JSON.stringify({ paired: peer }) : `Paired with ${peer}`);
   return 0;
@@ -46,16 +49,21 @@ export async function serverPair(settings: Settings): Promise<number> {
 const makers = {
   async "--pin"(client: ManagementClient): Promise<Made> {
     const json = await client.ask("/pairing/pin", PairingPin, { method: "POST" });
-    return { id: json.id, shown: json.pin, json };
+    const signal = json.signal_servers.length > 0
+      ? ` ${OPTIONS.signalServers.flag} ${json.signal_servers.join(",")}`
+      : "";
+    const next = `cairn peer pair ${OPTIONS.pairPin.flag} ${json.pin}${signal}`;
+    return { id: json.id, shown: json.pin, next, json };
   },
   async "--link"(client: ManagementClient): Promise<Made> {
     const json = await client.ask("/pairing/link", PairingLink, { method: "POST" });
-    return { id: json.id, shown: json.uri, json };
+    return { id: json.id, shown: json.uri, next: "cairn peer pair 'THE LINK'", json };
   },
   async "--qr"(client: ManagementClient): Promise<Made> {
     const json = await client.ask("/pairing/qr", PairingQr);
     const code = qrTerminal(fromBase64(json.qr_data));
-    return { id: json.id, shown: `${code}\n${json.uri}`, json };
+    const next = "scan the code, or cairn peer pair 'THE LINK'";
+    return { id: json.id, shown: `${code}\n${json.uri}`, next, json };
   },
 };
 

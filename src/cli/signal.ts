@@ -2,6 +2,8 @@
 
 import { startSignal } from "../roles/signal/run_signal.ts";
 import type { SignalLimits, SignalOptions } from "../roles/signal/signal_options.ts";
+import { startSignalWorkers } from "../roles/signal/signal_workers.ts";
+import { busAccess } from "./bus_setting.ts";
 import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
@@ -12,9 +14,14 @@ import { tlsFiles } from "./tls_files.ts";
 export async function runSignal(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const listenFd = inheritedSockets("signal").get("signal");
-  const options = { ...signalOptions(settings), listenFd };
+  // Only here: a home has one signaling server.
+  const bus = busAccess(settings);
+  const options = { ...signalOptions(settings), ...(bus && { bus }), listenFd };
   giveUp("run", "ffi", "sys", "write");
-  return await life.run(() => startSignal(options));
+  const workers = settings.value(OPTIONS.signalWorkers);
+  return await life.run(() =>
+    workers === 1 ? startSignal(options) : startSignalWorkers(options, workers)
+  );
 }
 
 /** What the role is started with, under the flags of the settings' command. */

@@ -4,10 +4,9 @@ import { CairnError } from "../base/errors.ts";
 import { systemHost } from "../base/host.ts";
 import { makeFolder } from "../roles/data_folder.ts";
 import type { ListenAddress } from "../roles/http.ts";
+import { loadPathBatches } from "../roles/path/path_sockets.ts";
 import type { RelayOptions } from "../roles/relay/relay_options.ts";
-import type { DatagramSockets } from "../roles/relay/datagram_sockets.ts";
 import { type RunningRelay, startRelay } from "../roles/relay/run_relay.ts";
-import { openUdpEngine } from "../roles/relay/udp_engine.ts";
 import { keepSecret } from "../roles/secret_file.ts";
 import { startServer } from "../roles/server/run_server.ts";
 import type { RunningServer, ServerOptions } from "../roles/server/server_options.ts";
@@ -17,7 +16,7 @@ import { inheritedSockets } from "./inherited_sockets.ts";
 import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife, type RunningRole } from "./process_life.ts";
 import { loopbackOf, reachableUrl } from "./reachable.ts";
-import { relayOptions } from "./relay.ts";
+import { type RelayEngine, relayEngine, relayOptions } from "./relay.ts";
 import { serverOptions, withSockets } from "./server.ts";
 import type { Settings } from "./settings.ts";
 import { signalOptions } from "./signal.ts";
@@ -47,11 +46,12 @@ export async function runUp(settings: Settings): Promise<number> {
     relay: settings.isSet(OPTIONS.turnServers),
     relayApi: settings.isSet(OPTIONS.relayApiAddr),
   };
-  const udpSockets = options.relay && openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
+  const engine = options.relay && await relayEngine(settings);
+  if (settings.value(OPTIONS.relayUdpEngine) !== "portable") loadPathBatches();
   giveUp("run", "ffi");
   return await life.run(async () => {
     await using started = new AsyncDisposableStack();
-    const home = await startHome({ ...options, udpSockets }, isTold, started);
+    const home = await startHome({ ...options, engine }, isTold, started);
     await welcome(settings, home, options.server.storagePath);
     const running = started.move();
     const ends = [home.server.closed, ...(home.relay ? [home.relay.closed] : [])];
@@ -80,7 +80,7 @@ function requireSignalName(settings: Settings): void {
 interface HomeOptions {
   readonly signal: Parameters<typeof startSignal>[0];
   readonly relay: RelayOptions | undefined;
-  readonly udpSockets: DatagramSockets | undefined;
+  readonly engine: RelayEngine | undefined;
   readonly server: ServerOptions;
 }
 
@@ -95,7 +95,12 @@ async function startHome(
   const own = options.relay && withSecret(options.relay, await relaySecret(options.server));
   const relay = own &&
     await namedForUp(() =>
-      startRelay(isTold.relayApi ? own : withoutApi(own), systemHost, options.udpSockets)
+      startRelay(
+        isTold.relayApi ? own : withoutApi(own),
+        systemHost,
+        options.engine?.sockets,
+        options.engine?.threads,
+      )
     );
   if (relay) started.defer(() => relay.close());
   const server = await namedForUp(() =>

@@ -78,6 +78,8 @@ function invitation({ uri, payload }: LinkOffer): string[] {
 
 /** What a verb on this machine must be told to find this server, where it is not at its usual place. */
 function sameServer(settings: Settings, dataDir: string): string {
+  const envFile = settings.value(OPTIONS.envFile);
+  if (envFile !== undefined) return ` ${OPTIONS.envFile.flag} ${envFile}`;
   const rows = [OPTIONS.mgmtBind, OPTIONS.mgmtPort] as const;
   const moved = rows.flatMap((row) => {
     const value = String(settings.value<string | number>(row));
@@ -86,7 +88,8 @@ function sameServer(settings: Settings, dataDir: string): string {
   const folder = settings.isSet(OPTIONS.serverDataDir)
     ? [`${flagOf(OPTIONS.serverDataDir, "server pair")} ${dataDir}`]
     : [];
-  return [...folder, ...moved].map((flag) => ` ${flag}`).join("");
+  const token = settings.isSet(OPTIONS.mgmtToken) ? [`(with ${OPTIONS.mgmtToken.env} set)`] : [];
+  return [...folder, ...moved, ...token].map((flag) => ` ${flag}`).join("");
 }
 
 function httpUrl({ host, port }: ListenAddress, secure: boolean): string {

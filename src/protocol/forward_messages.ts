@@ -1,4 +1,6 @@
+import { concatBytes } from "../base/bytes.ts";
 import { type CborMap, decodeCborMap, encodeCbor } from "./cbor.ts";
+import { FixedReader, FixedWriter, isFixedUint } from "./cbor_fixed.ts";
 import type { CborValue } from "./cbor_value.ts";
 import { PeerId } from "./crypto/peer_id.ts";
 import { MAX_TEXT_LENGTH } from "./message_types.ts";
@@ -12,6 +14,16 @@ const ID_LENGTH = 16;
 const PEER_ID_LENGTH = 34;
 /** Most message ids in one list. */
 export const MAX_IDS = 1_024;
+
+/** The head of a map of four, and its first key: of a request, and of an answer that accepts. */
+const FOUR_FROM_ID = concatBytes(Uint8Array.of(0xa4), encodeCbor("msg_id"));
+const RECIPIENT = encodeCbor("recipient");
+const ENCRYPTED_PAYLOAD = encodeCbor("encrypted_payload");
+const SEQUENCE_NUMBER = encodeCbor("sequence_number");
+const ACCEPTED = concatBytes(
+  ...[encodeCbor("accepted"), encodeCbor(true), encodeCbor("rejection_reason"), encodeCbor(null)],
+  encodeCbor("last_sequence"),
+);
 
 /** Gives a mailbox a message for `recipient`. Decoded byte fields are views, here and below. */
 export interface ForwardRequest {
@@ -36,6 +48,18 @@ export function encodeForwardRequest(message: ForwardRequest): Uint8Array<ArrayB
 
 /** @throws {ProtocolError} `malformed`. */
 export function decodeForwardRequest(payload: Uint8Array): ForwardRequest {
+  const reader = new FixedReader(payload);
+  reader.constant(FOUR_FROM_ID);
+  const msgId = reader.bytes(ID_LENGTH);
+  reader.constant(RECIPIENT);
+  const recipient = reader.bytes(PEER_ID_LENGTH);
+  reader.constant(ENCRYPTED_PAYLOAD);
+  const encryptedPayload = reader.bytes();
+  reader.constant(SEQUENCE_NUMBER);
+  const sequenceNumber = reader.uint();
+  if (reader.isWhole) {
+    return { msgId, recipient: PeerId.fromBytes(recipient), encryptedPayload, sequenceNumber };
+  }
   const map = decodeCborMap(payload);
   return {
     msgId: map.bytes("msg_id", ID_LENGTH),
@@ -58,13 +82,21 @@ export interface ForwardAck {
 }
 
 export function encodeForwardAck(message: ForwardAck): Uint8Array<ArrayBuffer> {
+  const { msgId, accepted, rejectionReason, delivered, lastSequence } = message;
+  const isPlain = accepted && rejectionReason === null && delivered === undefined;
+  if (isPlain && lastSequence !== undefined && isFixedUint(lastSequence)) {
+    return new FixedWriter(FOUR_FROM_ID.length + msgId.length + ACCEPTED.length, 2)
+      .constant(FOUR_FROM_ID).bytes(msgId)
+      .constant(ACCEPTED).uint(lastSequence)
+      .finish();
+  }
   const map = new Map<string, CborValue>([
-    ["msg_id", message.msgId],
-    ["accepted", message.accepted],
-    ["rejection_reason", message.rejectionReason],
+    ["msg_id", msgId],
+    ["accepted", accepted],
+    ["rejection_reason", rejectionReason],
   ]);
-  if (message.delivered !== undefined) map.set("delivered", message.delivered);
-  if (message.lastSequence !== undefined) map.set("last_sequence", message.lastSequence);
+  if (delivered !== undefined) map.set("delivered", delivered);
+  if (lastSequence !== undefined) map.set("last_sequence", lastSequence);
   return encodeCbor(map);
 }
 

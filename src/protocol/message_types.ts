@@ -56,7 +56,11 @@ export const MessageType = {
   RosterChange: 0x0721,
   SyncRequest: 0x0730,
   SyncAck: 0x0731,
+  TransientData: 0x0740,
+  TransientAck: 0x0741,
 } as const;
 
+/** Longest name of a channel, in UTF-8 bytes. */
+export const MAX_CHANNEL_LENGTH = 255;
 /** Longest reason or other text in a message, in UTF-8 bytes. */
 export const MAX_TEXT_LENGTH = 256;

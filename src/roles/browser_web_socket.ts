@@ -1,3 +1,4 @@
+import { bearerSubprotocol } from "../protocol/signal/bearer_subprotocol.ts";
 import {
   ABNORMAL,
   clientCloseCode,
@@ -9,10 +10,15 @@ import {
   WaitingSocket,
 } from "./web_socket.ts";
 
-/** Opens the WebSocket that the platform brings, as a page must. */
-export const dial: Dial = (target, { protocols = [] }, attempt) => {
+/**
+ * Opens the WebSocket that the platform brings, as a page must. It sets no headers: a bearer token
+ * goes as a subprotocol.
+ */
+export const dial: Dial = (target, { protocols = [], headers = {} }, attempt) => {
+  const token = /^Bearer (.+)$/.exec(headers.authorization ?? "")?.[1];
+  const bearer = token === undefined ? [] : [bearerSubprotocol(token)];
   return new Promise((resolve, reject) => {
-    const webSocket = new WebSocket(target, [...protocols]);
+    const webSocket = open(target, [...protocols, ...bearer]);
     webSocket.binaryType = "arraybuffer";
     const release = () => {
       webSocket.onopen = webSocket.onerror = null;
@@ -34,6 +40,16 @@ export const dial: Dial = (target, { protocols = [] }, attempt) => {
     };
   });
 };
+
+/** @throws {CairnError} `unreachable` where a page of `https:` may not open a `ws:` URL. */
+function open(target: URL, protocols: string[]): WebSocket {
+  try {
+    return new WebSocket(target, protocols);
+  } catch (cause) {
+    if (!(cause instanceof DOMException && cause.name === "SecurityError")) throw cause;
+    throw unreachable(target, "may not be opened by a page of https:, which needs wss:", cause);
+  }
+}
 
 class BrowserSocket extends WaitingSocket implements ConnectedWebSocket {
   readonly #webSocket: WebSocket;

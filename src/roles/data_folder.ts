@@ -1,7 +1,8 @@
 import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../base/errors.ts";
 import { type Host, systemHost } from "../base/host.ts";
-import { type DiskReserve, freeBytes, mapDiskFull, ReserveFile } from "./disk_space.ts";
+import { mapDiskFull } from "./disk_full.ts";
+import { type DiskReserve, freeBytes, ReserveFile } from "./disk_space.ts";
 import { checkStoreFile, foldLog } from "./store_check.ts";
 import {
   adoptStore,

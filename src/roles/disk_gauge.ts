@@ -12,6 +12,7 @@ export class DiskGauge {
   readonly #host: Host;
   readonly #floor: number;
   #reading = { bytes: 0, at: -Infinity };
+  #underWay: Promise<void> | undefined;
 
   /** @param floor bytes that stay free; default 16 MiB. */
   constructor(folder: { freeBytes(): Promise<number> }, host: Host, floor = MIN_FREE_BYTES) {
@@ -20,13 +21,25 @@ export class DiskGauge {
     this.#floor = floor;
   }
 
-  /** Whether the disk takes `size` bytes more and keeps its floor. */
-  async hasRoom(size: number): Promise<boolean> {
+  /**
+   * Whether the disk takes `size` bytes more and keeps its floor; at once while the last reading is
+   * good.
+   */
+  hasRoom(size: number): boolean | Promise<boolean> {
     const isStale = this.#host.monotonic() - this.#reading.at > READING_MS ||
       this.#reading.bytes < this.#floor + size + READING_BYTES;
-    if (isStale) {
-      this.#reading = { bytes: await this.#folder.freeBytes(), at: this.#host.monotonic() };
-    }
+    if (!isStale) return this.#take(size);
+    this.#underWay ??= this.#read().finally(() => {
+      this.#underWay = undefined;
+    });
+    return this.#underWay.then(() => this.#take(size));
+  }
+
+  async #read(): Promise<void> {
+    this.#reading = { bytes: await this.#folder.freeBytes(), at: this.#host.monotonic() };
+  }
+
+  #take(size: number): boolean {
     this.#reading.bytes -= size;
     return this.#reading.bytes >= this.#floor;
   }

@@ -1,5 +1,4 @@
 import { statfs } from "node:fs/promises";
-import { CairnError } from "../base/errors.ts";
 
 const RESERVE_BYTES = 256 * 1024;
 
@@ -19,29 +18,6 @@ export async function freeBytes(path: string): Promise<number> {
   } catch {
     return Infinity;
   }
-}
-
-/** Turns SQLite's and the system's "disk full" into a {@linkcode CairnError}; others unchanged. */
-export function mapDiskFull(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof CairnError) return error;
-  const full = error.message.includes("database or disk is full") ||
-    ("code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT"));
-  return full ? diskFull(error) : error;
-}
-
-/** What a user is told of a full disk. */
-export function diskFull(cause: unknown): CairnError {
-  return new CairnError(
-    "disk-full",
-    "The disk that holds the data folder is full: free some space and try again",
-    { cause },
-  );
-}
-
-/** Whether `error` says, in any of its forms, that the disk is full. */
-export function isDiskFull(error: unknown): boolean {
-  const mapped = mapDiskFull(error);
-  return mapped instanceof CairnError && mapped.code === "disk-full";
 }
 
 /** A file of ballast inside the data folder. */

@@ -1,5 +1,6 @@
 import { CairnError } from "../base/errors.ts";
-import { isDiskFull, mapDiskFull } from "./disk_space.ts";
+import { isDiskFull, mapDiskFull } from "./disk_full.ts";
+import type { KvStore } from "./kv_store.ts";
 import { excessOf, sumOf, weigh, type Weight } from "./kv_weight.ts";
 import type { RecordChange } from "./live_record.ts";
 
@@ -55,7 +56,7 @@ export class GroupCommit {
   #running: Promise<void> | undefined;
   #closed = false;
 
-  constructor(kv: Deno.Kv, reserve?: { release(): Promise<boolean> }) {
+  constructor(kv: KvStore, reserve?: { release(): Promise<boolean> }) {
     this.#writer = { write: (operations) => writeAtOnce(kv, operations) };
     this.#reserve = reserve;
   }
@@ -200,7 +201,7 @@ export class GroupCommit {
 
 /** Makes `operations` in one commit of Deno KV. */
 export async function writeAtOnce(
-  kv: Deno.Kv,
+  kv: KvStore,
   operations: readonly PlainOperation[],
 ): Promise<void> {
   const atomic = kv.atomic();

@@ -8,11 +8,14 @@ import { describeProcess } from "./process_metrics.ts";
 
 const PLAIN = { "content-type": "text/plain; charset=utf-8" };
 
-/** Answers `/healthz`, and `/readyz` with 503 while the role drains. Returns whether it did. */
+/** Why a role should get no further clients, in a word or some; `undefined` when it should. */
+export type Unreadiness = "draining" | "the bus is lost" | "the bus refuses" | undefined;
+
+/** Answers `/healthz`, and `/readyz` with 503 and why where it is so. Returns whether it did. */
 export function answerHealth(
   request: IncomingMessage,
   response: ServerResponse,
-  isDraining: boolean,
+  unreadiness: Unreadiness,
 ): boolean {
   if (!isGet(request)) return false;
   switch (pathOf(request)) {
@@ -20,7 +23,7 @@ export function answerHealth(
       response.writeHead(200, PLAIN).end("ok\n");
       return true;
     case "/readyz":
-      response.writeHead(isDraining ? 503 : 200, PLAIN).end(isDraining ? "draining\n" : "ok\n");
+      response.writeHead(unreadiness ? 503 : 200, PLAIN).end(`${unreadiness ?? "ok"}\n`);
       return true;
     default:
       return false;
@@ -34,7 +37,9 @@ export interface MetricsPageOptions {
   /** What the names of the metrics begin with, as in `cairn_signal`. */
   readonly prefix: string;
   readonly registry: MetricsRegistry;
-  readonly isDraining: () => boolean;
+  /** What stands behind the metrics of `registry`, in the same format. */
+  readonly more?: () => Promise<string>;
+  readonly unreadiness: () => Unreadiness;
   readonly host: Host;
 }
 
@@ -42,16 +47,17 @@ export interface MetricsPageOptions {
 export async function serveMetrics(
   options: MetricsPageOptions,
 ): Promise<{ readonly address: ListenAddress } & AsyncDisposable> {
-  const { address, option, prefix, registry, isDraining, host } = options;
+  const { address, option, prefix, registry, more, unreadiness, host } = options;
   const watched = describeProcess(registry, prefix, host);
   try {
     const listener = await listen({
       ...parseListenAddress(address),
       option,
-      onRequest: (request, response) => {
-        if (answerHealth(request, response, isDraining())) return;
+      onRequest: async (request, response) => {
+        if (answerHealth(request, response, unreadiness())) return;
         if (isGet(request) && pathOf(request) === "/metrics") {
-          response.writeHead(200, { "content-type": METRICS_CONTENT_TYPE }).end(registry.text());
+          const text = registry.text() + (await more?.() ?? "");
+          response.writeHead(200, { "content-type": METRICS_CONTENT_TYPE }).end(text);
         } else {
           response.writeHead(404, PLAIN).end("Not found\n");
         }

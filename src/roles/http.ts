@@ -31,6 +31,7 @@ export interface ListenOptions extends ListenAddress {
   /** See {@linkcode AcceptOptions}. */
   readonly checkInterval?: number;
   readonly fd?: number | undefined;
+  readonly isShared?: boolean | undefined;
 }
 
 /** A listening HTTP server. */
@@ -120,6 +121,8 @@ export interface AcceptOptions extends ListenAddress {
   readonly fd?: number | undefined;
   /** As in {@linkcode ListenOptions}. */
   readonly option?: string;
+  /** Other threads listen on the same address, and the system spreads connections over all. */
+  readonly isShared?: boolean | undefined;
   readonly allowHalfOpen?: boolean;
   readonly noDelay?: boolean;
   /**
@@ -157,7 +160,8 @@ export async function acceptConnections(options: AcceptOptions): Promise<Accepto
     return await bind(server, { ...options, ...address }) ?? address;
   };
   const listenAgain = options.fd === undefined ? start : endWithSocket;
-  const watch = new AcceptWatch({ interval: checkInterval, listenAgain });
+  const { isShared } = options;
+  const watch = new AcceptWatch({ interval: checkInterval, listenAgain, isShared });
   const address = await start({ host, port });
   watch.start(address);
   return {
@@ -185,11 +189,12 @@ function endWithSocket({ port }: ListenAddress): Promise<never> {
 
 /** Where `server` listens then. */
 function bind(server: NetServer, options: AcceptOptions): Promise<ListenAddress | undefined> {
-  const { host, port, fd } = options;
+  const { host, port, fd, isShared } = options;
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException) => reject(listenError(error, options));
     server.once("error", fail);
-    server.listen(fd === undefined ? { host, port, backlog: BACKLOG } : { fd }, () => {
+    const reusePort = isShared === true;
+    server.listen(fd === undefined ? { host, port, backlog: BACKLOG, reusePort } : { fd }, () => {
       server.off("error", fail);
       const address: AddressInfo | string | null = server.address();
       resolve(

@@ -4,6 +4,7 @@ import type { Host } from "../base/host.ts";
 import { certifyX3dhKey, Identity } from "../protocol/crypto/identity.ts";
 import { sha256, x25519KeyPair } from "../protocol/crypto/primitives.ts";
 import type { SessionIdentity } from "../protocol/session/session.ts";
+import type { KvStore } from "./kv_store.ts";
 
 const KEY = ["identity"];
 
@@ -22,7 +23,7 @@ export interface OwnIdentity {
 }
 
 /** Loads the identity of a data folder; makes it at the first start, durably. */
-export async function loadIdentity(kv: Deno.Kv, host: Host): Promise<OwnIdentity> {
+export async function loadIdentity(kv: KvStore, host: Host): Promise<OwnIdentity> {
   let stored = (await kv.get<StoredIdentity>(KEY)).value;
   if (!stored) {
     const [seed, x3dhSecret] = [host.random(32), host.random(32)];

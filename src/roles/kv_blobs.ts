@@ -1,6 +1,7 @@
 import { concatBytes, toHex } from "../base/bytes.ts";
 import { type Host, systemHost } from "../base/host.ts";
 import type { GroupCommit, KvOperation } from "./group_commit.ts";
+import type { KvStore } from "./kv_store.ts";
 import { KV_LIMITS } from "./kv_weight.ts";
 
 /** Where a large body lies. Store it in the record that owns the body. */
@@ -20,17 +21,21 @@ export const INLINE_BYTES = 48 * 1024;
 export const LARGEST_BODY_BYTES = 32 * 1024 * 1024;
 /** With room for what encrypts a part. */
 const PART_BYTES = KV_LIMITS.valueBytes - 256;
-const PARTS_PER_COMMIT = 6;
+/** With the staging record beside them. */
+const PARTS_PER_COMMIT = 12;
+/** The last parts go in the owner's commit, which has room for them beside its other changes. */
+const PARTS_WITH_OWNER = 5;
 
 /**
- * Keeps bodies of any size in Deno KV, whose values are bounded. A large body's parts are written
- * first under a staging record; the commit that makes its owner's record durable removes that
- * record. What a crash leaves staged belongs to nobody and is swept at the next start.
+ * Keeps bodies of any size in Deno KV, whose values are bounded. A few parts go in the commit that
+ * makes their owner's record durable. Those of a larger body are written before, beginning with a
+ * staging record, which that commit removes. What a crash leaves staged belongs to nobody and is
+ * swept at the next start.
  *
  * One object per `prefix`: it takes the staging records of others for leftovers.
  */
 export class KvBlobs {
-  readonly #kv: Deno.Kv;
+  readonly #kv: KvStore;
   readonly #commit: GroupCommit;
   readonly #prefix: readonly string[];
   readonly #host: Host;
@@ -38,7 +43,7 @@ export class KvBlobs {
   readonly #run: string;
 
   constructor(
-    kv: Deno.Kv,
+    kv: KvStore,
     commit: GroupCommit,
     prefix: readonly string[],
     host: Host = systemHost,
@@ -52,14 +57,16 @@ export class KvBlobs {
 
   /**
    * Prepares `bytes` for an owner's record: embed `value` in it and commit it with `ops`. When that
-   * commit fails, or is not made, call {@linkcode KvBlobs.abandon}.
+   * commit fails, or is not made, call {@linkcode KvBlobs.abandon}. `ops` weigh at most 330 kB.
+   *
+   * @throws {RangeError} above {@linkcode LARGEST_BODY_BYTES}.
    */
   async storeBody(
     bytes: Uint8Array,
   ): Promise<{ value: StoredBody; ops: KvOperation[] }> {
     // A copy, because serializing a view would store all of the buffer below it.
     if (bytes.length <= INLINE_BYTES) return { value: bytes.slice(), ops: [] };
-    const { ref, ops } = await this.putBlob(bytes);
+    const { ref, ops } = await this.#putBlob(bytes);
     return { value: ref, ops };
   }
 
@@ -73,8 +80,7 @@ export class KvBlobs {
     return value instanceof Uint8Array ? [] : this.deleteOps(value);
   }
 
-  /** Writes `bytes` in parts. @throws {RangeError} above {@linkcode LARGEST_BODY_BYTES}. */
-  async putBlob(bytes: Uint8Array): Promise<{ ref: BlobRef; ops: KvOperation[] }> {
+  async #putBlob(bytes: Uint8Array): Promise<{ ref: BlobRef; ops: KvOperation[] }> {
     if (bytes.length > LARGEST_BODY_BYTES) {
       throw new RangeError(`Cannot store a body of ${bytes.length} bytes`);
     }
@@ -83,17 +89,18 @@ export class KvBlobs {
       parts: Math.ceil(bytes.length / PART_BYTES),
       size: bytes.length,
     };
+    const sets = Array.from({ length: ref.parts }, (_, part): KvOperation => {
+      const value = bytes.slice(part * PART_BYTES, (part + 1) * PART_BYTES);
+      return { type: "set", key: this.#partKey(ref, part), value };
+    });
+    const early = sets.splice(0, Math.max(0, ref.parts - PARTS_WITH_OWNER));
+    if (early.length === 0) return { ref, ops: sets };
     const staged = this.#stagedKey(ref);
+    const staging: KvOperation = { type: "set", key: staged, value: { run: this.#run, ref } };
     try {
-      await this.#commit.commit([{ type: "set", key: staged, value: { run: this.#run, ref } }]);
-      for (let first = 0; first < ref.parts; first += PARTS_PER_COMMIT) {
-        const last = Math.min(first + PARTS_PER_COMMIT, ref.parts);
-        const sets: KvOperation[] = [];
-        for (let part = first; part < last; part++) {
-          const value = bytes.slice(part * PART_BYTES, (part + 1) * PART_BYTES);
-          sets.push({ type: "set", key: this.#partKey(ref, part), value });
-        }
-        await this.#commit.commit(sets);
+      for (let first = 0; first < early.length; first += PARTS_PER_COMMIT) {
+        const parts = early.slice(first, first + PARTS_PER_COMMIT);
+        await this.#commit.commit(first === 0 ? [staging, ...parts] : parts);
       }
     } catch (error) {
       await this.abandon(ref);
@@ -104,7 +111,7 @@ export class KvBlobs {
     if (versionstamp === null) throw new Error("A staging record vanished");
     return {
       ref,
-      ops: [{ type: "check", key: staged, versionstamp }, { type: "delete", key: staged }],
+      ops: [{ type: "check", key: staged, versionstamp }, { type: "delete", key: staged }, ...sets],
     };
   }
 

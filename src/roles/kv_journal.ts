@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { isDiskFull } from "./disk_space.ts";
+import { isDiskFull } from "./disk_full.ts";
 import { type PlainOperation, writeAtOnce, type Writer } from "./group_commit.ts";
 import { groupOf, nameOf, nameOfAll } from "./kv_key_name.ts";
 import { type Change, inRecords, inSteps, type Journaled, type Pending } from "./journal_steps.ts";
@@ -8,8 +8,11 @@ import { soundValue } from "./sealed_kv.ts";
 
 const log = getLogger(["cairn", "journal"]);
 
-/** Changes collect this long before they go to their places, so that those of one record meet. */
-const COLLECT_MS = 1_000;
+/**
+ * Changes collect this long before they go to their places, so that those of one record meet, what
+ * is gone again by then never goes there, and few acknowledgements wait behind a step.
+ */
+const COLLECT_MS = 4_000;
 /** The same after the disk was full: whatever room was made is for what frees more. */
 const COLLECT_ON_FULL_DISK_MS = 5_000;
 /** Beyond so many changed records they go at once; beyond so much more, writers wait for it. */

@@ -8,7 +8,7 @@ const NUMBER = 0x21;
  * A key as Deno KV writes it into its store: FoundationDB's tuple layer.
  * @throws {TypeError} for a part that is neither bytes, text nor a number; cairn has no others.
  */
-export function keyBytes(key: Deno.KvKey): Uint8Array {
+export function keyBytes(key: Deno.KvKey): Uint8Array<ArrayBuffer> {
   return concatBytes(...key.map((part) => {
     if (part instanceof Uint8Array) return terminated(BYTES, part);
     if (typeof part === "string") return terminated(TEXT, utf8(part));

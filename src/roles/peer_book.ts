@@ -2,6 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { PeerId } from "../protocol/crypto/peer_id.ts";
 import type { PairingMechanism } from "../protocol/pairing/pairing.ts";
 import type { GroupCommit } from "./group_commit.ts";
+import type { KvStore } from "./kv_store.ts";
 
 const log = getLogger(["cairn", "pairings"]);
 
@@ -47,7 +48,7 @@ export class PeerBook {
 
   private constructor(private readonly commit: GroupCommit) {}
 
-  static async open(kv: Deno.Kv, commit: GroupCommit): Promise<PeerBook> {
+  static async open(kv: KvStore, commit: GroupCommit): Promise<PeerBook> {
     const book = new PeerBook(commit);
     for await (const { key, value } of kv.list<StoredPairing>({ prefix: [PREFIX] })) {
       const peerId = PeerId.parse(String(key[1]));

@@ -1,5 +1,5 @@
 import { GroupCommit } from "./group_commit.ts";
-import { mapDiskFull } from "./disk_space.ts";
+import { mapDiskFull } from "./disk_full.ts";
 import { META_KEY } from "./store_record.ts";
 import { copyStore, exists } from "./store_migration.ts";
 

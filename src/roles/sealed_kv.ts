@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { getLogger } from "@logtape/logtape";
 import { concatBytes } from "../base/bytes.ts";
 import { keyBytes } from "./kv_key_bytes.ts";
-import { isDamage } from "./store_record.ts";
+import { isDamage } from "./store_damage.ts";
 import type { ValueSeal } from "./value_seal.ts";
 
 const log = getLogger(["cairn", "store"]);

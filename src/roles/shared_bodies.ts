@@ -2,6 +2,7 @@ import { toHex } from "../base/bytes.ts";
 import type { Host } from "../base/host.ts";
 import type { KvOperation } from "./group_commit.ts";
 import type { BlobRef, KvBlobs, StoredBody } from "./kv_blobs.ts";
+import type { KvStore } from "./kv_store.ts";
 import { Turns } from "./turns.ts";
 
 /** A body that several owners' records share, on its way into the store. */
@@ -28,13 +29,13 @@ interface SharedRecord {
  * - `… / body / name`: a body that is no blob
  */
 export class SharedBodies {
-  readonly #kv: Deno.Kv;
+  readonly #kv: KvStore;
   readonly #blobs: KvBlobs;
   readonly #prefix: readonly string[];
   readonly #host: Host;
   readonly #turns = new Turns();
 
-  constructor(kv: Deno.Kv, blobs: KvBlobs, prefix: readonly string[], host: Host) {
+  constructor(kv: KvStore, blobs: KvBlobs, prefix: readonly string[], host: Host) {
     this.#kv = kv;
     this.#blobs = blobs;
     this.#prefix = prefix;

@@ -1,6 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { equalBytes, utf8 } from "../base/bytes.ts";
-import { diskFull, freeBytes } from "./disk_space.ts";
+import { diskFull } from "./disk_full.ts";
+import { freeBytes } from "./disk_space.ts";
 import {
   corrupt,
   type Marker,

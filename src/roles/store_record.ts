@@ -1,8 +1,10 @@
 import { fromHex, toHex } from "../base/bytes.ts";
-import { CairnError, ProtocolError } from "../base/errors.ts";
+import { CairnError } from "../base/errors.ts";
 import type { Host } from "../base/host.ts";
 import { copyPath, copyStore, migrateStore, type Migrations } from "./store_migration.ts";
-import { diskFull, freeBytes, isDiskFull, mapDiskFull, ReserveFile } from "./disk_space.ts";
+import { isDamage } from "./store_damage.ts";
+import { diskFull, isDiskFull, mapDiskFull } from "./disk_full.ts";
+import { freeBytes, ReserveFile } from "./disk_space.ts";
 
 /** Which program keeps its data in a folder. */
 export type DataFolderKind = "server" | "peer";
@@ -234,13 +236,6 @@ export async function statOf(file: string): Promise<Deno.FileInfo | undefined> {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-}
-
-/** SQLite's words, Deno KV's, and those of our own records and their codecs. */
-export function isDamage(error: unknown): boolean {
-  if (!(error instanceof Error) || error instanceof CairnError) return false;
-  return error instanceof ProtocolError ||
-    /malformed|not a database|could not deserialize|is damaged/.test(error.message);
 }
 
 /** Says what to do about an error of the store; errors of other kinds unchanged. */

@@ -1,4 +1,5 @@
 import { formatIp, parseIp } from "../base/address.ts";
+import { concatBytes } from "../base/bytes.ts";
 import type { TurnTransport } from "../protocol/turn/turn_uri.ts";
 import { LAST_LEGACY_CHANNEL } from "../protocol/stun/channel_data.ts";
 import { MAX_FRAME_LENGTH, StreamFramer } from "../protocol/stun/stream_framer.ts";
@@ -20,6 +21,11 @@ export interface TurnCarrier {
   /** @throws {Error} when the way is gone. */
   send(bytes: Uint8Array): Promise<void>;
   /**
+   * Sends `buffer[offset, offset + length)`, or loses it where too much waits already. It must stay
+   * as it is until the promise has resolved that this may return.
+   */
+  forward(buffer: Uint8Array, offset: number, length: number): Promise<unknown> | void;
+  /**
    * Hands over what comes, valid until the callback returns, until the server or
    * {@linkcode TurnCarrier.close} ends it.
    *
@@ -35,6 +41,8 @@ export class TlsHandshakeFailed extends Error {
 }
 
 const MAX_DATAGRAM = 65_536;
+/** Bytes that wait for a stream above which datagrams are lost: who sends them must see its pace. */
+const MAX_WAITING = 262_144;
 /** RFC 7443. */
 const ALPN = "stun.turn";
 
@@ -71,6 +79,8 @@ function openDatagrams(address: string, port: number): TurnCarrier {
     async send(bytes) {
       await socket.send(bytes, server);
     },
+    forward: (buffer, offset, length) =>
+      socket.send(buffer.subarray(offset, offset + length), server).catch(() => {}),
     async read(receive) {
       const buffer = new Uint8Array(MAX_DATAGRAM);
       while (isOpen) {
@@ -93,11 +103,34 @@ function streamCarrier(connection: Deno.Conn): TurnCarrier {
     lastChannel: LAST_LEGACY_CHANNEL,
   });
   let isOpen = true;
-  let sending = Promise.resolve();
+  let waiting: Uint8Array[] = [];
+  let waitingBytes = 0;
+  let writing: Promise<void> | undefined;
+  const write = async () => {
+    try {
+      // What is sent in one turn of the event loop is written at once.
+      await Promise.resolve();
+      while (waiting.length > 0) {
+        const batch = concatBytes(...waiting);
+        waiting = [];
+        await writeAll(connection, batch);
+        waitingBytes -= batch.length;
+      }
+    } finally {
+      writing = undefined;
+    }
+  };
+  const add = (bytes: Uint8Array): Promise<void> => {
+    waiting.push(bytes);
+    waitingBytes += bytes.length;
+    return writing ??= write();
+  };
   return {
-    send(bytes) {
-      // One message's bytes must not come between another's.
-      return sending = sending.then(() => writeAll(connection, bytes));
+    send: add,
+    forward(buffer, offset, length) {
+      if (waitingBytes + length > MAX_WAITING) return;
+      // A connection that breaks shows where it is read.
+      add(buffer.slice(offset, offset + length)).catch(() => {});
     },
     async read(receive) {
       const buffer = new Uint8Array(MAX_DATAGRAM);

@@ -107,6 +107,8 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** PEM certificates of authorities to trust beside the system's. */
   readonly caCerts?: readonly string[];
+  /** Takes any certificate: for what proves in another way who is there. Not in a page. */
+  readonly anyCertificate?: boolean;
   /** Milliseconds. Default 10,000. */
   readonly timeout?: number;
 }
@@ -172,8 +174,8 @@ export function refusal(target: URL, status: number): CairnError {
 }
 
 /** Says of a server what it does or does not. */
-export function unreachable(target: URL, sentence: string): CairnError {
-  return new CairnError("unreachable", `${originOf(target)} ${sentence}`);
+export function unreachable(target: URL, sentence: string, cause?: unknown): CairnError {
+  return new CairnError("unreachable", `${originOf(target)} ${sentence}`, { cause });
 }
 
 function originOf({ protocol, host }: URL): string {

@@ -29,8 +29,37 @@ Deno.test("The portable cairn asks npm for Deno where there is none, or one that
 
     await Deno.remove(askedFile);
     await program(`${bin}/deno`, "echo deno 2.8.4");
-    assert.equal(await versionOf(cairn, onlyNpm), `cairn ${VERSION}\n`);
+    const elsewhere = { ...onlyNpm, XDG_CACHE_HOME: `${folder}/cache` };
+    assert.equal(await versionOf(cairn, elsewhere), `cairn ${VERSION}\n`);
     await Deno.stat(askedFile);
+  });
+});
+
+Deno.test("The portable cairn asks npm once, and again when the Deno that it found is gone", async () => {
+  await withBuilt(["--portable"], async (cairn, _said, folder) => {
+    const [bin, cache] = [`${folder}/bin`, `${folder}/cache`];
+    await Deno.mkdir(bin);
+    const asked = `${folder}/asked`;
+    const found = `${folder}/found`;
+    // The only program of /bin that it needs; there may be a Deno there, too.
+    await Deno.symlink("/bin/mkdir", `${bin}/mkdir`);
+    await program(`${bin}/npx`, `echo asked >> ${asked}\necho ${found}`);
+    const env = { PATH: bin, HOME: folder, XDG_CACHE_HOME: cache };
+    const times = async () => (await Deno.readTextFile(asked)).split("\n").length - 1;
+    await Deno.symlink(Deno.execPath(), found);
+    for (const _run of [1, 2]) assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
+    assert.equal(await times(), 1);
+
+    await Deno.writeTextFile(`${cache}/cairn/deno-2.9.6`, "/no/such/deno\n");
+    assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
+    assert.equal(await times(), 2);
+
+    // Nowhere to remember it: it runs all the same.
+    await Deno.remove(cache, { recursive: true });
+    await Deno.writeTextFile(cache, "");
+    assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
+    assert.equal(await versionOf(cairn, { PATH: bin }), `cairn ${VERSION}\n`);
+    assert.equal(await times(), 4);
   });
 });
 

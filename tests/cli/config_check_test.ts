@@ -40,6 +40,24 @@ Deno.test("cairn config check says for each role where it would listen and whom 
   }
 });
 
+Deno.test("cairn config check says what joins a signaling server with others, and no password of it", async () => {
+  const shared = { CAIRN_SIGNAL_WORKERS: "64", CAIRN_SIGNAL_BUS: "nats://a:canary@one,nats://two" };
+  const { code, stdout } = await check(["signal"], shared);
+  equal(code, 0, stdout);
+  match(stdout, /^ {2}signal: 64 threads share the port and the work$/m);
+  if (navigator.hardwareConcurrency < 64) match(stdout, /^ {2}note: this machine has \d+ cores/m);
+  match(stdout, /^ {2}signal: joins others over the bus at one:4222, two:4222$/m);
+  match(stdout, /^ {2}note: the bus may be reached without TLS/m);
+  doesNotMatch(stdout, /canary/);
+  const alone = await check(["signal"], { CAIRN_SIGNAL_BUS_CREDENTIALS: "/nowhere.creds" });
+  match(alone.stdout, /^problem: There are credentials for a bus .* name it with --bus/m);
+  const lost = await check(["signal"], {
+    ...shared,
+    CAIRN_SIGNAL_BUS_CREDENTIALS: "/nowhere.creds",
+  });
+  match(lost.stdout, /^problem: Cannot read the file of credentials .*ENOENT/m);
+});
+
 Deno.test("cairn config check names everything that is wrong at once, and makes nothing", async () => {
   const folder = await Deno.makeTempDir({ prefix: "cairn-config-" });
   try {

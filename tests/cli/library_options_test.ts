@@ -61,6 +61,7 @@ const SERVER: Record<keyof ServerOptions, boolean> = {
   relayPeerRate: true,
   signalServers: true,
   signalAuthToken: true,
+  mdns: true,
   turnServers: true,
   turnCredentials: true,
   kvUrl: true,

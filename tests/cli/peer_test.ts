@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { fromUtf8 } from "../../src/base/bytes.ts";
+import { Node, type ReceivedMessage } from "../../src/mod.ts";
 import { startServer } from "../../src/roles/server/run_server.ts";
 import { startSignal } from "../../src/roles/signal/run_signal.ts";
 import { cairnCommand, type Outcome, runCairn } from "./run_cairn.ts";
@@ -10,9 +12,10 @@ Deno.test("cairn peer pairs, sends to a peer that is away, and listen prints it 
     const [alice, bob] = [peer("alice"), peer("bob")];
     const aliceId = (await alice("id")).stdout.trim();
     const bobId = (await bob("id")).stdout.trim();
-    for (const join of [alice, bob]) {
+    for (const [join, id] of [[alice, aliceId], [bob, bobId]] as const) {
       const paired = await join("pair", "--psk", PSK, "--peer", serverId);
-      assert.deepEqual(paired, { code: 0, stdout: `${serverId}\n`, stderr: "" });
+      assert.deepEqual([paired.code, paired.stdout], [0, `${serverId}\n`]);
+      assert.ok(paired.stderr.startsWith(`Paired, as ${id}: `), paired.stderr);
     }
     const listed = await bob("list", "--json");
     const [{ peer_id: listedId, mechanism }] = JSON.parse(listed.stdout);
@@ -33,6 +36,31 @@ Deno.test("cairn peer pairs, sends to a peer that is away, and listen prints it 
 
     assert.equal((await bob("unpair", serverId)).code, 0);
     assert.equal((await bob("list")).stdout, "");
+  });
+});
+
+Deno.test("cairn peer listen leaves what programs say to the program that reads it", async () => {
+  await withServer(async ({ folder, peer, serverId }) => {
+    const [alice, bob] = [peer("alice"), peer("bob")];
+    const bobId = (await bob("id")).stdout.trim();
+    for (const join of [alice, bob]) await join("pair", "--psk", PSK, "--peer", serverId);
+    await alice("send", bobId, "for the sync of a folder", "--channel", "cairn/folder");
+    await alice("send", bobId, "for bob");
+    for (const text of ["for bob", "for bob, too"]) {
+      const heard = await bob("listen", "--json", "--count", "1", "--timeout", "60s");
+      assert.deepEqual([heard.code, JSON.parse(heard.stdout).text], [0, text]);
+      await alice("send", bobId, "for bob, too");
+    }
+    const node = await Node.create({ storagePath: `${folder}/bob` });
+    try {
+      const left = await new Promise<ReceivedMessage>((resolve) => node.on("message", resolve));
+      assert.deepEqual(
+        [left.channel, fromUtf8(left.data)],
+        ["cairn/folder", "for the sync of a folder"],
+      );
+    } finally {
+      await node.close();
+    }
   });
 });
 

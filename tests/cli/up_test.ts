@@ -76,6 +76,18 @@ Deno.test("cairn up without its relay, or with a relay's port in use, says so pl
   );
 });
 
+Deno.test("The line of cairn up that pairs a device works where the token is in a file of settings", async () => {
+  await using home = await Home.make();
+  const file = `${home.folder}/cairn.env`;
+  await Deno.writeTextFile(file, "CAIRN_MGMT_TOKEN=a-token-of-the-operator\n");
+  const up = await home.up("--env-file", file);
+  const [, line = ""] = /^To pair a device: cairn (.*)$/m.exec(up.lines.join("\n")) ?? [];
+  const made = await home.run(...line.split(" "), "--leave-open");
+  equal(made.code, 0, `${line}: ${made.stderr}`);
+  match(made.stdout, /cairn:\/\/pair\?/);
+  equal(await up.end(), 0);
+});
+
 /** A folder in which `cairn up` and one peer live, on ports of their own. */
 class Home implements AsyncDisposable {
   readonly #env: Readonly<Record<string, string>>;

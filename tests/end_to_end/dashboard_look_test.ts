@@ -47,6 +47,7 @@ Deno.test(`The dashboard can be read on every screen, in light and dark${note}`,
 }, async () => {
   await using served = await inventedServer();
   await using page = await opened(served.url);
+  equal(await page.browser.run("scrollY"), 0, "signing in leaves the head of the page in sight");
   for (const colour of ["light", "dark"] as const) {
     for (const width of [360, 768, 1280]) {
       await page.as(width, 740, colour);

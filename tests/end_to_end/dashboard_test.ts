@@ -61,6 +61,8 @@ Deno.test(`A peer is paired by PIN, named and unpaired with the keyboard alone${
   await page.says("dialog .outcome", /^Waiting for a peer to use the PIN$/);
   match(await page.text("dialog"), /Expires in [45]:\d\d/);
   const pin = await page.text("dialog .secret");
+  const command = `cairn peer pair --pin ${pin} --signal ${home.signalUrl}`;
+  equal(await page.text("dialog .offered code"), command);
   await home.within(phone.pairWithPin(pin), "pairing");
   await page.says("dialog .outcome", /^Paired with Qm/);
   equal(await page.text("dialog .secret"), "", "a PIN that is used is not shown");

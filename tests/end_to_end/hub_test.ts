@@ -24,6 +24,23 @@ Deno.test("Two peers of one server see each other, talk over its relay, and noth
   equal(home.server.relayStats()?.activePairs, 1);
 });
 
+Deno.test("What nobody keeps goes from peer to peer, and only while both are there", async () => {
+  await using home = await Home.open();
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  await overRelay(alice, bob, "0");
+  equal(await alice.sendTransient(bob.peerId, "c", utf8("nobody listens")), false);
+  const heard: string[] = [];
+  bob.on("transient", ({ from, channel, data }) => {
+    heard.push(`${from.equals(alice.peerId)} ${channel} ${fromUtf8(data)}`);
+  });
+  equal(await alice.sendTransient(bob.peerId, "c", utf8("hello")), true);
+  deepEqual(heard, ["true c hello"]);
+  const bobId = bob.peerId;
+  await bob.close();
+  await until(alice, "path", () => alice.path(bobId) === "mailbox");
+  equal(await alice.sendTransient(bobId, "c", utf8("too late")), false);
+});
+
 Deno.test("A relayed link that is lost leaves the messages to the mailbox, in order and once", async () => {
   await using home = await Home.open();
   const alice = await home.peer("alice");

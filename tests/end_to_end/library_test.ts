@@ -50,6 +50,23 @@ Deno.test("Peers that are both there talk both ways, in order, large and small",
   deepEqual((await atAlice).map(({ data }) => data), toAlice);
 });
 
+Deno.test("Text is sent as UTF-8, and what is neither text nor bytes is refused", async () => {
+  await using home = await Home.open();
+  const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
+  await alice.pairWithPsk(PSK, home.server.peerId);
+  await bob.pairWithPsk(PSK, home.server.peerId);
+  // As a page without types may do.
+  const untyped: unknown = new ArrayBuffer(4);
+  const send = (data: unknown): Promise<unknown> =>
+    Reflect.apply(alice.send, alice, [bob.peerId, "", data]);
+  await rejects(send(untyped), TypeError);
+  await rejects(send(undefined), TypeError);
+  await alice.send(bob.peerId, "", "grüß dich");
+  await alice.broadcast("", "euch auch", { to: [bob.peerId] });
+  const received = await receive(bob, 2);
+  deepEqual(received.map(({ data }) => fromUtf8(data)), ["grüß dich", "euch auch"]);
+});
+
 Deno.test("The sender learns that its message was delivered", async () => {
   await using home = await Home.open();
   const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];

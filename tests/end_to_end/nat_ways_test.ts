@@ -2,6 +2,7 @@
 
 import { match, ok } from "node:assert/strict";
 import { NatScene } from "../support/nat_scene.ts";
+import { hasOpenssl } from "../support/self_signed.ts";
 import {
   coturnObstacle,
   everyNatObstacle,
@@ -14,8 +15,8 @@ interface Case {
   readonly server: NatKind;
   readonly peers: NatKind;
   readonly firewall?: Firewall;
-  /** Whose relay; default cairn's. */
-  readonly relay?: "coturn";
+  /** Whose relay, or which; default one of cairn's, over UDP and TCP. */
+  readonly relay?: "coturn" | "TLS" | "two relays";
   readonly via: RegExp;
   readonly natKind: string;
   /** Run wherever it can be, not only when all are asked for. */
@@ -39,6 +40,14 @@ const CASES: readonly Case[] = [
     isUsual: true,
   },
   { server: "symmetric", peers: "full_cone", via: /^direct/, natKind: "restricted_cone" },
+  // What a second relay on another address can send unasked tells one from the other.
+  {
+    server: "symmetric",
+    peers: "full_cone",
+    relay: "two relays",
+    via: /^direct/,
+    natKind: "full_cone",
+  },
   { server: "symmetric", peers: "symmetric", via: /^relayed/, natKind: "symmetric", isUsual: true },
   {
     server: "symmetric",
@@ -65,6 +74,14 @@ const CASES: readonly Case[] = [
   {
     server: "port_restricted_cone",
     peers: "port_restricted_cone",
+    firewall: "only 443",
+    relay: "TLS",
+    via: /^relayed .*through tls /,
+    natKind: "unknown",
+  },
+  {
+    server: "port_restricted_cone",
+    peers: "port_restricted_cone",
     firewall: "every fifth datagram lost",
     via: /^direct|^relayed/,
     natKind: "port_restricted_cone",
@@ -73,7 +90,8 @@ const CASES: readonly Case[] = [
 
 for (const { server, peers, firewall = "none", relay, via, natKind, isUsual } of CASES) {
   const obstacle = (isUsual ? natWorldObstacle : everyNatObstacle) ??
-    (relay === "coturn" ? coturnObstacle : undefined);
+    (relay === "coturn" ? coturnObstacle : undefined) ??
+    (relay === "TLS" && !hasOpenssl ? "openssl is not installed" : undefined);
   const skipped = obstacle === undefined ? "" : `: SKIPPED, ${obstacle}`;
   const wall = firewall === "none" ? "" : ` (${firewall})`;
   const through = relay === undefined ? "" : `, through ${relay}`;
@@ -82,8 +100,12 @@ for (const { server, peers, firewall = "none", relay, via, natKind, isUsual } of
     ignore: obstacle !== undefined,
     async fn() {
       await using scene = await NatScene.open();
-      await (relay === "coturn" ? scene.startCoturn() : scene.startRelay());
-      const id = await scene.startServer(server);
+      await (relay === "coturn"
+        ? scene.startCoturn()
+        : scene.startRelay(11, relay === "TLS" ? "tls" : "tcp"));
+      if (relay === "two relays") await scene.startRelay(12);
+      const relays = relay === "two relays" ? [11, 12] as const : [11] as const;
+      const id = await scene.startServer(server, "none", relays);
       const program = await scene.startPeers(id, peers, firewall);
       const report = await scene.report(program);
       match(report.via, via);

@@ -25,18 +25,24 @@ Deno.test("Peers pair by PIN, link, QR code, key and approval, and are unpaired"
     ]);
     for (const { code, stdout, stderr } of [byPin, byLink, byQr, byKey, byApproval, byAsking]) {
       deepEqual([code, stdout.trim()], [0, serverId], stderr);
+      match(stderr, /^Paired, as Qm\w+: tell it to those who are to write to you/m);
     }
     const peers = await home.server(["peers"]);
     const mechanisms = peers.stdout.trim().split("\n").map((line) => line.split(" by ")[1]);
     deepEqual(mechanisms.toSorted(), ["approved", "approved", "link", "link", "pin", "psk"]);
   });
 
-  await t.step("who was paired by link finds the server again by what the link said", async () => {
-    // Neither a signaling server nor an address is given.
-    const keyId = (await home.peer("key", ["id"])).stdout.trim();
-    const sent = await home.peer("link", ["send", keyId, "hello"], []);
-    equal(sent.code, 0, sent.stderr);
-  });
+  await t.step(
+    "who was paired finds the server again where it was, or where the link said",
+    async () => {
+      // Neither a signaling server nor an address is given.
+      const keyId = (await home.peer("key", ["id"])).stdout.trim();
+      for (const name of ["link", "pin", "ask"]) {
+        const sent = await home.peer(name, ["send", keyId, "hello"], []);
+        equal(sent.code, 0, sent.stderr);
+      }
+    },
+  );
 
   await t.step("wrong and used credentials are refused with the reason", async () => {
     const [used, wrongPin, wrongKey, notAPin, notALink, notApproved] = await Promise.all([

@@ -1,6 +1,7 @@
 /** Runs a stock Python library beside a test and talks to it line by line. */
 
-const PYTHON = "/usr/bin/python3";
+/** Debian's own, which has the libraries that are packages. */
+export const PYTHON = "/usr/bin/python3";
 
 /** Whether Debian's Python can import `module`. */
 export function pythonHas(module: string): boolean {

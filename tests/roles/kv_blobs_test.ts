@@ -21,7 +21,18 @@ function storeTest(name: string, story: (store: Store) => Promise<void>): void {
 
 storeTest("keeps a body of any size in its owner's record or beside it", async ({ kv, commit }) => {
   const blobs = new KvBlobs(kv, commit, PREFIX);
-  const sizes = [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 65_536, 65_537, 393_216, 393_217, 2_000_000];
+  const sizes = [
+    0,
+    1,
+    INLINE_BYTES,
+    INLINE_BYTES + 1,
+    65_536,
+    65_537,
+    326_400,
+    326_401,
+    1_109_761,
+    2_000_000,
+  ];
   for (const size of sizes) {
     const bytes = pattern(size);
     const { value, ops } = await blobs.storeBody(bytes);
@@ -38,33 +49,52 @@ storeTest("keeps a body of any size in its owner's record or beside it", async (
 storeTest("removes the staging record with the owner's commit, and not before", async (store) => {
   const { kv, commit } = store;
   const blobs = new KvBlobs(kv, commit, PREFIX);
-  const { ops } = await blobs.storeBody(pattern(100_000));
+  const { ops } = await blobs.storeBody(pattern(500_000));
   strictEqual(await countOf(kv, "staged"), 1);
   await commit.commit(ops);
   strictEqual(await countOf(kv, "staged"), 0);
-  strictEqual(await countOf(kv, "part"), 2);
+  strictEqual(await countOf(kv, "part"), 8);
 });
+
+storeTest(
+  "writes a body of a few parts in its owner's commit alone, a larger one in one more",
+  async (store) => {
+    const { kv, commit } = store;
+    const blobs = new KvBlobs(kv, commit, PREFIX);
+    let writes = 0;
+    commit.onWrite = () => {
+      writes++;
+      return () => {};
+    };
+    for (const [size, commits] of [[60_000, 0], [300_000, 0], [400_000, 1], [1_048_576, 1]]) {
+      writes = 0;
+      const { ops } = await blobs.storeBody(pattern(size!));
+      strictEqual(writes, commits, `size ${size}`);
+      await commit.commit(ops);
+    }
+  },
+);
 
 storeTest("sweeps what an earlier run left staged, and nothing of this run", async (store) => {
   const { kv, commit } = store;
   const earlier = new KvBlobs(kv, commit, PREFIX);
-  await earlier.storeBody(pattern(100_000));
+  await earlier.storeBody(pattern(500_000));
   const kept = await earlier.storeBody(pattern(70_000));
   await commit.commit(kept.ops);
 
   const later = new KvBlobs(kv, commit, PREFIX);
-  const own = await later.storeBody(pattern(200_000));
+  const own = await later.storeBody(pattern(400_000));
   await later.sweepStaged();
   strictEqual(await countOf(kv, "staged"), 1);
-  strictEqual(await countOf(kv, "part"), 2 + 4);
+  strictEqual(await countOf(kv, "part"), 2 + 2);
   await commit.commit(own.ops);
-  deepStrictEqual(await later.readBody(own.value), pattern(200_000));
+  deepStrictEqual(await later.readBody(own.value), pattern(400_000));
   deepStrictEqual(await later.readBody(kept.value), pattern(70_000));
 });
 
 storeTest("refuses an owner's commit whose body was swept", async ({ kv, commit }) => {
   const blobs = new KvBlobs(kv, commit, PREFIX);
-  const { ops } = await blobs.storeBody(pattern(100_000));
+  const { ops } = await blobs.storeBody(pattern(500_000));
   await new KvBlobs(kv, commit, PREFIX).sweepStaged();
   await rejects(commit.commit([...ops, { type: "set", key: ["owner"], value: 1 }]));
   strictEqual(await countOf(kv), 0);
@@ -72,7 +102,7 @@ storeTest("refuses an owner's commit whose body was swept", async ({ kv, commit 
 
 storeTest("leaves nothing of an abandoned body", async ({ kv, commit }) => {
   const blobs = new KvBlobs(kv, commit, PREFIX);
-  const { value } = await blobs.storeBody(pattern(300_000));
+  const { value } = await blobs.storeBody(pattern(500_000));
   await blobs.abandon(value);
   strictEqual(await countOf(kv), 0);
 });

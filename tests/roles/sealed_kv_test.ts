@@ -3,7 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { systemHost } from "../../src/base/host.ts";
 import { keyBytes } from "../../src/roles/kv_key_bytes.ts";
 import { sealedKv } from "../../src/roles/sealed_kv.ts";
-import { isDamage } from "../../src/roles/store_record.ts";
+import { isDamage } from "../../src/roles/store_damage.ts";
 import { SEAL_BYTES, ValueSeal } from "../../src/roles/value_seal.ts";
 
 const DATA_KEY = new Uint8Array(32).fill(3);

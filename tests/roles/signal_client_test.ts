@@ -8,6 +8,8 @@ import type { SignalOptions } from "../../src/roles/signal/signal_options.ts";
 import { listen } from "../../src/roles/http.ts";
 import type { AcceptedWebSocket } from "../../src/roles/accepted_socket.ts";
 import { acceptWebSockets } from "../../src/roles/web_socket_server.ts";
+import { within } from "../support/deadline.ts";
+import { FakeTime } from "../support/fake_time.ts";
 import { ForeignClient } from "../support/foreign_client.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
@@ -136,7 +138,7 @@ Deno.test("a refused token is said in a sentence, and the right one connects", a
   await using wrong = connect(signal.url, { authToken: "wrong" });
   const error = await wrong.failure;
   assert.equal(error.code, "refused");
-  assert.equal(error.message, "The signaling server refused the token; check --signal-token");
+  assert.equal(error.message, "The signaling server refused the token; check the signaling token");
   assert.equal(wrong.connected, false);
   await using right = connect(signal.url, { authToken: "right" });
   await right.whenConnected(new AbortController().signal);
@@ -193,7 +195,10 @@ Deno.test("without a token where one is wanted, the sentence says to give one", 
   await using client = connect(signal.url);
   const error = await client.failure;
   assert.equal(error.code, "refused");
-  assert.equal(error.message, "The signaling server wants a token; give it with --signal-token");
+  assert.equal(
+    error.message,
+    "The signaling server wants a token; give the one that it was started with",
+  );
 });
 
 Deno.test("a server that says nothing any more is left for a new connection", async () => {
@@ -232,6 +237,18 @@ Deno.test("a server of ours answers every look, also when it keeps no records", 
     queries = Number(/kind="query"\} (\d+)/.exec(text)?.[1]);
   }
   assert.deepEqual(lost, []);
+});
+
+Deno.test("hurry() cuts the pause between two attempts short", async () => {
+  // In which no pause ends by itself.
+  using _time = new FakeTime();
+  const deadline = AbortSignal.timeout(60_000);
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await using client = connect(`ws://127.0.0.1:${listener.addr.port}`);
+  (await within(deadline, listener.accept(), () => "the first attempt")).close();
+  await within(deadline, client.failure, () => "its failure");
+  client.hurry();
+  (await within(deadline, listener.accept(), () => "the second attempt")).close();
 });
 
 /** What a subscription brings, in hex, one after the other. */

@@ -18,6 +18,7 @@ import {
 import { clientFrame } from "../support/client_frames.ts";
 import { RawWebSocket } from "../support/raw_web_socket.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
+import { startedSignal } from "../support/started_signal.ts";
 
 const BINARY = 0x82;
 
@@ -487,6 +488,23 @@ Deno.test("by a browser's WebSocket messages flow both ways too", async () => {
   near.close(1008, "bye");
   assert.deepEqual(await nextClose(far), { code: 1000, reason: "bye" });
   await nextClose(near);
+});
+
+Deno.test("by a browser's WebSocket a bearer token goes as a subprotocol", async () => {
+  await using signal = await startedSignal({ authTokens: ["tökén, of a page"], drainTime: 0 });
+  const target = new URL(`ws://127.0.0.1:${signal.port}`);
+  const { signal: attempt } = new AbortController();
+  const dialWith = (token: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    return dialFromBrowser(target, { protocols: ["cairn.signal.v1"], headers }, attempt);
+  };
+  const socket = await dialWith("tökén, of a page");
+  assert.equal(socket.protocol, "cairn.signal.v1");
+  const answered = nextText(socket);
+  socket.sendText('{"type":"query","topic":"abc"}');
+  assert.match(await answered, /abc/);
+  socket.close();
+  assert.equal((await nextClose(await dialWith("another one"))).code, 4401);
 });
 
 Deno.test("by a browser's WebSocket a failure says little, and giving up ends the attempt", async () => {

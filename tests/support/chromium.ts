@@ -45,11 +45,13 @@ interface Answer {
 /** A headless browser with one page, spoken to by the Chrome DevTools Protocol. */
 export class Chromium {
   readonly #child: Deno.ChildProcess;
-  readonly #folder: string;
+  /** Its own profile, if it was given none. */
+  readonly #folder: string | undefined;
   readonly #errors: ReadableStreamDefaultReader<string>;
   readonly #socket: WebSocket;
   readonly #pending = new Map<number, (answer: Answer) => void>();
   #lastId = 0;
+  #isKilled = false;
   #session: string | undefined;
   #onLoad = () => {};
   /** Hears what the page's domains tell that {@linkcode Chromium.command} has enabled. */
@@ -57,7 +59,7 @@ export class Chromium {
 
   private constructor(
     child: Deno.ChildProcess,
-    folder: string,
+    folder: string | undefined,
     errors: ReadableStreamDefaultReader<string>,
     socket: WebSocket,
   ) {
@@ -76,14 +78,16 @@ export class Chromium {
 
   /**
    * Starts it and shows `url`. Of certificates of no known authority it believes `certificate`
-   * (PEM) for pages, and the one in the file `trusted` also for TURN over TLS.
+   * (PEM) for pages, and the one in the file `trusted` also for TURN over TLS. What a `profile` has
+   * stored is there again, and left there; without one it begins with nothing.
    */
   static async open(
     url: string,
-    options: { certificate?: string; trusted?: string } = {},
+    options: { certificate?: string; trusted?: string; profile?: string } = {},
   ): Promise<Chromium> {
     assert.ok(chromiumPath);
-    const folder = await Deno.makeTempDir({ prefix: "cairn-chromium-" });
+    const { profile } = options;
+    const folder = profile ?? await Deno.makeTempDir({ prefix: "cairn-chromium-" });
     if (options.trusted !== undefined) await trust(options.trusted, folder);
     const child = new Deno.Command(chromiumPath, {
       args: [
@@ -110,7 +114,7 @@ export class Chromium {
     clearTimeout(timer);
     const socket = new WebSocket(address);
     await new Promise((resolve) => socket.onopen = resolve);
-    const browser = new Chromium(child, folder, errors, socket);
+    const browser = new Chromium(child, profile ? undefined : folder, errors, socket);
     void browser.#readErrors();
     const { targetId } = await browser.#ask("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await browser.#ask("Target.attachToTarget", { targetId, flatten: true });
@@ -153,7 +157,18 @@ export class Chromium {
     return "value" in result ? result.value : undefined;
   }
 
+  /** Ends it at once and unasked, as a power cut does; only for one with a profile. */
+  async kill(): Promise<void> {
+    const closed = new Promise((resolve) => this.#socket.onclose = resolve);
+    this.#child.kill("SIGKILL");
+    await closed;
+    await this.#child.status;
+    await this.#errors.cancel();
+    this.#isKilled = true;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isKilled) return;
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), END_WITHIN_MS);
     const closed = new Promise((resolve) => this.#socket.onclose = resolve);
     this.#session = undefined;
@@ -162,6 +177,7 @@ export class Chromium {
     await this.#child.status;
     clearTimeout(timer);
     await this.#errors.cancel();
+    if (this.#folder === undefined) return;
     // Processes of its own may still write for a moment.
     for (let attempt = 0; attempt < 100; attempt++) {
       const isGone = await Deno.remove(this.#folder, { recursive: true }).then(

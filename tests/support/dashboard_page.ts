@@ -27,9 +27,14 @@ export class DashboardPage implements AsyncDisposable {
     browser.onEvent = (method, params) => this.#hear(method, params);
   }
 
-  /** Shows the dashboard at `url`. */
-  static async open(url: string, deadline: AbortSignal): Promise<DashboardPage> {
-    const page = new DashboardPage(await Chromium.open("about:blank"), url, deadline);
+  /** Shows the dashboard at `url`, in a browser with a profile of its own or the one that is named. */
+  static async open(
+    url: string,
+    deadline: AbortSignal,
+    profile?: string,
+  ): Promise<DashboardPage> {
+    const browser = await Chromium.open("about:blank", { ...(profile && { profile }) });
+    const page = new DashboardPage(browser, url, deadline);
     for (const domain of ["Runtime", "Log", "Network"]) {
       await page.browser.command(`${domain}.enable`);
     }
@@ -42,6 +47,14 @@ export class DashboardPage implements AsyncDisposable {
     await this.until("the form", `document.activeElement.id === "token"`);
     await this.type(token);
     await this.press("Enter");
+  }
+
+  /** Goes back, as by the button of the browser; what is shown then may not be loaded anew. */
+  async back(): Promise<void> {
+    const { currentIndex, entries } = await this.browser.command("Page.getNavigationHistory");
+    ok(Array.isArray(entries));
+    const { id: entryId } = entries[Number(currentIndex) - 1];
+    await this.browser.command("Page.navigateToHistoryEntry", { entryId });
   }
 
   /** Waits until an expression holds in the page, looked at whenever the page changes. */
@@ -67,6 +80,15 @@ export class DashboardPage implements AsyncDisposable {
       }
     };
     await within(this.deadline, holds(), () => `${what} on the page`);
+  }
+
+  /** Waits until an expression holds that no change of this page shows, as it is of another. */
+  async eventually(what: string, expression: string): Promise<void> {
+    const script = `new Promise((resolve) => {
+      const check = () => { try { if (${expression}) return resolve(); } catch {} setTimeout(check, 50); };
+      check();
+    })`;
+    await within(this.deadline, this.browser.run(script), () => `${what} on the page`);
   }
 
   /** Waits until an element says something. */

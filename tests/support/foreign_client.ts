@@ -3,6 +3,9 @@ import assert from "node:assert/strict";
 import { type ClientOptions, WebSocket } from "ws";
 import { encodeSignalFrame } from "../../src/protocol/signal/signal_frame.ts";
 import type { CloseInfo } from "../../src/roles/web_socket.ts";
+import { within } from "./deadline.ts";
+
+const DEADLINE_MS = 120_000;
 
 export type ForeignOptions = ClientOptions & { readonly protocols?: string[] };
 
@@ -85,7 +88,8 @@ export class ForeignClient {
     for (;;) {
       const [first] = waiting.splice(0, 1);
       if (first !== undefined) return first;
-      await new Promise<void>((resolve) => this.#wake = resolve);
+      const message = new Promise<void>((resolve) => this.#wake = resolve);
+      await within(AbortSignal.timeout(DEADLINE_MS), message, () => "a message of the server");
     }
   }
 }

@@ -196,7 +196,7 @@ class ProofWorld {
     for (let left = count; left > 0; left--) {
       const number = (this.#numbers.get(pair) ?? 0) + 1;
       this.#numbers.set(pair, number);
-      const sizes = [0, 0, 0, 0, 3_000, 20_000, 150_000];
+      const sizes = [0, 0, 0, 0, 3_000, 20_000, 400_000];
       const text = `${pair} ${number}`;
       try {
         await from.send(to, text, sizes[this.#dice.pick(sizes.length)]!);

@@ -43,9 +43,18 @@ export class Program implements AsyncDisposable {
   }
 
   /** SIGKILL: it says goodbye to nobody. */
-  async kill(): Promise<void> {
+  kill(): Promise<void> {
+    return this.#stop("SIGKILL");
+  }
+
+  /** SIGTERM: it may say goodbye. */
+  end(): Promise<void> {
+    return this.#stop("SIGTERM");
+  }
+
+  async #stop(signal: Deno.Signal): Promise<void> {
     try {
-      this.#child.kill("SIGKILL");
+      this.#child.kill(signal);
     } catch {
       // It has ended by itself.
     }

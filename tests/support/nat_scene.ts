@@ -1,4 +1,5 @@
 import { equal } from "node:assert/strict";
+import { makeSelfSigned } from "./self_signed.ts";
 import { Program } from "./namespace_program.ts";
 import type { TapOrders } from "./wire_tap.ts";
 import {
@@ -41,6 +42,8 @@ export class NatScene implements AsyncDisposable {
   peers: NatNetwork | undefined;
   #relays: readonly ServiceHost[] = [11];
   #reported = 2;
+  /** The file of a certificate that every program takes for an authority's. */
+  #trusted: string | undefined;
 
   private constructor(world: NatWorld, folder: string, seconds: number) {
     this.world = world;
@@ -71,11 +74,16 @@ export class NatScene implements AsyncDisposable {
     return signal;
   }
 
-  /** Starts a relay on UDP 3478 and TCP 443. */
-  async startRelay(host: ServiceHost = 11): Promise<Program> {
+  /** Starts a relay on UDP 3478 and TCP 443, or TLS there, whose certificate all others then trust. */
+  async startRelay(host: ServiceHost = 11, secured: "tcp" | "tls" = "tcp"): Promise<Program> {
     const ip = this.world.service(host);
+    const pair = secured === "tls" ? this.#stack.use(await makeSelfSigned(2, ip)) : undefined;
+    if (pair) this.#trusted = pair.certPath;
+    const stream = pair
+      ? ["--tls-addr", `${ip}:443`, "--tls-cert", pair.certPath, "--tls-key", pair.keyPath]
+      : ["--tcp-addr", `${ip}:443`];
     const relay = this.cairn(this.world.middle, [
-      ...["relay", "--listen-addr", `${ip}:3478`, "--tcp-addr", `${ip}:443`],
+      ...["relay", "--listen-addr", `${ip}:3478`, ...stream],
       ...["--relay-ip", ip, "--rest-secret", SECRET, "--realm", "cairn"],
       ...["--metrics-addr", `127.0.0.1:${9_400 + host}`, "--api-addr", `127.0.0.1:${8_000 + host}`],
     ]);
@@ -121,7 +129,8 @@ export class NatScene implements AsyncDisposable {
     this.#relays = relays;
     const turn = relays.flatMap((host) => {
       const ip = this.world.service(host);
-      return [`turn:${ip}:3478`, `turn:${ip}:443?transport=tcp`];
+      const scheme = this.#trusted === undefined ? "turn" : "turns";
+      return [`turn:${ip}:3478`, `${scheme}:${ip}:443?transport=tcp`];
     });
     const server = this.cairn(network.namespace, [
       ...["server", "--data-dir", `${this.folder}/server`, "--signal", this.signalUrl],
@@ -230,7 +239,10 @@ export class NatScene implements AsyncDisposable {
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
   ): Program {
-    return this.#stack.use(new Program(namespace, command, args, env, this.deadline));
+    const trust = this.#trusted === undefined ? {} : { DENO_CERT: this.#trusted };
+    return this.#stack.use(
+      new Program(namespace, command, args, { ...trust, ...env }, this.deadline),
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -16,8 +16,11 @@ export const hasOpenssl = await new Deno.Command("openssl", {
   stderr: "null",
 }).output().then(({ success }) => success, () => false);
 
-/** Makes one with the openssl command, valid for so many days. */
-export async function makeSelfSigned(days = 2): Promise<SelfSigned> {
+/**
+ * Makes one with the openssl command, valid for so many days, and for another address of the scene
+ * beside.
+ */
+export async function makeSelfSigned(days = 2, address = "127.0.0.1"): Promise<SelfSigned> {
   const folder = await Deno.makeTempDir({ prefix: "cairn-tls-" });
   const certPath = join(folder, "cert.pem");
   const keyPath = join(folder, "key.pem");
@@ -26,7 +29,7 @@ export async function makeSelfSigned(days = 2): Promise<SelfSigned> {
       ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes".split(" "),
       ...["-days", `${days}`],
       ..."-subj /CN=localhost -addext basicConstraints=critical,CA:FALSE".split(" "),
-      ..."-addext subjectAltName=DNS:localhost,IP:127.0.0.1".split(" "),
+      ...["-addext", `subjectAltName=DNS:localhost,IP:127.0.0.1,IP:${address}`],
       ...["-keyout", keyPath, "-out", certPath],
     ],
     stdout: "null",

@@ -3,7 +3,9 @@ import { type Host, systemHost } from "../../src/base/host.ts";
 import type { RelayOptions } from "../../src/roles/relay/relay_options.ts";
 import { startRelay } from "../../src/roles/relay/run_relay.ts";
 import { openUdpEngine } from "../../src/roles/relay/udp_engine.ts";
+import { RelayThreads } from "../../src/roles/relay/workers/relay_threads.ts";
 import { freePort } from "./free_port.ts";
+import { TEST_RELAY_WORKERS } from "./test_relay_workers.ts";
 import { TEST_UDP_ENGINE } from "./test_udp_engine.ts";
 import { WireClient, type WireTarget } from "./wire_client.ts";
 
@@ -20,7 +22,11 @@ const WITHIN_MS = 30_000;
 export async function startedRelay(
   options: Partial<RelayOptions> = {},
   host: Host = systemHost,
+  workers: number = TEST_RELAY_WORKERS,
 ) {
+  const sockets = openUdpEngine(TEST_UDP_ENGINE);
+  // Other threads have the clocks of the system.
+  const threads = await RelayThreads.open(sockets, host === systemHost ? workers : 0);
   const relay = await startRelay(
     {
       listenAddr: `127.0.0.1:${freePort()}`,
@@ -36,7 +42,8 @@ export async function startedRelay(
       ...options,
     },
     host,
-    openUdpEngine(TEST_UDP_ENGINE),
+    sockets,
+    threads,
   );
   const clients: WireClient[] = [];
   const { port } = relay.udpAddress;

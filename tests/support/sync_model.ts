@@ -308,7 +308,7 @@ export class SyncModel implements AsyncDisposable {
     const from = this.#pick(this.#senders);
     const some = this.#recipients.filter(() => this.#host.pick(2) > 0);
     const recipients = some.length > 0 ? some : [this.#pick(this.#recipients)];
-    const size = this.#pick([40, 5_000, 48_000, 70_000, 200_000]);
+    const size = this.#pick([40, 5_000, 48_000, 70_000, 400_000]);
     const text = `message ${++this.#count} of ${from} `.padEnd(size, "x");
     const time = new Uint8Array(16);
     new DataView(time.buffer).setUint32(0, this.#count);

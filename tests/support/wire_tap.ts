@@ -4,7 +4,7 @@
  */
 
 import { parseAddressPort } from "../../src/base/address.ts";
-import { netAddress } from "../../src/roles/path/wire_socket.ts";
+import { Endpoint } from "../../src/base/endpoint.ts";
 
 /** What to do, as JSON in the only argument. */
 export interface TapOrders {
@@ -76,5 +76,5 @@ function write(file: string | undefined, bytes: Uint8Array): void {
 function address(text: string): Deno.NetAddr {
   const parsed = parseAddressPort(text);
   if (!parsed) throw new TypeError(`No address: ${text}`);
-  return netAddress(parsed);
+  return new Endpoint(parsed.address, parsed.port);
 }

@@ -23,7 +23,8 @@ import {
 /** Latest time of a file: the last that a year of four digits names. */
 const MAX_TIME = 253_402_300_799_999;
 const MAX_DEVICE_BYTES = 32;
-const RECORD_COLUMNS = 8;
+/** How many items the row of a record has. */
+export const RECORD_COLUMNS = 8;
 /** SHA-256, 32 bytes: what a Peer ID begins with. */
 const MULTIHASH_PREFIX = "1220";
 
@@ -94,12 +95,8 @@ export function recordSize({ path, content, version }: FileRecord): number {
   return 128 + 3 * path.length + (content?.list?.length ?? 0) + 46 * version.size;
 }
 
-/** How a message names its records. @throws {ProtocolError} `malformed`. */
-export function recordRows(map: CborMap, key: number, maxRows: number): FileRecord[] {
-  return map.rows(key, RECORD_COLUMNS, maxRows).map(recordFromRow);
-}
-
-function recordFromRow(row: CborMap): FileRecord {
+/** One row of an announcement. @throws {ProtocolError} `malformed`. */
+export function recordFromRow(row: CborMap): FileRecord {
   const path = row.text(0, MAX_PATH_BYTES);
   const fault = pathFault(path);
   if (fault !== undefined) throw new ProtocolError("malformed", `A file is refused: ${fault}`);

@@ -1,3 +1,4 @@
+import { Deletions, MAX_DELETIONS } from "./deletions.ts";
 import { foldersOf } from "./folder_path.ts";
 import { FolderDigest } from "./folder_digest.ts";
 import {
@@ -18,13 +19,32 @@ import {
 
 /** Most files of a folder, deleted ones included. */
 export const MAX_RECORDS = 200_000;
+/** Room beyond it for what conflicts leave: a full index covers nobody's change. */
+export const MAX_COPIES = 10_000;
+/** Paths that were left out and are remembered, to count each once. */
+const MAX_LEFT_OUT = 10_000;
 
 /** A record of the index that is another than before. */
 export interface IndexChange {
   readonly record: FileRecord;
   /** Grows with every change that others are to be told of; 0 for what came from another. */
   readonly sequence: number;
+  /** When this device learned of a deletion, in Unix milliseconds; absent for files. */
+  readonly at?: number;
 }
+
+/** Bounds of a {@linkcode FolderIndex}. */
+export interface FolderLimits {
+  readonly records: number;
+  readonly copies: number;
+  readonly deletions: number;
+}
+
+const LIMITS: FolderLimits = {
+  records: MAX_RECORDS,
+  copies: MAX_COPIES,
+  deletions: MAX_DELETIONS,
+};
 
 /** A change of a file on this device. */
 export interface LocalEdit {
@@ -50,16 +70,26 @@ export class FolderIndex {
   readonly #entries = new Map<string, IndexChange>();
   /** How many files lie in a folder, at whatever depth. */
   readonly #filesIn = new Map<string, number>();
+  readonly #deletions: Deletions;
+  readonly #limits: FolderLimits;
+  readonly #leftOut = new Set<string>();
   #sequence = 0;
 
   /** `label` is what this device calls itself; see `deviceLabel`. */
-  constructor(self: DeviceId, label: string) {
+  constructor(self: DeviceId, label: string, limits: FolderLimits = LIMITS) {
     this.#self = self;
     this.#label = label;
+    this.#limits = limits;
+    this.#deletions = new Deletions(limits.deletions);
   }
 
   get size(): number {
     return this.#entries.size;
+  }
+
+  /** Files for which there was no room, as far as they are counted (to 10,000). */
+  get leftOut(): number {
+    return this.#leftOut.size;
   }
 
   /** The sequence of the latest change that others are to be told of. */
@@ -89,23 +119,49 @@ export class FolderIndex {
 
   /** Takes back what {@linkcode edit} and {@linkcode merge} gave in an earlier life. */
   restore(change: IndexChange): void {
-    this.#put(change.record, change.sequence);
+    this.#put(change);
     this.#sequence = Math.max(this.#sequence, change.sequence);
+  }
+
+  /** Whether the index takes a file at `path`; one that it does not take is counted. */
+  hasRoomFor(path: string): boolean {
+    if (this.#entries.has(path) || this.size < this.#limits.records) return true;
+    if (this.#leftOut.size < MAX_LEFT_OUT) this.#leftOut.add(path);
+    return false;
+  }
+
+  /**
+   * Forgets deletions that are older than `DELETION_AGE_MS` at `now` (Unix milliseconds), or too
+   * many, where `isFree` lets them go. @returns their paths.
+   */
+  forgetDeletions(now: number, isFree: (path: string) => boolean): string[] {
+    const outdated = this.#deletions.outdated(now);
+    if (!outdated && !this.#deletions.areTooMany) return [];
+    for (const path of outdated ?? []) {
+      const record = this.get(path);
+      if (record) this.digest.toggle(path, recordDigest(record));
+    }
+    const paths = this.#deletions.stale(isFree);
+    for (const path of paths) this.#forget(path);
+    if (this.size < this.#limits.records) this.#leftOut.clear();
+    return paths;
   }
 
   /**
    * A file of this device was changed at `now`.
    *
-   * @returns the version of what the device has on its disk, and all that is another in consequence.
+   * @returns the version of what the device has on its disk, and all that is another in consequence;
+   * `undefined` when the index is full.
    */
   edit(
     { path, content, modified, base }: LocalEdit,
     now: number,
-  ): { version: VersionVector; changes: IndexChange[] } {
+  ): { version: VersionVector; changes: IndexChange[] } | undefined {
     const past = this.get(path)?.version.get(this.#self) ?? 0;
     const version = advanceVersion(base ?? new Map(), this.#self, now, past);
     const record = { path, content, modified, device: this.#label, version };
-    return { version, changes: this.#take([record], now, undefined) };
+    if (!this.#takes(record)) return undefined;
+    return { version, changes: this.#take(record, now, undefined) };
   }
 
   /**
@@ -113,18 +169,30 @@ export class FolderIndex {
    * index is full.
    */
   merge(record: FileRecord, now: number): IndexChange[] {
-    return this.#take([record], now, record);
+    const isOver = !this.#entries.has(record.path) && this.#deletions.isOver(record);
+    return isOver || !this.#takes(record) ? [] : this.#take(record, now, record);
   }
 
-  #take(queue: FileRecord[], now: number, told: FileRecord | undefined): IndexChange[] {
+  /** Whether there is room for a record, and for the copy that it may leave. */
+  #takes(record: FileRecord): boolean {
+    const { path, content, version } = record;
+    const { records, copies } = this.#limits;
+    const known = this.get(path);
+    if (!known || this.size < records + copies) return this.hasRoomFor(path);
+    const isBeside = compareVersions(known.version, version) === "concurrent";
+    return !isBeside && (content === null || known.content !== null);
+  }
+
+  #take(first: FileRecord, now: number, told: FileRecord | undefined): IndexChange[] {
+    const queue = [first];
     const changed = new Map<string, IndexChange>();
     for (let record = queue.pop(); record !== undefined; record = queue.pop()) {
       const known = this.get(record.path);
-      if (!known && this.size >= MAX_RECORDS) continue;
       const result = known ? this.#join(known, record, queue, now) : record;
       if (result === known) continue;
-      const change = { record: result, sequence: result === told ? 0 : ++this.#sequence };
-      this.#put(result, change.sequence);
+      const sequence = result === told ? 0 : ++this.#sequence;
+      const change = { record: result, sequence, ...(result.content === null && { at: now }) };
+      this.#put(change);
       changed.set(result.path, change);
       if (result.content) queue.push(...this.#clashing(result, now));
     }
@@ -158,11 +226,22 @@ export class FolderIndex {
     ]);
   }
 
-  #put(record: FileRecord, sequence: number): void {
-    const before = this.get(record.path);
-    if (before) this.digest.toggle(before.path, recordDigest(before));
-    this.digest.toggle(record.path, recordDigest(record));
-    this.#entries.set(record.path, { record, sequence });
+  #forget(path: string): void {
+    const record = this.get(path);
+    if (record && this.#deletions.counts(path)) this.digest.toggle(path, recordDigest(record));
+    this.#deletions.remove(path);
+    this.#entries.delete(path);
+  }
+
+  #put(change: IndexChange): void {
+    const { record, at } = change;
+    const { path } = record;
+    const before = this.get(path);
+    if (before && this.#deletions.counts(path)) this.digest.toggle(path, recordDigest(before));
+    this.#deletions.put(record, at);
+    if (this.#deletions.counts(path)) this.digest.toggle(path, recordDigest(record));
+    this.#entries.set(path, change);
+    this.#leftOut.delete(path);
     const more = (record.content ? 1 : 0) - (before?.content ? 1 : 0);
     for (const folder of more === 0 ? [] : foldersOf(record.path)) {
       const files = (this.#filesIn.get(folder) ?? 0) + more;

@@ -1,10 +1,10 @@
 import { fromHex, toHex } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
-import { type CborMap, decodeCborMap, encodeCbor } from "../cbor.ts";
+import { type CborMap, CborMap as Fields, decodeCborMap, encodeCbor } from "../cbor.ts";
 import type { CborValue } from "../cbor_value.ts";
-import { type FileRecord, recordRows, recordToCbor } from "./file_record.ts";
+import { type FileRecord, RECORD_COLUMNS, recordFromRow, recordToCbor } from "./file_record.ts";
 import { DIGEST_LENGTH } from "./folder_digest.ts";
-import { MAX_RECORDS } from "./folder_index.ts";
+import { MAX_COPIES, MAX_RECORDS } from "./folder_index.ts";
 import { HASH_LENGTH, MAX_FILE_SIZE, pieceCount, pieceLength } from "./pieces.ts";
 
 /** The channel of everything that devices say about a folder. */
@@ -125,8 +125,41 @@ function fieldsOf(message: FolderMessage): CborValue[] {
   }
 }
 
-/** @throws {ProtocolError} `malformed`. */
-export function decodeFolderMessage(data: Uint8Array): FolderMessage {
+/** A message, and how many of its rows are not what any device says: those are left out. */
+export interface HeardFolderMessage {
+  readonly said: FolderMessage;
+  readonly unsound: number;
+}
+
+/** @throws {ProtocolError} `malformed` when there is nothing to be had of it. */
+export function decodeFolderMessage(data: Uint8Array): HeardFolderMessage {
+  const rows = new SoundRows();
+  return { said: decodeWith(data, rows), unsound: rows.unsound };
+}
+
+/** Reads the rows of a message one by one: a bad one does not spoil the others. */
+class SoundRows {
+  unsound = 0;
+
+  read<Row>(
+    map: CborMap,
+    key: number,
+    { columns, max, row }: { columns: number; max: number; row: (fields: CborMap) => Row },
+  ): Row[] {
+    const items = new Fields(new Map(map.array(key, max).entries()));
+    return items.keys().flatMap((index) => {
+      try {
+        return [row(items.row(index, columns))];
+      } catch (error) {
+        if (!(error instanceof ProtocolError)) throw error;
+        this.unsound++;
+        return [];
+      }
+    });
+  }
+}
+
+function decodeWith(data: Uint8Array, rows: SoundRows): FolderMessage {
   const map = decodeCborMap(data);
   const kind = KINDS[map.uint(0)];
   const folder = map.text(1, MAX_FOLDER_NAME);
@@ -137,25 +170,21 @@ export function decodeFolderMessage(data: Uint8Array): FolderMessage {
         folder,
         life: map.bytes(2, LIFE_LENGTH).slice(),
         digest: map.bytes(3, DIGEST_LENGTH).slice(),
-        missing: map.uint(4, MAX_RECORDS),
+        missing: map.uint(4, MAX_RECORDS + MAX_COPIES),
         asks: map.boolean(5),
       };
     case "changes": {
-      const records = recordRows(map, 2, MAX_RECORDS_PER_MESSAGE);
-      return { kind, folder, records, pushed: map.boolean(3) };
+      const shape = { columns: RECORD_COLUMNS, max: MAX_RECORDS_PER_MESSAGE, row: recordFromRow };
+      return { kind, folder, records: rows.read(map, 2, shape), pushed: map.boolean(3) };
     }
     case "want": {
-      const rows = map.rows(2, 2, MAX_CONTENTS_PER_MESSAGE);
-      return { kind, folder, requests: requestsOf(rows), afresh: map.boolean(3) };
+      const shape = { columns: 2, max: MAX_CONTENTS_PER_MESSAGE, row: requestFromRow };
+      const requests = atMost(MAX_PIECES_PER_REQUEST, rows.read(map, 2, shape));
+      return { kind, folder, requests, afresh: map.boolean(3) };
     }
     case "pieces": {
-      const rows = map.rows(2, 3, MAX_CONTENTS_PER_MESSAGE);
-      const pieces = rows.map((row) => ({
-        hash: toHex(row.bytes(0, HASH_LENGTH)),
-        index: row.uint(1, MAX_FILE_SIZE),
-        bytes: row.bytesUpTo(2, MAX_PIECE_LENGTH),
-      }));
-      return { kind, folder, pieces };
+      const shape = { columns: 3, max: MAX_CONTENTS_PER_MESSAGE, row: pieceFromRow };
+      return { kind, folder, pieces: rows.read(map, 2, shape) };
     }
     case "list": {
       const hash = toHex(map.bytes(2, HASH_LENGTH));
@@ -170,12 +199,23 @@ export function decodeFolderMessage(data: Uint8Array): FolderMessage {
   }
 }
 
-function requestsOf(rows: readonly CborMap[]): PieceRequest[] {
-  const requests = rows.map((row) => ({
+function requestFromRow(row: CborMap): PieceRequest {
+  return {
     hash: toHex(row.bytes(0, HASH_LENGTH)),
     indices: row.uintArray(1, pieceCount(MAX_FILE_SIZE), MAX_PIECES_PER_REQUEST),
-  }));
+  };
+}
+
+function pieceFromRow(row: CborMap): Piece {
+  return {
+    hash: toHex(row.bytes(0, HASH_LENGTH)),
+    index: row.uint(1, MAX_FILE_SIZE),
+    bytes: row.bytesUpTo(2, MAX_PIECE_LENGTH),
+  };
+}
+
+function atMost(max: number, requests: PieceRequest[]): PieceRequest[] {
   const pieces = requests.reduce((sum, { indices }) => sum + indices.length, 0);
-  if (pieces <= MAX_PIECES_PER_REQUEST) return requests;
+  if (pieces <= max) return requests;
   throw new ProtocolError("malformed", "A request for too many pieces");
 }

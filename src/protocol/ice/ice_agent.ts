@@ -126,9 +126,10 @@ export class IceAgent {
       : this.#receiveResponse(message, baseId, source, now);
   }
 
-  /** The network has changed: everything is checked again at once. */
-  recheck(now: number): void {
+  /** The network has changed: everything is checked again at once, or only what has failed. */
+  recheck(now: number, which: "all" | "failed" = "all"): void {
     for (const pair of this.#pairs) {
+      if (which === "failed" && pair.state !== "failed") continue;
       pair.failures = 0;
       pair.hurry(now);
     }

@@ -2,11 +2,10 @@ import { concatBytes, readU16, u16 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import { decodeCborMap, encodeCbor } from "../cbor.ts";
 import type { CborValue } from "../cbor_value.ts";
+import { MAX_CHANNEL_LENGTH } from "../message_types.ts";
 
 /** Format version of bodies and the only one in `versions` of a signed prekey bundle. */
 export const BODY_VERSION = 1;
-/** Longest channel name, in UTF-8 bytes. */
-export const MAX_CHANNEL_LENGTH = 255;
 
 const KIND_NORMAL = 0;
 const KIND_FIRST = 1;

@@ -3,7 +3,8 @@ import { ProtocolError } from "../../base/errors.ts";
 import { decodeCborMap, encodeCbor } from "../cbor.ts";
 import type { CborValue } from "../cbor_value.ts";
 import { chacha20Poly1305, KEY_LENGTH, sha256 } from "../crypto/primitives.ts";
-import { MAX_CHANNEL_LENGTH, type Message } from "./message_body.ts";
+import { MAX_CHANNEL_LENGTH } from "../message_types.ts";
+import type { Message } from "./message_body.ts";
 
 /*
  * A message to several readers is encrypted once, under a random key of its own. Each reader learns

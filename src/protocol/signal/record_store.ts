@@ -23,10 +23,33 @@ export interface TopicRecords {
   readonly peers: readonly Announcement[];
 }
 
+/** A topic's records in one store, with milliseconds since each was put; newest first. */
+export interface DatedRecords {
+  readonly payload: { readonly age: number; readonly content: Uint8Array } | undefined;
+  readonly peers: readonly { readonly age: number; readonly content: Announcement }[];
+}
+
+/** What several stores together know of a topic: of a peer that announced itself to two, the newer. */
+export function mergeRecords(parts: readonly DatedRecords[]): TopicRecords {
+  const byAge = (one: { age: number }, other: { age: number }) => one.age - other.age;
+  const payloads = parts.flatMap(({ payload }) => payload ?? []).sort(byAge);
+  const peers = new Map<string, Announcement>();
+  for (const { content } of parts.flatMap(({ peers }) => peers).sort(byAge)) {
+    const key = keyOf(content);
+    if (!peers.has(key) && peers.size < ANNOUNCEMENTS_PER_TOPIC) peers.set(key, content);
+  }
+  return { payload: payloads[0]?.content, peers: [...peers.values()] };
+}
+
+/** What tells announcements apart: a peer without a name is known by what it says. */
+function keyOf({ peerId, addresses }: Announcement): string {
+  return peerId === "" ? `a${JSON.stringify(addresses)}` : `p${peerId}`;
+}
+
 /** What a record costs beside its content: about what the maps that find it take. */
 export const RECORD_OVERHEAD = 256;
 const ANNOUNCEMENTS_PER_TOPIC = 64;
-const NOTHING: TopicRecords = { payload: undefined, peers: [] };
+const NOTHING: DatedRecords = { payload: undefined, peers: [] };
 
 interface Entry {
   readonly topic: string;
@@ -76,24 +99,30 @@ export class RecordStore {
 
   /** Keeps an announcement in place of the peer's earlier one. Returns whether it is kept. */
   announce(owner: string, topic: string, announcement: Announcement, now: number): boolean {
-    const { peerId, addresses } = announcement;
-    // A peer without a name is known by what it says.
-    const key = peerId === "" ? `a${JSON.stringify(addresses)}` : `p${peerId}`;
-    const characters = addresses.reduce((sum, address) => sum + address.length + 16, key.length);
+    const key = keyOf(announcement);
+    const characters = announcement.addresses.reduce(
+      (sum, address) => sum + address.length + 16,
+      key.length,
+    );
     const kept = this.#put({ owner, topic, key, content: announcement }, 2 * characters, now);
     if (kept) this.#trim(topic);
     return kept;
   }
 
   find(topic: string, now: number): TopicRecords {
+    return mergeRecords([this.dated(topic, now)]);
+  }
+
+  dated(topic: string, now: number): DatedRecords {
     this.expire(now);
     const entries = this.#topics.get(topic);
     if (!entries) return NOTHING;
-    let payload: Uint8Array | undefined;
-    const peers: Announcement[] = [];
-    for (const { content } of entries.values()) {
-      if (content instanceof Uint8Array) payload = content;
-      else peers.push(content);
+    let payload: DatedRecords["payload"];
+    const peers: DatedRecords["peers"][number][] = [];
+    for (const { content, expires } of entries.values()) {
+      const age = now - (expires - this.#limits.ttl);
+      if (content instanceof Uint8Array) payload = { age, content };
+      else peers.push({ age, content });
     }
     return { payload, peers: peers.reverse() };
   }

@@ -4,17 +4,25 @@ export interface RouterLimits {
   readonly listenersPerTopic: number;
 }
 
+/** Hears when a topic gets its first listener, and when its last one has gone. */
+export interface TopicWatcher {
+  opened(topic: string): void;
+  emptied(topic: string): void;
+}
+
 /**
  * Who listens to which topic. A listener is any object that stands for a connection; the router
  * keeps nothing else and no topic without a listener.
  */
 export class TopicRouter<Listener> {
   readonly #limits: RouterLimits;
+  readonly #watcher: TopicWatcher | undefined;
   readonly #listeners = new Map<string, Set<Listener>>();
   readonly #topics = new Map<Listener, Set<string>>();
 
-  constructor(limits: RouterLimits) {
+  constructor(limits: RouterLimits, watcher?: TopicWatcher) {
     this.#limits = limits;
+    this.#watcher = watcher;
   }
 
   /** Number of topics that somebody listens to. */
@@ -31,6 +39,7 @@ export class TopicRouter<Listener> {
     if (listeners.size >= this.#limits.listenersPerTopic) return "topic-full";
     this.#topics.set(listener, topics.add(topic));
     this.#listeners.set(topic, listeners.add(listener));
+    if (listeners.size === 1) this.#watcher?.opened(topic);
     return "subscribed";
   }
 
@@ -41,8 +50,8 @@ export class TopicRouter<Listener> {
     this.#forget(listener, topic);
   }
 
-  /** Everybody who listens to `topic` but `sender`, who need not listen itself. */
-  *relay(sender: Listener, topic: string): Generator<Listener, void> {
+  /** Everybody who listens to `topic` but `sender`, who need not listen, nor be here, itself. */
+  *relay(sender: Listener | undefined, topic: string): Generator<Listener, void> {
     for (const listener of this.#listeners.get(topic) ?? []) {
       if (listener !== sender) yield listener;
     }
@@ -57,6 +66,8 @@ export class TopicRouter<Listener> {
   #forget(listener: Listener, topic: string): void {
     const listeners = this.#listeners.get(topic);
     listeners?.delete(listener);
-    if (listeners?.size === 0) this.#listeners.delete(topic);
+    if (listeners?.size !== 0) return;
+    this.#listeners.delete(topic);
+    this.#watcher?.emptied(topic);
   }
 }

@@ -1,28 +1,54 @@
 import type { AddressFamily } from "../../base/endpoint.ts";
+import type { Rate } from "../../base/rate_limit.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
 import type { Attribute } from "../stun/message.ts";
 import type { Client } from "./client.ts";
 import type { Opening } from "./opening.ts";
 import type { Channel, RelayPort } from "./relay_port.ts";
+import type { Bucket, UserTally } from "./siblings.ts";
 
 /** What one user has under way; it lives as long as the user's allocations. */
 export class User {
   readonly name: string;
-  /** Allocations and reserved ports: what the quota counts. */
-  holdings = 0;
   /** Payload bytes per second in each direction; `undefined` without a limit. */
-  readonly toPeers: TokenBucket | undefined;
-  readonly toClients: TokenBucket | undefined;
+  readonly toPeers: Bucket | undefined;
+  readonly toClients: Bucket | undefined;
+  readonly #tally: UserTally;
+  #holdings = 0;
 
-  /** `maxBitsPerSecond` of 0 means no limit. */
-  constructor(name: string, maxBitsPerSecond: number, now: number) {
+  constructor(name: string, tally: UserTally) {
     this.name = name;
-    if (maxBitsPerSecond === 0) return;
-    const perSecond = maxBitsPerSecond / 8;
-    const rate = { perSecond, burst: Math.max(perSecond, 0x10000) };
-    this.toPeers = new TokenBucket(rate, now);
-    this.toClients = new TokenBucket(rate, now);
+    this.#tally = tally;
+    this.toPeers = tally.toPeers;
+    this.toClients = tally.toClients;
   }
+
+  /** Allocations and reserved ports of this server: what the quota counts. */
+  get holdings(): number {
+    return this.#holdings;
+  }
+
+  add(by: 1 | -1): void {
+    this.#holdings += by;
+    this.#tally.add(by);
+  }
+}
+
+/** Bytes of a user in one direction; `undefined` for no limit, which 0 means. */
+export function bandwidth(maxBitsPerSecond: number): Rate | undefined {
+  if (maxBitsPerSecond === 0) return undefined;
+  const perSecond = maxBitsPerSecond / 8;
+  return { perSecond, burst: Math.max(perSecond, 0x10000) };
+}
+
+/** The tally of a user of one server that has no siblings. */
+export function ownTally(maxBitsPerSecond: number, now: number): UserTally {
+  const rate = bandwidth(maxBitsPerSecond);
+  return {
+    add() {},
+    toPeers: rate && new TokenBucket(rate, now),
+    toClients: rate && new TokenBucket(rate, now),
+  };
 }
 
 /** Why an allocation ended. */

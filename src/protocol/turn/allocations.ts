@@ -1,9 +1,10 @@
-import { Allocation, type EndReason, User } from "./allocation.ts";
+import { Allocation, type EndReason, ownTally, User } from "./allocation.ts";
 import type { Client } from "./client.ts";
 import type { Counters } from "./counters.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { RelayPort } from "./relay_port.ts";
 import type { RelayPorts } from "./relay_ports.ts";
+import type { Siblings } from "./siblings.ts";
 import type { TurnSettings } from "./settings.ts";
 import type { TurnEffect } from "./turn_effect.ts";
 
@@ -13,6 +14,7 @@ export class Allocations {
   readonly #ports: RelayPorts;
   readonly #counters: Counters;
   readonly #emit: (effect: TurnEffect) => void;
+  readonly #siblings: Siblings | undefined;
   readonly #all = new Set<Allocation>();
   readonly #users = new Map<string, User>();
   readonly #deadlines = new Deadlines<RelayPort>();
@@ -22,11 +24,13 @@ export class Allocations {
     ports: RelayPorts,
     counters: Counters,
     emit: (effect: TurnEffect) => void,
+    siblings?: Siblings,
   ) {
     this.#settings = settings;
     this.#ports = ports;
     this.#counters = counters;
     this.#emit = emit;
+    this.#siblings = siblings;
   }
 
   get count(): number {
@@ -39,16 +43,18 @@ export class Allocations {
 
   /** Which bound, if any, keeps the user from holding `more` allocations and reserved ports. */
   boundFor(user: string, more: number): "user" | "server" | undefined {
-    const held = this.#users.get(user)?.holdings ?? 0;
+    const siblings = this.#siblings;
+    const held = siblings?.holdingsOf(user) ?? this.#users.get(user)?.holdings ?? 0;
     if (held + more > this.#settings.maxAllocationsPerUser) return "user";
-    return this.#all.size >= this.#settings.maxAllocations ? "server" : undefined;
+    const count = siblings?.allocationCount ?? this.#all.size;
+    return count >= this.#settings.maxAllocations ? "server" : undefined;
   }
 
   /** An allocation without ports, which {@linkcode end} takes back. */
   begin(client: Client, userName: string, transactionId: Uint8Array, now: number): Allocation {
-    const user = this.#users.get(userName) ??
-      new User(userName, this.#settings.maxBitsPerSecond, now);
-    user.holdings++;
+    const user = this.#users.get(userName) ?? this.#meet(userName, now);
+    user.add(1);
+    this.#siblings?.countAllocation(1);
     this.#users.set(userName, user);
     const allocation = new Allocation(client, user, transactionId, now);
     client.allocation = allocation;
@@ -62,11 +68,12 @@ export class Allocations {
     this.#counters.allocations++;
   }
 
-  /** Takes a reserved port out of its reservation. */
-  claim(port: RelayPort): void {
+  /** Takes a reserved port out of its reservation; false when it is not there any more. */
+  claim(port: RelayPort): boolean {
     const user = port.reservation?.user;
-    this.#ports.claim(port);
+    const isClaimed = this.#ports.claim(port);
     if (user !== undefined) this.#forgetIdle(user);
+    return isClaimed;
   }
 
   /** Lets a relayed address or a reservation end at `expiresAt`. */
@@ -90,11 +97,11 @@ export class Allocations {
   closePort(port: RelayPort, reason: EndReason, now: number): void {
     const { allocation, reservation } = port;
     this.#deadlines.cancel(port);
-    this.#ports.release(port);
-    this.#emit({ kind: "close-relay-port", port });
+    // A reserved port may have been taken over by a sibling, with its socket.
+    if (this.#ports.release(port)) this.#emit({ kind: "close-relay-port", port });
     port.allocation = undefined;
     port.opening = undefined;
-    if (reservation !== undefined) this.#forgetIdle(reservation.user);
+    if (reservation?.user !== undefined) this.#forgetIdle(reservation.user);
     if (allocation === undefined) return;
     for (const channel of allocation.channels.values()) {
       if (channel.port === port) allocation.channels.delete(channel.number);
@@ -113,10 +120,17 @@ export class Allocations {
     if (!this.#all.delete(allocation)) return;
     const { client, user } = allocation;
     client.allocation = undefined;
-    user.holdings--;
+    user.add(-1);
+    this.#siblings?.countAllocation(-1);
     this.#forgetIdle(user);
     if (!allocation.isOpen) return;
     this.#emit({ kind: "session-ended", session: allocation.record(reason, now) });
+  }
+
+  #meet(name: string, now: number): User {
+    const tally = this.#siblings?.tally(name, now) ??
+      ownTally(this.#settings.maxBitsPerSecond, now);
+    return new User(name, tally);
   }
 
   #forgetIdle(user: User): void {

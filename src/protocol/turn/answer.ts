@@ -6,9 +6,12 @@ import {
   MessageClass,
   type StunMessage,
 } from "../stun/message.ts";
-import { AttributeType, encodeErrorCode } from "../stun/attributes.ts";
+import { AttributeType, encodeErrorCode, encodeUnknownAttributes } from "../stun/attributes.ts";
 import type { Integrity } from "../stun/integrity.ts";
 import type { Client } from "./client.ts";
+
+/** What is understood; of the rest, a request may hold only what need not be. */
+const KNOWN_ATTRIBUTES: ReadonlySet<number> = new Set(Object.values(AttributeType));
 
 /** What of a request its answer needs, kept when the answer has to wait. */
 export interface Asked {
@@ -72,4 +75,15 @@ export function encodeAnswer(
     integrity,
     fingerprint,
   });
+}
+
+/** The refusal of a request with attributes that must be understood and are not. */
+export function refuseUnknown(message: StunMessage): Refusal | undefined {
+  const unknown = message.unknownAttributes(KNOWN_ATTRIBUTES);
+  if (unknown.length === 0) return undefined;
+  const attribute: Attribute = [
+    AttributeType.UnknownAttributes,
+    encodeUnknownAttributes(unknown),
+  ];
+  return refuse(420, "", attribute);
 }

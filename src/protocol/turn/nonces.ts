@@ -21,6 +21,8 @@ export const NONCE_LIFETIME = 3_600_000;
 export const NONCE_COOKIE = "obMatJos2wAAD";
 
 const TAG_LENGTH = 8;
+/** Milliseconds by which the clocks of threads that share a key may differ. */
+const CLOCK_SKEW = 1_000;
 const TRANSPORT_NUMBERS = { udp: 0, tcp: 1, tls: 2 } as const;
 
 /** Nonces that need no memory: the time, and a MAC over it and the client's address. */
@@ -45,7 +47,7 @@ export class Nonces {
     if (value === undefined) return false;
     const time = value.subarray(0, 4);
     const age = now - readU32(time, 0) * 1000;
-    if (age < 0 || age >= NONCE_LIFETIME) return false;
+    if (age < -CLOCK_SKEW || age >= NONCE_LIFETIME) return false;
     return equalSecret(value.subarray(4), this.#tag(client, time));
   }
 

@@ -80,7 +80,7 @@ export class AllocationOpener {
     if (wish.kind === "refused") return wish;
     // What is reserved counts already, against the quota of whoever reserved it.
     const holdings = wish.lanes.some((lane) => lane.wish === "pair") ? 2 : 1;
-    const isReservedByUser = wish.reserved?.reservation?.user.name === account.user;
+    const isReservedByUser = wish.reserved?.reservation?.isOf(account.user) === true;
     const bound = this.#allocations.boundFor(account.user, isReservedByUser ? 0 : holdings);
     if (bound === "user") return refuse(486, "Too many allocations of this user: close some");
     if (bound === "server" || this.isDraining) return refuse(508, "This relay takes no more");
@@ -137,10 +137,12 @@ export class AllocationOpener {
     };
     allocation.opening = opening;
     if (reserved !== undefined) {
-      this.#allocations.claim(reserved);
-      reserved.opening = opening;
-      const { family } = reserved;
-      opening.lanes.push({ family, wish: "any", ports: [reserved], attempts: MAX_ATTEMPTS });
+      const ports = this.#allocations.claim(reserved) ? [reserved] : [];
+      opening.lanes.push({ family: reserved.family, wish: "any", ports, attempts: MAX_ATTEMPTS });
+      for (const port of ports) {
+        port.opening = opening;
+        if (port.socket === undefined) this.#emit({ kind: "open-relay-port", port });
+      }
     }
     for (const { family, wish } of lanes) {
       const lane: Lane = { family, wish, ports: [], attempts: 0 };
@@ -192,6 +194,7 @@ export class AllocationOpener {
       const token = this.#ports.reserve(next, allocation.user);
       extras.push([AttributeType.ReservationToken, token]);
       this.#allocations.schedule(next, now + RESERVATION_LIFETIME);
+      if (this.#ports.isShared) this.#emit({ kind: "set-relay-port-aside", port: next });
     }
     this.#settle(opening);
     this.#allocations.grant(allocation);

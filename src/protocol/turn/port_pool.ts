@@ -1,47 +1,82 @@
 import { readU32 } from "../../base/bytes.ts";
+import type { PortSupply } from "./siblings.ts";
 
 /** What is needed: any port, an even one, or an even one together with the next. */
 export type PortWish = "any" | "even" | "pair";
 
 const NONE = 0xffff;
 
+/** Ports, both included. */
+export interface PortRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** What a pool keeps, in memory that several threads may share. */
+export interface PortPoolMemory {
+  /** The free ports in no order, as distances from the first of the range. */
+  readonly free: Uint16Array;
+  /** Where in `free` a port stands; 0xFFFF for one that is taken. */
+  readonly places: Uint16Array;
+  /** How many are free. */
+  readonly count: Int32Array;
+}
+
+/** Memory in which all ports are free; `allocate` makes a buffer of so many bytes. */
+export function portPoolMemory(
+  { min, max }: PortRange,
+  allocate: (length: number) => ArrayBufferLike = (length) => new ArrayBuffer(length),
+): PortPoolMemory {
+  const length = max - min + 1;
+  const free = new Uint16Array(allocate(2 * length));
+  const places = new Uint16Array(allocate(2 * length));
+  const count = new Int32Array(allocate(4));
+  for (let i = 0; i < length; i++) free[i] = places[i] = i;
+  count[0] = length;
+  return { free, places, count };
+}
+
 /**
  * The free ports of a range. Each is as likely as any other, so that nobody can tell which comes
  * next (RFC 6056); a freed port is free at once.
  */
-export class PortPool {
+export class PortPool implements PortSupply {
   readonly #min: number;
   readonly #random: (length: number) => Uint8Array;
-  /** The free ports in no order, as distances from `min`. */
   readonly #free: Uint16Array;
-  /** Where in `#free` a port stands; NONE for one that is taken. */
   readonly #places: Uint16Array;
-  #count: number;
+  readonly #count: Int32Array;
 
-  /** `min` to `max`, both included, 1 to 65,535. @throws {RangeError} on another range. */
+  /**
+   * `min` to `max`, both included, 1 to 65,535; of several pools in one memory only one may be used
+   * at a time. @throws {RangeError} on another range.
+   */
   constructor(
-    { min, max }: { readonly min: number; readonly max: number },
+    { min, max }: PortRange,
     random: (length: number) => Uint8Array,
+    memory?: PortPoolMemory,
   ) {
     if (!(min >= 1 && min <= max && max <= 0xffff)) {
       throw new RangeError(`Cannot relay on the ports ${min} to ${max}`);
     }
     this.#min = min;
     this.#random = random;
-    this.#count = max - min + 1;
-    this.#free = Uint16Array.from({ length: this.#count }, (_, i) => i);
-    this.#places = this.#free.slice();
+    const { free, places, count } = memory ?? portPoolMemory({ min, max });
+    this.#free = free;
+    this.#places = places;
+    this.#count = count;
   }
 
   get freeCount(): number {
-    return this.#count;
+    return this.#count[0]!;
   }
 
   /** Takes a port out of the pool (for a pair, the next one too); `undefined` without a fit. */
   take(wish: PortWish): number | undefined {
-    const start = this.#below(this.#count);
-    for (let i = 0; i < this.#count; i++) {
-      const index = this.#free[(start + i) % this.#count]!;
+    const count = this.freeCount;
+    const start = this.#below(count);
+    for (let i = 0; i < count; i++) {
+      const index = this.#free[(start + i) % count]!;
       const port = this.#min + index;
       const isEven = port % 2 === 0;
       if (wish !== "any" && !isEven) continue;
@@ -57,8 +92,9 @@ export class PortPool {
   release(port: number): void {
     const index = port - this.#min;
     if (index < 0 || index >= this.#places.length || this.#isFree(index)) return;
-    this.#places[index] = this.#count;
-    this.#free[this.#count++] = index;
+    const count = this.#count[0]!++;
+    this.#places[index] = count;
+    this.#free[count] = index;
   }
 
   #isFree(index: number): boolean {
@@ -68,7 +104,7 @@ export class PortPool {
 
   #remove(index: number): void {
     const place = this.#places[index]!;
-    const last = this.#free[--this.#count]!;
+    const last = this.#free[--this.#count[0]!]!;
     this.#free[place] = last;
     this.#places[last] = place;
     this.#places[index] = NONE;

@@ -178,6 +178,7 @@ export class DataRelay {
   ): Delivery | undefined {
     const counters = this.#counters;
     const { toPeers } = allocation.user;
+    let to: Endpoint | undefined = peer.endpoint;
     if (toPeers !== undefined && !toPeers.take(now, length)) {
       counters.droppedBandwidth++;
       return undefined;
@@ -188,17 +189,21 @@ export class DataRelay {
     counters.bytesToPeers += length;
     if (peer.isOwn) {
       const other = this.#ports.find(port.family, peer.endpoint.port);
-      if (other === undefined) {
+      if (other !== undefined) {
+        counters.packetsHairpinned++;
+        return this.fromPeer(other, buffer, offset, length, port.endpoint, now);
+      }
+      to = this.#ports.elsewhere(port.family, peer.endpoint.port);
+      if (to === undefined) {
         counters.droppedNoAllocation++;
         return undefined;
       }
       counters.packetsHairpinned++;
-      return this.fromPeer(other, buffer, offset, length, port.endpoint, now);
     }
     const delivery = this.#delivery;
     delivery.client = undefined;
     delivery.socket = port.socket;
-    delivery.peer = peer.endpoint;
+    delivery.peer = to;
     delivery.offset = offset;
     delivery.length = length;
     delivery.dontFragment = dontFragment;

@@ -42,8 +42,9 @@ export interface Channel {
 export interface Reservation {
   /** 8 random bytes. */
   readonly token: Uint8Array;
-  /** Against whose quota it counts. */
-  readonly user: User;
+  /** Against whose quota it counts; `undefined` where siblings reckon. */
+  readonly user: User | undefined;
+  isOf(userName: string): boolean;
 }
 
 /** A relayed transport address (RFC 8656 section 2): its socket, permissions and peers. */

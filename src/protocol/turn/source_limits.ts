@@ -2,6 +2,7 @@ import { toHex } from "../../base/bytes.ts";
 import { RateLimit } from "../../base/rate_limit.ts";
 import type { Client } from "./client.ts";
 import type { Counters } from "./counters.ts";
+import type { Buckets, Siblings } from "./siblings.ts";
 import type { TurnSettings } from "./settings.ts";
 
 /** The first 56 bits of an IPv6 address are what a site is given at the least. */
@@ -9,19 +10,19 @@ const SOURCE_PREFIX_LENGTH = 7;
 
 /** How often a source may have an answer without authentication, and be wrong. */
 export class SourceLimits {
-  readonly #asked: RateLimit;
-  readonly #bindings: RateLimit;
-  readonly #failed: RateLimit;
-  readonly #failedUsers: RateLimit;
+  readonly #asked: Buckets;
+  readonly #bindings: Buckets;
+  readonly #failed: Buckets;
+  readonly #failedUsers: Buckets;
   readonly #failureBurst: number;
   readonly #counters: Counters;
 
-  constructor(settings: TurnSettings, counters: Counters) {
+  constructor(settings: TurnSettings, counters: Counters, siblings?: Siblings) {
     const { challengeRate, bindingRate, failureRate, maxTrackedSources } = settings;
-    this.#asked = new RateLimit(challengeRate, maxTrackedSources);
-    this.#bindings = new RateLimit(bindingRate, maxTrackedSources);
-    this.#failed = new RateLimit(failureRate, maxTrackedSources);
-    this.#failedUsers = new RateLimit(failureRate, maxTrackedSources);
+    this.#asked = siblings?.asked ?? new RateLimit(challengeRate, maxTrackedSources);
+    this.#bindings = siblings?.bindings ?? new RateLimit(bindingRate, maxTrackedSources);
+    this.#failed = siblings?.failed ?? new RateLimit(failureRate, maxTrackedSources);
+    this.#failedUsers = siblings?.failedUsers ?? new RateLimit(failureRate, maxTrackedSources);
     this.#failureBurst = failureRate.burst;
     this.#counters = counters;
   }

@@ -16,5 +16,10 @@ export type TurnEffect =
    * There is nothing to close when opening it has failed meanwhile.
    */
   | { readonly kind: "close-relay-port"; readonly port: RelayPort }
+  /**
+   * `port` is reserved: keep its socket for the sibling that opens the same port, or for when it is
+   * closed. Nothing that comes to it is wanted.
+   */
+  | { readonly kind: "set-relay-port-aside"; readonly port: RelayPort }
   /** An allocation that was granted has ended. */
   | { readonly kind: "session-ended"; readonly session: SessionRecord };

@@ -9,7 +9,7 @@
 import type { AddressWords } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
 import { readU16, utf8 } from "../../base/bytes.ts";
-import { AttributeType, encodeUnknownAttributes } from "../stun/attributes.ts";
+import { AttributeType } from "../stun/attributes.ts";
 import { FIRST_CHANNEL, LAST_CHANNEL, LAST_LEGACY_CHANNEL } from "../stun/channel_data.ts";
 import type { Integrity } from "../stun/integrity.ts";
 import {
@@ -28,7 +28,7 @@ import {
   grant,
   type Granted,
   type Refusal,
-  refuse,
+  refuseUnknown,
 } from "./answer.ts";
 import { Authenticator, type Credentials } from "./authentication.ts";
 import { channelBind, createPermission, reviewPeers } from "./bind.ts";
@@ -43,6 +43,7 @@ import type { RelayPort } from "./relay_port.ts";
 import { RelayPorts } from "./relay_ports.ts";
 import { type AuthenticRequest, ownAllocation } from "./request.ts";
 import type { TurnSettings } from "./settings.ts";
+import type { Siblings } from "./siblings.ts";
 import { SourceLimits } from "./source_limits.ts";
 import type { TurnEffect } from "./turn_effect.ts";
 
@@ -54,12 +55,12 @@ export interface TurnServerOptions {
   readonly policy: Pick<PeerPolicy, "judge">;
   /** Randomness, and the wall clock for credentials that expire. */
   readonly host: Pick<Host, "now" | "random">;
+  /** Default: there are none. */
+  readonly siblings?: Siblings | undefined;
 }
 
 const SEND_INDICATION = messageType(Method.Send, MessageClass.Indication);
 
-/** What is understood; of the rest, a request may hold only what need not be. */
-const KNOWN_ATTRIBUTES: ReadonlySet<number> = new Set(Object.values(AttributeType));
 /** Methods whose requests must authenticate. */
 const TURN_METHODS: ReadonlySet<number> = new Set([
   Method.Allocate,
@@ -85,19 +86,19 @@ export class TurnServer {
   #effects: TurnEffect[] = [];
 
   /** @throws {RangeError} on a port range that is none, or on a rate of zero. */
-  constructor({ settings, credentials, policy, host }: TurnServerOptions) {
+  constructor({ settings, credentials, policy, host, siblings }: TurnServerOptions) {
     const emit = (effect: TurnEffect) => void this.#effects.push(effect);
     const answer = (asked: Asked, to: Granted | Refusal, integrity: Integrity) =>
       this.#answer(asked, to, integrity);
     this.#settings = settings;
     this.#host = host;
     this.#policy = policy;
-    this.#ports = new RelayPorts(settings, (length) => host.random(length));
-    this.#allocations = new Allocations(settings, this.#ports, this.counters, emit);
+    this.#ports = new RelayPorts(settings, (length) => host.random(length), siblings);
+    this.#allocations = new Allocations(settings, this.#ports, this.counters, emit, siblings);
     this.#opener = new AllocationOpener(this.#ports, this.#allocations, emit, answer);
     this.#data = new DataRelay(this.#ports, this.counters, policy, host.random(8));
-    this.#limits = new SourceLimits(settings, this.counters);
-    this.#nonces = new Nonces(host.random(32));
+    this.#limits = new SourceLimits(settings, this.counters, siblings);
+    this.#nonces = new Nonces(siblings?.nonceKey ?? host.random(32));
     this.#software = settings.software === ""
       ? []
       : [[AttributeType.Software, utf8(settings.software)]];
@@ -105,7 +106,7 @@ export class TurnServer {
     this.setCredentials(credentials);
   }
 
-  /** Allocations that exist, those being opened included. */
+  /** Allocations of this server, those being opened included. */
   get allocationCount(): number {
     return this.#allocations.count;
   }
@@ -148,7 +149,8 @@ export class TurnServer {
     from: AddressWords,
     now: number,
   ): Delivery | undefined {
-    return this.#data.fromPeer(port, buffer, offset, length, from, now);
+    const source = this.#ports.asTold(port.family, from);
+    return this.#data.fromPeer(port, buffer, offset, length, source, now);
   }
 
   /** The shell has bound a port and hands its socket over. */
@@ -286,14 +288,4 @@ export class TurnServer {
     const bytes = encodeAnswer(asked, complete, integrity);
     this.#effects.push({ kind: "send", client: asked.client, bytes });
   }
-}
-
-function refuseUnknown(message: StunMessage): Refusal | undefined {
-  const unknown = message.unknownAttributes(KNOWN_ATTRIBUTES);
-  if (unknown.length === 0) return undefined;
-  const attribute: Attribute = [
-    AttributeType.UnknownAttributes,
-    encodeUnknownAttributes(unknown),
-  ];
-  return refuse(420, "", attribute);
 }

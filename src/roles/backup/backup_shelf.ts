@@ -2,7 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { makeFolder } from "../data_folder.ts";
-import { mapDiskFull } from "../disk_space.ts";
+import { mapDiskFull } from "../disk_full.ts";
 import { syncPath } from "../store_record.ts";
 import { type BackupSummary, verifyBackup } from "./verify_backup.ts";
 import { writeBytes } from "./write_bytes.ts";

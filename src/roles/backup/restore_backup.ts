@@ -2,7 +2,7 @@ import { toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { makeFolder, takeLock } from "../data_folder.ts";
-import { mapDiskFull } from "../disk_space.ts";
+import { mapDiskFull } from "../disk_full.ts";
 import {
   type DataFolderKind,
   type Marker,

@@ -16,6 +16,15 @@ export type FolderEvent =
   | { readonly event: "conflict"; readonly path: string }
   /** What is not synced, and why. */
   | { readonly event: "skipped"; readonly path: string; readonly reason: string }
+  /** The index is full: so many files at least are not synced. */
+  | { readonly event: "full"; readonly files: number }
+  /** Rows of a device's message were no records, requests or pieces, and are left out. */
+  | {
+    readonly event: "unsound";
+    readonly peer: PeerId;
+    readonly name: string;
+    readonly rows: number;
+  }
   /** What is still missing. */
   | { readonly event: "fetching"; readonly files: number; readonly bytes: number }
   /** The mailbox has no room for more for that device; it fetches the rest when both are there. */

@@ -177,9 +177,14 @@ export class FolderMembers {
     }
   }
 
-  /** Whether a device has said that it has everything that this one has, and nothing else. */
+  /**
+   * Whether a device has said that it has everything that this one has, and nothing else; in a full
+   * index, everything of which it was told.
+   */
   isUpToDate({ digest, missing }: Member): boolean {
-    return digest !== undefined && missing === 0 && this.#parts.state.index.digest.equals(digest);
+    const { index } = this.#parts.state;
+    return digest !== undefined && missing === 0 &&
+      (index.leftOut > 0 || index.digest.equals(digest));
   }
 
   #isAllowed(peer: PeerId): boolean {

@@ -1,3 +1,4 @@
+import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { FileRecord } from "../../protocol/folder/file_record.ts";
 import type { IndexChange } from "../../protocol/folder/folder_index.ts";
 import type { PiecePlan } from "../../protocol/folder/piece_plan.ts";
@@ -23,6 +24,8 @@ export class FolderProgress {
   readonly #skipped = new Map<string, string>();
   #shownAt = 0;
   #lastSummary = "";
+  #fullAt = 0;
+  #leftOut = 0;
 
   constructor(parts: FolderProgressParts) {
     this.#parts = parts;
@@ -58,9 +61,15 @@ export class FolderProgress {
     this.#parts.onEvent({ event: "skipped", path, reason });
   }
 
+  unsound(peer: PeerId, rows: number): void {
+    const name = this.#parts.members.nameOf(peer);
+    this.#parts.onEvent({ event: "unsound", peer, name, rows });
+  }
+
   /** Tells what is missing, or who is in step; `now` in monotonic milliseconds. */
   show(now: number, isQuiet: boolean): void {
     const { state, plan, members, onEvent } = this.#parts;
+    this.#showFull(now);
     if (state.missing > 0) {
       if (now - this.#shownAt < FETCHING_EVERY_MS) return;
       this.#shownAt = now;
@@ -68,11 +77,19 @@ export class FolderProgress {
       const [files, bytes] = [state.missing, plan.missingBytes];
       return onEvent({ event: "fetching", files, bytes });
     }
+    if (state.index.leftOut > 0) return;
     const names = members.list().filter((member) => members.isUpToDate(member))
       .map(({ peer }) => members.nameOf(peer)).sort();
     const summary = `${names.join()} ${state.index.digest.bytes.toHex()}`;
     if (!isQuiet || names.length === 0 || summary === this.#lastSummary) return;
     this.#lastSummary = summary;
     onEvent({ event: "up-to-date", files: state.files.size, names });
+  }
+
+  #showFull(now: number): void {
+    const files = this.#parts.state.index.leftOut;
+    if (files === this.#leftOut || now - this.#fullAt < FETCHING_EVERY_MS) return;
+    [this.#leftOut, this.#fullAt] = [files, now];
+    if (files > 0) this.#parts.onEvent({ event: "full", files });
   }
 }

@@ -111,6 +111,8 @@ export class FolderScan {
     if (fault !== undefined) return onSkipped(path, fault);
     const local = state.files.get(path);
     if (local && sameStat(local.stat, stat)) return;
+    // Before it is read: the whole of what does not fit would be read at each look.
+    if (!state.index.hasRoomFor(path)) return;
     const age = host.now() - stat.modified;
     if (age >= 0 && age < SETTLED_AFTER_MS) return void this.#unsettled.add(path);
     const content = state.beingWritten.has(path) ? undefined : await this.#read(path, stat);

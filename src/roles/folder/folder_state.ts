@@ -5,6 +5,7 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { type FileRecord, sameContent } from "../../protocol/folder/file_record.ts";
 import {
   FolderIndex,
+  type FolderLimits,
   type IndexChange,
   type LocalEdit,
 } from "../../protocol/folder/folder_index.ts";
@@ -12,7 +13,7 @@ import { caseKey } from "../../protocol/folder/folder_path.ts";
 import type { FileContent } from "../../protocol/folder/pieces.ts";
 import type { VersionVector } from "../../protocol/folder/version_vector.ts";
 import { GroupCommit, type KvOperation } from "../group_commit.ts";
-import { excessOf, sumOf, weigh } from "../kv_weight.ts";
+import { inCommits } from "../kv_commits.ts";
 import type { FileStat } from "./folder_disk.ts";
 
 const FORMAT = 1;
@@ -31,6 +32,18 @@ export interface KnownMember {
   readonly joined: boolean;
   /** The last change that it was told of. */
   readonly told: number;
+}
+
+/** Whose folder it is, and which. */
+export interface FolderStateOptions {
+  readonly self: PeerId;
+  /** What this device calls itself; see `deviceLabel`. */
+  readonly label: string;
+  /** See `readMark`. */
+  readonly mark: string;
+  readonly host: Host;
+  /** By default those of every device. */
+  readonly limits?: FolderLimits | undefined;
 }
 
 /** An edit and the file that it leaves on the disk. */
@@ -77,11 +90,12 @@ export class FolderState {
    */
   static async open(
     path: string,
-    { self, label, mark, host }: { self: PeerId; label: string; mark: string; host: Host },
+    { self, label, mark, host, limits }: FolderStateOptions,
   ): Promise<FolderState> {
     const kv = await Deno.openKv(path);
     try {
-      const state = new FolderState(kv, new FolderIndex(toHex(self.bytes), label), host);
+      const index = new FolderIndex(toHex(self.bytes), label, limits);
+      const state = new FolderState(kv, index, host);
       await state.#load(mark);
       return state;
     } catch (error) {
@@ -127,8 +141,11 @@ export class FolderState {
     const files = new Map<string, LocalFile | undefined>();
     const changes: IndexChange[] = [];
     for (const edit of edits) {
-      const { version, changes: changed } = this.index.edit(edit, now);
-      changes.push(...changed);
+      const edited = this.index.edit(edit, now);
+      // Not in the index, not on the list of what is here: it is found again when there is room.
+      if (!edited) continue;
+      const { version } = edited;
+      changes.push(...edited.changes);
       const { content, stat } = edit;
       this.#noteReplaced(edit.path);
       files.set(edit.path, content && stat ? { content, version, stat } : undefined);
@@ -145,6 +162,16 @@ export class FolderState {
   async setMember(peer: string, member: KnownMember): Promise<void> {
     this.#members.set(peer, member);
     await this.#commit.commit([{ type: "set", key: ["member", peer], value: member }]);
+  }
+
+  /** Forgets deletions of which everybody has heard, once a day; cheap at any other time. */
+  async forgetDeletions(): Promise<void> {
+    const isFree = (path: string) => !this.#local.has(path) && !this.pending.has(path);
+    const paths = this.index.forgetDeletions(this.#host.now(), isFree);
+    const deletions = paths.map((
+      path,
+    ): KvOperation[] => [{ type: "delete", key: ["known", path] }]);
+    for (const group of inCommits(deletions)) await this.#commit.commit(group);
   }
 
   /** The rules of what is left out are others than before. */
@@ -191,6 +218,7 @@ export class FolderState {
       this.#members.set(String(key[1]), value);
     }
     this.reviewPending();
+    await this.forgetDeletions();
   }
 
   async #keep(
@@ -242,22 +270,6 @@ export class FolderState {
     addTo(this.#places, file.content.hash, path);
     addTo(this.#folded, caseKey(path), path);
   }
-}
-
-/** What belongs together stays together, in commits that Deno KV takes. */
-function* inCommits(parts: Iterable<readonly KvOperation[]>): Generator<KvOperation[]> {
-  let group: KvOperation[] = [];
-  let total = weigh([]);
-  for (const part of parts) {
-    const weight = weigh(part);
-    const sum = sumOf(total, weight);
-    const isFull = group.length > 0 && excessOf(sum) !== undefined;
-    if (isFull) yield group;
-    total = isFull ? weight : sum;
-    if (isFull) group = [];
-    group.push(...part);
-  }
-  if (group.length > 0) yield group;
 }
 
 function addTo(sets: Map<string, Set<string>>, key: string, value: string): void {

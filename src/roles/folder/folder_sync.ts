@@ -8,15 +8,17 @@ import {
   decodeFolderMessage,
   FOLDER_CHANNEL,
   type FolderMessage,
+  type HeardFolderMessage,
 } from "../../protocol/folder/folder_messages.ts";
 import { PiecePlan } from "../../protocol/folder/piece_plan.ts";
-import { mapDiskFull } from "../disk_space.ts";
+import { mapDiskFull } from "../disk_full.ts";
 import { NotTaken } from "../peer/listeners.ts";
-import type { ReceivedMessage } from "../peer/node_api.ts";
+import type { TransientMessage } from "../peer/node_api.ts";
 import { FolderDisk } from "./folder_disk.ts";
 import { FolderLooks } from "./folder_looks.ts";
 import { hasMark, readMark } from "./folder_mark.ts";
 import { FolderMembers } from "./folder_members.ts";
+import { FolderPace, TICK_MS } from "./folder_pace.ts";
 import { FolderProgress } from "./folder_progress.ts";
 import { FolderState } from "./folder_state.ts";
 import { FolderTalk } from "./folder_talk.ts";
@@ -29,13 +31,6 @@ import { PieceGiver } from "./piece_giver.ts";
 
 const log = getLogger(["cairn", "folder"]);
 
-const TICK_MS = 250;
-/** Without a change for so long, others are told how far this device is. */
-const QUIET_MS = 1_000;
-/** For so long after the start, or the latest sign of a server, it is not certain who is away. */
-const PRESENCE_KNOWN_AFTER_MS = 3_000;
-/** Without anything that brings it further for so long, a sync makes no progress. */
-const STALLED_AFTER_MS = 120_000;
 /** What was announced to come unasked is not asked for before so long after the last of it. */
 const PUSH_GRACE_MS = 10_000;
 
@@ -56,21 +51,18 @@ export class FolderSync {
   readonly #teller: FolderTeller;
   readonly #looks: FolderLooks;
   readonly #progress: FolderProgress;
+  readonly #pace: FolderPace;
   readonly #removers: (() => void)[] = [];
   #work: Promise<void> = Promise.resolve();
   #ticking: Promise<void> | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
-  /** Turns since anything came, changed or was asked for. */
-  #idleTurns = 0;
-  #changedAt: number;
-  #presenceAt: number;
 
   private constructor(options: FolderSyncOptions, state: FolderState, mark: string) {
     const { node, directory, name, only, pushLimit, host = systemHost } = options;
     this.#options = options;
     this.#host = host;
     this.#state = state;
-    this.#changedAt = this.#presenceAt = host.monotonic();
+    this.#pace = new FolderPace(host);
     ({ promise: this.failed, reject: this.#reject } = Promise.withResolvers<never>());
     this.failed.catch(() => {}); // It may fail before anybody waits for it.
     const disk = new FolderDisk(directory, () => hasMark(directory, mark));
@@ -118,9 +110,10 @@ export class FolderSync {
 
   /** Opens folder and index. @throws {CairnError} `data-folder-unusable`. */
   static async open(options: FolderSyncOptions): Promise<FolderSync> {
-    const { directory, storePath, node, label, host = systemHost } = options;
+    const { directory, storePath, node, label, limits, host = systemHost } = options;
     const mark = await readMark(directory, host);
-    const state = await FolderState.open(storePath, { self: node.peerId, label, mark, host });
+    const own = { self: node.peerId, label, mark, host, limits };
+    const state = await FolderState.open(storePath, own);
     return new FolderSync(options, state, mark);
   }
 
@@ -136,11 +129,12 @@ export class FolderSync {
     await this.#writer.settle([...this.#state.pending]);
     this.#removers.push(
       node.on("message", (message) => this.#onMessage(message)),
+      node.on("transient", (message) => this.#onMessage(message)),
       node.on("roster", ({ peerId, online }) => {
-        this.#presenceAt = this.#host.monotonic();
+        this.#pace.heardOfPresence();
         this.#do(() => this.#onRoster(peerId, online)).catch(() => {}); // It ends the sync.
       }),
-      node.on("peerFound", () => void (this.#presenceAt = this.#host.monotonic())),
+      node.on("peerFound", () => this.#pace.heardOfPresence()),
       node.on("delivered", ({ id, to }) => this.#teller.delivered(to, id)),
       node.on("refused", ({ id, to }) => {
         const name = this.#members.nameOf(to);
@@ -157,15 +151,20 @@ export class FolderSync {
    */
   isSettled(): boolean {
     const isLinked = this.#options.node.pairings().some(({ connected }) => connected);
-    return isLinked && this.#isPresenceKnown && this.#isQuiet &&
+    return isLinked && this.#pace.isPresenceKnown && this.#pace.isQuiet &&
       this.#state.missing === 0 &&
       this.#looks.idle && this.#teller.idle && this.#giver.idle && this.#talk.idle &&
       this.#members.online().every((member) => this.#members.isUpToDate(member));
   }
 
+  /** Files for which there is no room in the index, so that the folders stay different. */
+  get leftOut(): number {
+    return this.#state.index.leftOut;
+  }
+
   /** Whether nothing has become of what is missing for two minutes: nobody who is there has it. */
   isStalled(): boolean {
-    return this.#idleTurns * TICK_MS >= STALLED_AFTER_MS;
+    return this.#pace.isStalled;
   }
 
   /** Looks at what is at `path`, by default at the whole folder, as it does at intervals. */
@@ -184,18 +183,20 @@ export class FolderSync {
     await this.#state.close();
   }
 
-  async #onMessage(message: ReceivedMessage): Promise<void> {
+  async #onMessage(message: TransientMessage): Promise<void> {
     const { channel, from, data } = message;
     if (channel !== FOLDER_CHANNEL) throw new NotTaken();
-    let said: FolderMessage;
+    let heard: HeardFolderMessage;
     try {
-      said = decodeFolderMessage(data);
+      heard = decodeFolderMessage(data);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       log.warn("{peer} says what no device says: {error}", { peer: `${from}`, error });
       return;
     }
+    const { said, unsound } = heard;
     if (said.folder !== this.#options.name) return;
+    if (unsound > 0 && this.#members.has(from)) this.#progress.unsound(from, unsound);
     await this.#do(() => this.#take(from, said));
   }
 
@@ -222,10 +223,10 @@ export class FolderSync {
           this.#plan.putOff(piece.hash, now + PUSH_GRACE_MS);
           await this.#writer.takePiece(piece);
         }
-        this.#changedAt = now;
+        this.#pace.changed();
         break;
       case "lack":
-        this.#fetcher.lacks(from, said.hashes);
+        this.#fetcher.lacks(from, said.hashes, now);
     }
     await this.#fetcher.ask(now, false);
   }
@@ -246,12 +247,12 @@ export class FolderSync {
   }
 
   #changed(changes: readonly IndexChange[]): void {
-    if (changes.length > 0) this.#changedAt = this.#host.monotonic();
+    if (changes.length > 0) this.#pace.changed();
     this.#progress.changed(changes);
   }
 
   #onWritten(record: FileRecord): void {
-    this.#changedAt = this.#host.monotonic();
+    this.#pace.changed();
     this.#progress.written(record);
   }
 
@@ -277,23 +278,16 @@ export class FolderSync {
     const now = this.#host.monotonic();
     this.#looks.turn(now).catch((error) => this.#fail(error));
     this.#teller.tell().catch((error) => this.#fail(error));
-    await this.#do(() => this.#fetcher.ask(now, this.#isPresenceKnown));
-    if (this.#isQuiet && this.#teller.idle) {
+    const { isQuiet, isPresenceKnown } = this.#pace;
+    await this.#do(() => this.#fetcher.ask(now, isPresenceKnown));
+    if (isQuiet && this.#teller.idle) {
       await this.#do(async () => {
+        await this.#state.forgetDeletions();
         await this.#members.tellState();
         await this.#members.heal();
       });
     }
-    this.#progress.show(now, this.#isQuiet);
-    if (!this.#isQuiet || !this.#giver.idle) this.#idleTurns = 0;
-    else if (this.#looks.idle) this.#idleTurns++;
-  }
-
-  get #isQuiet(): boolean {
-    return this.#host.monotonic() - this.#changedAt > QUIET_MS;
-  }
-
-  get #isPresenceKnown(): boolean {
-    return this.#host.monotonic() - this.#presenceAt > PRESENCE_KNOWN_AFTER_MS;
+    this.#progress.show(now, this.#pace.isQuiet);
+    this.#pace.turned({ isGiving: !this.#giver.idle, isLooking: !this.#looks.idle });
   }
 }

@@ -1,5 +1,6 @@
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { FolderLimits } from "../../protocol/folder/folder_index.ts";
 import type { FolderEvent } from "./folder_events.ts";
 import type { FolderNode } from "./folder_talk.ts";
 
@@ -22,4 +23,6 @@ export interface FolderSyncOptions {
   readonly rescanEvery: number;
   readonly onEvent: (event: FolderEvent) => void;
   readonly host?: Host;
+  /** Bounds of the index; by default those of every device. */
+  readonly limits?: FolderLimits;
 }

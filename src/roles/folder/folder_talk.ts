@@ -11,7 +11,15 @@ import type { SentCopy, SentMessage } from "../peer/node_api.ts";
 /** What the sync of a folder needs of a node. */
 export type FolderNode = Pick<
   Node,
-  "peerId" | "on" | "send" | "broadcast" | "roster" | "rosterMember" | "addContact" | "pairings"
+  | "peerId"
+  | "on"
+  | "send"
+  | "sendTransient"
+  | "broadcast"
+  | "roster"
+  | "rosterMember"
+  | "addContact"
+  | "pairings"
 >;
 
 type WithoutFolder<Message> = Message extends unknown ? Omit<Message, "folder"> : never;
@@ -25,6 +33,9 @@ export interface Said {
   /** Resolves when all of them were accepted. */
   readonly accepted: Promise<void>;
 }
+
+/** The program writes by itself: whom the user knows is for the user to say. */
+const OPTIONS = { addsContact: false };
 
 /** Sends what is said about one folder. */
 export class FolderTalk {
@@ -50,14 +61,31 @@ export class FolderTalk {
     return this.#unaccepted === 0;
   }
 
-  /** Resolves once the message is durably queued. */
+  /** Sends a message to one device. Resolves once it is durably queued. */
   async send(peer: PeerId, saying: FolderSaying): Promise<Said> {
     return await this.broadcast([peer], saying);
   }
 
+  /**
+   * Gives a device what it asked for: on a link to it, if there is one, and kept nowhere, since it
+   * can ask again; else as an ordinary message. Resolves when it was taken, or accepted.
+   */
+  async give(peer: PeerId, saying: FolderSaying): Promise<void> {
+    const data = this.#encode(saying);
+    this.#unaccepted++;
+    try {
+      if (await this.#node.sendTransient(peer, FOLDER_CHANNEL, data)) return;
+    } catch (error) {
+      if (!(error instanceof CairnError)) throw error;
+    } finally {
+      this.#unaccepted--;
+    }
+    if (!this.closed) await (await this.send(peer, saying)).accepted;
+  }
+
   /** The same for several devices. */
   async broadcast(peers: readonly PeerId[], saying: FolderSaying): Promise<Said> {
-    const data = encodeFolderMessage({ ...saying, folder: this.#folder });
+    const data = this.#encode(saying);
     const ids: string[] = [];
     const fates: Promise<void>[] = [];
     const together = peers.length > 1 ? await this.#sendToAll(peers, data) : undefined;
@@ -75,13 +103,17 @@ export class FolderTalk {
     return { ids, accepted };
   }
 
+  #encode(saying: FolderSaying): Uint8Array {
+    return encodeFolderMessage({ ...saying, folder: this.#folder });
+  }
+
   /** Queues one message that a server stores once; `undefined` when one of them cannot be sent to. */
   async #sendToAll(
     peers: readonly PeerId[],
     data: Uint8Array,
   ): Promise<readonly SentCopy[] | undefined> {
     try {
-      return await this.#node.broadcast(FOLDER_CHANNEL, data, { to: peers });
+      return await this.#node.broadcast(FOLDER_CHANNEL, data, { ...OPTIONS, to: peers });
     } catch (error) {
       if (!(error instanceof CairnError)) throw error;
       return undefined;
@@ -90,7 +122,7 @@ export class FolderTalk {
 
   async #sendTo(peer: PeerId, data: Uint8Array): Promise<SentMessage | undefined> {
     try {
-      return await this.#node.send(peer, FOLDER_CHANNEL, data);
+      return await this.#node.send(peer, FOLDER_CHANNEL, data, OPTIONS);
     } catch (error) {
       if (!(error instanceof CairnError)) throw error;
       this.#onUnsent(peer, error);

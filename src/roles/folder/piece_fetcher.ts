@@ -10,12 +10,17 @@ const AWAY_WINDOW = 64 * 1_048_576;
 /** Without a piece for so long, what was asked is asked again. */
 const STALLED_AFTER_MS = 60_000;
 
+/** What a device lacked it may have after so long: a file that was just moved, for one. */
+const ASKED_AGAIN_AFTER_MS = 5_000;
+
 interface Source {
   /** When it was asked, or answered, last. */
   active: number;
   /** It may remember what it was asked and is not wanted any more. */
   forgetful: boolean;
   isAway: boolean;
+  /** Since when it is known to lack something. */
+  lackedAt?: number | undefined;
 }
 
 /** Asks other devices for the pieces that are missing: those that are there, and else any. */
@@ -52,8 +57,10 @@ export class PieceFetcher {
     if (source) source.active = now;
   }
 
-  /** A device does not have a content. */
-  lacks(peer: PeerId, hashes: readonly string[]): void {
+  /** A device does not have a content, at `now`. */
+  lacks(peer: PeerId, hashes: readonly string[], now: number): void {
+    const source = this.#sources.get(peer.toString());
+    if (source) source.lackedAt ??= now;
     for (const hash of hashes) this.#plan.lacks(peer.toString(), hash);
   }
 
@@ -84,6 +91,10 @@ export class PieceFetcher {
     const text = peer.toString();
     const source = this.#sources.get(text) ?? { active: now, forgetful: true, isAway: false };
     this.#sources.set(text, source);
+    if (source.lackedAt !== undefined && now - source.lackedAt > ASKED_AGAIN_AFTER_MS) {
+      source.lackedAt = undefined;
+      this.#plan.mayHave(text);
+    }
     const isStalled = window === WINDOW && this.#plan.underWay(text) > 0 &&
       now - source.active > STALLED_AFTER_MS;
     if (isStalled) {

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { Piece, PieceRequest } from "../../protocol/folder/folder_messages.ts";
-import type { FolderTalk, Said } from "./folder_talk.ts";
+import type { FolderSaying, FolderTalk } from "./folder_talk.ts";
 import type { LocalContents } from "./local_contents.ts";
 
 const log = getLogger(["cairn", "folder"]);
@@ -9,7 +9,7 @@ const log = getLogger(["cairn", "folder"]);
 /** Bytes of pieces in one message, so that it fits. */
 export const BYTES_PER_MESSAGE = 786_432;
 const PIECES_PER_MESSAGE = 200;
-/** Messages to one device that no server and no reader has accepted yet. */
+/** Messages to one device that it has not taken, and no server accepted, yet. */
 const MAX_UNACCEPTED = 6;
 /** Pieces that one device may ask for ahead. */
 const MAX_QUEUED = 2_048;
@@ -28,11 +28,14 @@ interface Asker {
 
 /** Answers those who ask for pieces: in order, and no faster than the answers are taken. */
 export class PieceGiver {
-  readonly #contents: LocalContents;
-  readonly #talk: FolderTalk;
+  readonly #contents: Pick<LocalContents, "list" | "piece">;
+  readonly #talk: Pick<FolderTalk, "give" | "closed">;
   readonly #askers = new Map<string, Asker>();
 
-  constructor(contents: LocalContents, talk: FolderTalk) {
+  constructor(
+    contents: Pick<LocalContents, "list" | "piece">,
+    talk: Pick<FolderTalk, "give" | "closed">,
+  ) {
     this.#contents = contents;
     this.#talk = talk;
   }
@@ -61,22 +64,29 @@ export class PieceGiver {
 
   async #serve(asker: Asker): Promise<void> {
     const unaccepted: Promise<void>[] = [];
-    while (asker.queue.length > 0 && !this.#talk.closed) {
-      const { accepted } = await this.#answer(asker);
-      unaccepted.push(accepted.catch(() => {}));
-      if (unaccepted.length >= MAX_UNACCEPTED) await unaccepted.shift();
+    // What is asked for while the last answers are on their way is served, too.
+    while ((asker.queue.length > 0 || unaccepted.length > 0) && !this.#talk.closed) {
+      const isFull = unaccepted.length >= MAX_UNACCEPTED || asker.queue.length === 0;
+      if (isFull) await unaccepted.shift();
+      else unaccepted.push(this.#give(asker.peer, await this.#nextAnswer(asker)));
     }
-    await Promise.all(unaccepted);
   }
 
-  async #answer({ peer, queue }: Asker): Promise<Said> {
+  /** Resolves whether or not it got there: who lacks it asks again. */
+  #give(peer: PeerId, answer: FolderSaying): Promise<void> {
+    return this.#talk.give(peer, answer).catch((error) => {
+      log.debug("A piece was not taken: {error}", { error });
+    });
+  }
+
+  async #nextAnswer({ queue }: Asker): Promise<FolderSaying> {
     const [first] = queue;
     if (first?.index === LIST) {
       queue.shift();
       const list = await this.#contents.list(first.hash);
       return list
-        ? this.#talk.send(peer, { kind: "list", hash: first.hash, list })
-        : this.#talk.send(peer, { kind: "lack", hashes: [first.hash] });
+        ? { kind: "list", hash: first.hash, list }
+        : { kind: "lack", hashes: [first.hash] };
     }
     const pieces: Piece[] = [];
     let bytes = 0;
@@ -85,15 +95,12 @@ export class PieceGiver {
       if (!asked || asked.index === LIST) break;
       const piece = await this.#contents.piece(asked.hash, asked.index);
       if (piece && bytes + piece.length > BYTES_PER_MESSAGE) break;
+      if (!piece && pieces.length > 0) break;
       queue.shift();
-      if (!piece) {
-        const lacking = await this.#talk.send(peer, { kind: "lack", hashes: [asked.hash] });
-        if (pieces.length === 0) return lacking;
-        continue;
-      }
+      if (!piece) return { kind: "lack", hashes: [asked.hash] };
       pieces.push({ ...asked, bytes: piece });
       bytes += piece.length;
     }
-    return this.#talk.send(peer, { kind: "pieces", pieces });
+    return { kind: "pieces", pieces };
   }
 }

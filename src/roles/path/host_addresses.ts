@@ -24,7 +24,8 @@ export function withPort(addresses: readonly IpAddress[], port: number): Address
   return addresses.map((address) => ({ address, port }));
 }
 
-function isLoopback(address: IpAddress): boolean {
+/** Whether it is the machine itself. */
+export function isLoopback(address: IpAddress): boolean {
   return address.length === 4
     ? address[0] === 127
     : address.every((byte, i) => byte === (i === 15 ? 1 : 0));

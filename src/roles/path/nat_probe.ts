@@ -7,6 +7,7 @@ import {
   parseIp,
 } from "../../base/address.ts";
 import { equalBytes } from "../../base/bytes.ts";
+import { Endpoint } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
 import {
   encodeStunMessage,
@@ -14,10 +15,11 @@ import {
   Method,
   TRANSACTION_ID_LENGTH,
 } from "../../protocol/stun/message.ts";
+import type { DatagramSockets } from "../relay/datagram_sockets.ts";
 import { TurnConversation } from "../turn_conversation.ts";
 import { hostAddresses } from "./host_addresses.ts";
 import { type RelayServer, sharedCarrier } from "./relay_keeper.ts";
-import { netAddress, WireSocket } from "./wire_socket.ts";
+import { WireSocket } from "./wire_socket.ts";
 
 /** How the NAT in front of this machine treats datagrams (RFC 3489 section 5). */
 export type NatKind =
@@ -49,13 +51,14 @@ const MAX_SENDS = 4;
 export async function probeNat(options: {
   readonly relays: readonly RelayServer[];
   readonly host: Host;
+  readonly sockets: DatagramSockets;
   readonly interfaces: readonly Deno.NetworkInterfaceInfo[];
 }): Promise<NatReport> {
-  const { relays, host, interfaces } = options;
+  const { relays, host, sockets, interfaces } = options;
   const udp = relays.filter(({ uri }) => uri.transport === "udp");
   let failure = "there is no TURN server over UDP to ask";
   for (const relay of udp) {
-    await using probe = new NatProbe(host);
+    await using probe = new NatProbe(host, sockets);
     try {
       const others = udp.filter((other) => other.uri.host !== relay.uri.host);
       return await probe.run(relay, others, hostAddresses(interfaces, 4).map(formatIp));
@@ -68,14 +71,16 @@ export async function probeNat(options: {
 
 class NatProbe implements AsyncDisposable {
   readonly #host: Host;
+  readonly #sockets: DatagramSockets;
   readonly #wire: WireSocket;
   readonly #stack = new AsyncDisposableStack();
   /** Transaction ids of the datagrams that came from addresses that were not asked. */
   readonly #arrived = new Set<string>();
 
-  constructor(host: Host) {
+  constructor(host: Host, sockets: DatagramSockets) {
     this.#host = host;
-    this.#wire = new WireSocket(4, ({ transactionId }) => {
+    this.#sockets = sockets;
+    this.#wire = new WireSocket(4, sockets, ({ transactionId }) => {
       if (this.#arrived.size < 64) this.#arrived.add(transactionId.toHex());
     });
     this.#stack.defer(() => this.#wire.close());
@@ -123,7 +128,7 @@ class NatProbe implements AsyncDisposable {
 
   /** Whether a relay that this node's NAT knows nothing of gets through to it. */
   async #letsStrangerIn(relay: RelayServer, mapped: AddressPort): Promise<boolean> {
-    const wire = new WireSocket(4, () => {});
+    const wire = new WireSocket(4, this.#sockets, () => {});
     this.#stack.defer(() => wire.close());
     try {
       const stranger = await this.#converse(wire, relay);
@@ -152,8 +157,9 @@ class NatProbe implements AsyncDisposable {
     relayed: AddressPort,
   ): Promise<AddressPort | undefined> {
     const { bytes } = this.#datagram();
+    const to = new Endpoint(relayed.address, relayed.port);
     for (let sent = 0; sent < MAX_SENDS; sent++) {
-      await this.#wire.send(bytes, netAddress(relayed));
+      await this.#wire.send(bytes, 0, bytes.length, to);
       const received = await relay.receive(RESEND);
       if (received && equalBytes(received.bytes, bytes)) return received.peer;
     }

@@ -1,6 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { type AddressPort, formatIp } from "../../base/address.ts";
-import type { AddressFamily } from "../../base/endpoint.ts";
+import { type AddressFamily, Endpoint } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
 import {
   type CandidateText,
@@ -8,10 +8,11 @@ import {
   type UdpCandidate,
 } from "../../protocol/ice/candidates.ts";
 import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
+import type { DatagramSockets } from "../relay/datagram_sockets.ts";
 import { hostAddresses, withPort } from "./host_addresses.ts";
 import type { Way } from "./path_session.ts";
 import { RelayKeeper, type RelayServer } from "./relay_keeper.ts";
-import { netAddress, WireSocket } from "./wire_socket.ts";
+import { WireSocket } from "./wire_socket.ts";
 
 const log = getLogger(["cairn", "path"]);
 
@@ -22,6 +23,7 @@ const WATCH_INTERVAL = 3_000;
 
 export interface NodeWaysOptions {
   readonly host: Host;
+  readonly sockets: DatagramSockets;
   readonly relays: readonly RelayServer[];
   /** The addresses of this machine's interfaces. */
   readonly interfaces: () => readonly Deno.NetworkInterfaceInfo[];
@@ -128,19 +130,18 @@ export class NodeWays {
   async close(): Promise<void> {
     clearInterval(this.#watch);
     await this.rest();
-    await Promise.all(this.#wires.map((wire) => wire.close()));
+    for (const wire of this.#wires) wire.close();
   }
 
   #addWire(family: AddressFamily): void {
-    const wire = new WireSocket(family, (message, source) => {
+    const wire = new WireSocket(family, this.#options.sockets, (message, source) => {
       this.#events.onStun(message, source, way);
     });
     const way: Way = {
       base: { id: `udp${family}`, type: "host", family },
       toward: (to) => {
-        const address = netAddress(to);
-        return (buffer, offset, length) =>
-          wire.send(buffer.subarray(offset, offset + length), address);
+        const endpoint = new Endpoint(to.address, to.port);
+        return (buffer, offset, length) => wire.send(buffer, offset, length, endpoint);
       },
       route: (source, handler) => wire.route(source, handler),
       prefer: () => {},

@@ -6,6 +6,8 @@ import { type CandidateText, parseCandidate } from "../../protocol/ice/candidate
 import { type CheckRole, sessionCredentials } from "../../protocol/ice/connectivity_check.ts";
 import { IceAgent, type IceEffect } from "../../protocol/ice/ice_agent.ts";
 import { decodeStunMessage, type StunMessage } from "../../protocol/stun/message.ts";
+import type { DatagramSockets } from "../relay/datagram_sockets.ts";
+import type { FrameSocket } from "../web_socket.ts";
 import { QuicShim } from "./quic_shim.ts";
 import { type DatagramHandler, HEADROOM, looksLikeStun, TAILROOM } from "./wire_socket.ts";
 
@@ -15,7 +17,11 @@ const log = getLogger(["cairn", "path"]);
  * Sends the datagram at `offset`; the bytes around it may be written, and all of them again once it
  * resolves.
  */
-export type DatagramSender = (buffer: Uint8Array, offset: number, length: number) => Promise<void>;
+export type DatagramSender = (
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+) => Promise<unknown> | void;
 
 /** Milliseconds of packets out and none in after which the pair in use is checked. */
 const DOUBT_AFTER = 1_000;
@@ -38,6 +44,7 @@ export interface PathSessionOptions {
   /** 16 bytes. */
   readonly session: Uint8Array;
   readonly host: Host;
+  readonly sockets: DatagramSockets;
   /** The port of loopback on which this node's QUIC endpoint is. */
   readonly quicPort: number;
   /** The first pair was found. */
@@ -46,6 +53,17 @@ export interface PathSessionOptions {
   readonly onSteady: (isSteady: boolean) => void;
   /** No pair was found, or all fell silent; said once. */
   readonly onLost: () => void;
+}
+
+/** Hears what becomes of one search. */
+export interface PathListener {
+  /** All addresses of this node, after more of them are known. */
+  readonly onCandidates: (candidates: readonly CandidateText[]) => void;
+  readonly onSocket: (socket: FrameSocket, path: PathSession) => void;
+  /** Whether the way in use answers. */
+  readonly onSteady?: (isSteady: boolean) => void;
+  /** The search has failed, or its way is gone for good. */
+  readonly onEnd?: () => void;
 }
 
 /** The ways between this node and one peer: checks on all of them, QUIC packets on the best. */
@@ -66,10 +84,11 @@ export class PathSession {
   #hasOpened = false;
   /** Since when packets have gone out and none have come in. */
   #unansweredSince: number | undefined;
+  #isSteady = true;
   #isOpen = true;
 
   constructor(options: PathSessionOptions) {
-    const { role, session, host, quicPort } = options;
+    const { role, session, host, sockets, quicPort } = options;
     this.#options = options;
     this.session = session;
     this.password = host.random(16);
@@ -77,7 +96,7 @@ export class PathSession {
     this.fragment = local.fragment;
     const random = (length: number) => host.random(length);
     this.#agent = new IceAgent({ role, local, random }, host.monotonic());
-    this.#shim = new QuicShim(quicPort, host, (buffer, offset, length) => {
+    this.#shim = new QuicShim(quicPort, host, sockets, (buffer, offset, length) => {
       this.#expectAnswer();
       return (this.#selected ?? this.#answer)?.send(buffer, offset, length);
     });
@@ -99,6 +118,11 @@ export class PathSession {
 
   get isRelayed(): boolean {
     return this.#agent.selected?.isRelayed ?? false;
+  }
+
+  /** Whether a pair is in use that needs no relay, and answers. */
+  get isDirect(): boolean {
+    return this.#isSteady && this.#agent.selected?.isRelayed === false;
   }
 
   addWay(way: Way): void {
@@ -129,7 +153,7 @@ export class PathSession {
       const candidate = parseCandidate(text);
       if (candidate) this.#agent.addRemote(candidate);
     }
-    this.#settle();
+    this.retry();
   }
 
   /** Takes a STUN message that may be the peer's. */
@@ -146,12 +170,18 @@ export class PathSession {
     this.#settle();
   }
 
-  async close(): Promise<void> {
+  /** A hole in a NAT takes both sides at once: what came to nothing may not, while the peer tries. */
+  retry(): void {
+    this.#agent.recheck(this.#options.host.monotonic(), "failed");
+    this.#settle();
+  }
+
+  close(): void {
     this.#isOpen = false;
     clearTimeout(this.#timer);
     for (const end of this.#routes.values()) end();
     this.#routes.clear();
-    await this.#shim.close();
+    this.#shim.close();
   }
 
   /** From an address that has proved to be the peer's, its packets are let through. */
@@ -164,7 +194,7 @@ export class PathSession {
       if (!looksLikeStun(buffer, offset, length)) {
         this.#unansweredSince = undefined;
         if (!this.#selected) this.#answer = outlet;
-        return this.#shim.deliver(buffer.subarray(offset, offset + length));
+        return this.#shim.deliver(buffer, offset, length);
       }
       const message = decodeStunMessage(buffer.subarray(offset, offset + length));
       if (message) this.receive(message, way, from);
@@ -217,6 +247,7 @@ export class PathSession {
         return;
       }
       case "steady":
+        this.#isSteady = effect.isSteady;
         if (!effect.isSteady) this.#selected?.way.recheck();
         return this.#options.onSteady(effect.isSteady);
       case "lost":

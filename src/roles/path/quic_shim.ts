@@ -1,6 +1,9 @@
+import { parseIp } from "../../base/address.ts";
+import { Endpoint } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
 import { TokenBucket } from "../../base/token_bucket.ts";
-import { type DatagramHandler, HEADROOM, MAX_DATAGRAM } from "./wire_socket.ts";
+import type { DatagramSocket, DatagramSockets } from "../relay/datagram_sockets.ts";
+import { type DatagramHandler, KERNEL_BUFFER } from "./wire_socket.ts";
 
 const LOOPBACK = "127.0.0.1";
 /**
@@ -17,71 +20,51 @@ const INITIAL_RATE = { burst: 16, perSecond: 1 };
 
 /** The loopback socket that stands for one remote peer towards the QUIC endpoint of this node. */
 export class QuicShim {
-  readonly #socket: Deno.DatagramConn;
-  readonly #endpoint: Deno.NetAddr;
-  readonly #done: Promise<void>;
+  readonly #socket: DatagramSocket;
+  readonly #endpoint: Endpoint;
   readonly #host: Host;
   readonly #initials: TokenBucket;
-  #isOpen = true;
 
   /**
    * `forward` takes a packet of the endpoint on `port` to the remote; there are `HEADROOM` bytes in
    * front of it and more behind, and the buffer may be written again once it resolves.
    */
-  constructor(
-    port: number,
-    host: Host,
-    forward: DatagramHandler,
-  ) {
+  constructor(port: number, host: Host, sockets: DatagramSockets, forward: DatagramHandler) {
     this.#host = host;
     this.#initials = new TokenBucket(INITIAL_RATE, host.monotonic());
-    this.#endpoint = { transport: "udp", hostname: LOOPBACK, port };
-    this.#socket = Deno.listenDatagram({ transport: "udp", hostname: LOOPBACK, port: 0 });
-    this.#done = this.#pump(forward);
+    const endpoint = this.#endpoint = new Endpoint(parseIp(LOOPBACK)!, port);
+    this.#socket = sockets.open({
+      hostname: LOOPBACK,
+      port: 0,
+      inFlight: 1,
+      kernelBuffer: KERNEL_BUFFER,
+      onDatagram: (buffer, offset, length, from) => {
+        const isEndpoint = from.w0 === endpoint.w0 && from.port === port;
+        if (isEndpoint && length <= MAX_PACKET) return forward(buffer, offset, length);
+      },
+      onDrop: () => {},
+      onLost: () => {},
+    });
   }
 
   get port(): number {
-    const { addr } = this.#socket;
-    return addr.transport === "udp" ? addr.port : 0;
+    return this.#socket.port;
   }
 
-  /** Hands a packet of the remote to the endpoint. */
-  async deliver(packet: Uint8Array): Promise<void> {
-    if (!this.#isOpen || packet.length > MAX_PACKET) return;
-    if (isInitial(packet) && !this.#initials.take(this.#host.monotonic())) return;
-    try {
-      await this.#socket.send(packet, this.#endpoint);
-    } catch {
-      // Lost, as any packet may be.
-    }
+  /** Hands a packet of the remote to the endpoint; see `DatagramSocket.send` for the buffer. */
+  deliver(buffer: Uint8Array, offset: number, length: number): Promise<unknown> | void {
+    if (length === 0 || length > MAX_PACKET) return;
+    if (isInitial(buffer[offset]!) && !this.#initials.take(this.#host.monotonic())) return;
+    // What cannot be sent is lost, as any packet may be.
+    return this.#socket.send(buffer, offset, length, this.#endpoint)?.catch(() => {});
   }
 
-  async close(): Promise<void> {
-    if (this.#isOpen) this.#socket.close();
-    this.#isOpen = false;
-    await this.#done;
-  }
-
-  async #pump(
-    forward: DatagramHandler,
-  ): Promise<void> {
-    const buffer = new Uint8Array(HEADROOM + MAX_DATAGRAM);
-    const window = buffer.subarray(HEADROOM);
-    while (this.#isOpen) {
-      try {
-        const [bytes, from] = await this.#socket.receive(window);
-        const isEndpoint = from.transport === "udp" && from.port === this.#endpoint.port;
-        if (!isEndpoint || bytes.length > MAX_PACKET) continue;
-        await forward(buffer, HEADROOM, bytes.length);
-      } catch {
-        // Closed, or an earlier packet found the endpoint gone.
-        if (!this.#isOpen) return;
-      }
-    }
+  close(): void {
+    this.#socket.close();
   }
 }
 
 /** A long header of type Initial (RFC 9000 section 17.2.2); other versions are not spoken. */
-function isInitial(packet: Uint8Array): boolean {
-  return (packet[0]! & 0xb0) === 0x80;
+function isInitial(firstByte: number): boolean {
+  return (firstByte & 0xb0) === 0x80;
 }

@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type AddressPort, formatAddressPort, formatIp } from "../../base/address.ts";
 import type { Host } from "../../base/host.ts";
+import { CHANNEL_HEADER_LENGTH } from "../../protocol/stun/channel_data.ts";
 import type { TurnClientEffect } from "../../protocol/turn/client_effects.ts";
 import { TurnClient } from "../../protocol/turn/turn_client.ts";
 import type { TurnCarrier } from "../turn_carrier.ts";
@@ -30,7 +31,7 @@ export interface AllocationEvents {
     buffer: Uint8Array,
     offset: number,
     length: number,
-  ) => Promise<void> | void;
+  ) => Promise<unknown> | void;
   /** There is no allocation any more, or none came about; said once. */
   readonly onEnd: (reason: string) => void;
 }
@@ -86,7 +87,7 @@ export class RelayAllocation {
       const channel = this.#channels.get(key);
       if (channel !== undefined) {
         const total = this.#client.wrap(channel, buffer, offset, length);
-        return this.#transmit(buffer.subarray(offset - 4, offset - 4 + total));
+        return this.#carrier.forward(buffer, offset - CHANNEL_HEADER_LENGTH, total);
       }
       const datagram = this.#client.indication(to, buffer.subarray(offset, offset + length));
       const waiting = this.#permission(to);
@@ -234,7 +235,7 @@ export class RelayAllocation {
     this.#end("the connection to the relay ended");
   }
 
-  #receive(buffer: Uint8Array, offset: number, length: number): Promise<void> | void {
+  #receive(buffer: Uint8Array, offset: number, length: number): Promise<unknown> | void {
     this.#answerBy = Infinity;
     const isData = this.#client.receive(buffer, offset, length, this.#host.monotonic());
     const { peer, dataOffset, dataLength } = this.#client;

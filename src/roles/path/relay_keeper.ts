@@ -8,6 +8,7 @@ import {
   parseIp,
 } from "../../base/address.ts";
 import { backoffDelay } from "../../base/backoff.ts";
+import { Endpoint } from "../../base/endpoint.ts";
 import type { Host } from "../../base/host.ts";
 import type { UdpCandidate } from "../../protocol/ice/candidates.ts";
 import { specialRange } from "../../protocol/turn/special_addresses.ts";
@@ -16,7 +17,7 @@ import { openTurnCarrier, type TurnCarrier } from "../turn_carrier.ts";
 import type { Way } from "./path_session.ts";
 import type { RelayCredentials } from "./relay_access.ts";
 import { RelayAllocation } from "./relay_allocation.ts";
-import { type DatagramHandler, netAddress, type WireSocket } from "./wire_socket.ts";
+import type { DatagramHandler, WireSocket } from "./wire_socket.ts";
 
 const log = getLogger(["cairn", "path"]);
 
@@ -205,7 +206,7 @@ export class RelayKeeper {
     buffer: Uint8Array,
     offset: number,
     length: number,
-  ): Promise<void> | void {
+  ): Promise<unknown> | void {
     // The peer of a channel is the same object each time: much comes on one in a row.
     const handler = this.#latest?.peer === peer
       ? this.#latest.handler
@@ -237,11 +238,14 @@ function reachedFrom(relayed: IpAddress): (address: IpAddress) => boolean {
 
 /** The way to a TURN server over a socket that is not its alone. */
 export function sharedCarrier(wire: WireSocket, server: AddressPort): TurnCarrier {
-  const to = netAddress(server);
+  const to = new Endpoint(server.address, server.port);
   const ended = Promise.withResolvers<void>();
   let end: () => void = () => {};
   return {
-    send: (bytes) => wire.send(bytes, to),
+    async send(bytes) {
+      await wire.send(bytes, 0, bytes.length, to);
+    },
+    forward: (buffer, offset, length) => wire.send(buffer, offset, length, to),
     async read(receive) {
       end = wire.route(server, receive);
       await ended.promise;

@@ -6,15 +6,17 @@ import type { CandidateText } from "../../protocol/ice/candidates.ts";
 import { requestedFragment } from "../../protocol/ice/connectivity_check.ts";
 import type { PathParameters } from "../../protocol/rendezvous/sealed_message.ts";
 import type { StunMessage } from "../../protocol/stun/message.ts";
-import type { FrameSocket } from "../web_socket.ts";
+import type { DatagramSockets } from "../relay/datagram_sockets.ts";
 import { type NatReport, probeNat } from "./nat_probe.ts";
 import { NodeWays, type NodeWaysOptions } from "./node_ways.ts";
-import { PathSession, type Way } from "./path_session.ts";
+import { type PathListener, PathSession, type Way } from "./path_session.ts";
+import { openPathSockets } from "./path_sockets.ts";
 import { makeQuicCertificate, type QuicCertificate } from "./quic_certificate.ts";
 import { QuicClient } from "./quic_client.ts";
 import { QuicServer } from "./quic_server.ts";
 import type { QuicSocket } from "./quic_socket.ts";
 import type { RelayServer } from "./relay_keeper.ts";
+import { RepeatedNews } from "./repeated_news.ts";
 
 const log = getLogger(["cairn", "path"]);
 
@@ -23,17 +25,6 @@ const MAX_SESSIONS_PER_PEER = 4;
 /** Milliseconds for which allocations are kept after the last session. */
 const RELAY_LINGER = 30_000;
 
-/** Hears what becomes of one search. */
-export interface PathListener {
-  /** All addresses of this node, after more of them are known. */
-  readonly onCandidates: (candidates: readonly CandidateText[]) => void;
-  readonly onSocket: (socket: FrameSocket, path: PathSession) => void;
-  /** Whether the way in use answers. */
-  readonly onSteady?: (isSteady: boolean) => void;
-  /** The search has failed, or its way is gone for good. */
-  readonly onEnd?: () => void;
-}
-
 /** A search for ways to one peer. */
 export interface OutgoingPath {
   /** What the peer must be told. */
@@ -41,7 +32,12 @@ export interface OutgoingPath {
   /** Takes the peer's answer, or further addresses of it. */
   learn(parameters: PathParameters, candidates: readonly CandidateText[]): void;
   /** Ends the search and what came of it. */
-  close(): Promise<void>;
+  close(): void;
+}
+
+export interface UdpPathsOptions extends Omit<NodeWaysOptions, "sockets"> {
+  /** Owned by the paths; default {@linkcode openPathSockets}. */
+  readonly sockets?: DatagramSockets;
 }
 
 interface Session {
@@ -62,8 +58,10 @@ interface Session {
  * link on that.
  */
 export class UdpPaths {
-  readonly #options: NodeWaysOptions;
+  readonly #options: UdpPathsOptions;
+  readonly #sockets: DatagramSockets;
   readonly #ways: NodeWays;
+  readonly #news = new RepeatedNews((isRepeat) => this.#tell(isRepeat));
   readonly #sessions = new Map<string, Session>();
   readonly #client = new QuicClient();
   readonly #onNetworkChange = new Set<(isLost: boolean) => void>();
@@ -71,10 +69,11 @@ export class UdpPaths {
   #linger: ReturnType<typeof setTimeout> | undefined;
   #isOpen = true;
 
-  constructor(options: NodeWaysOptions) {
+  constructor(options: UdpPathsOptions) {
     this.#options = options;
+    this.#sockets = options.sockets ?? openPathSockets();
     const paths = () => [...this.#sessions.values()].map(({ path }) => path);
-    this.#ways = new NodeWays(options, {
+    this.#ways = new NodeWays({ ...options, sockets: this.#sockets }, {
       onStun: (message, source, way) => this.#receive(message, source, way),
       onWay: (way) => paths().forEach((path) => path.addWay(way)),
       onWayGone: (id) => paths().forEach((path) => path.removeWay(id)),
@@ -82,9 +81,7 @@ export class UdpPaths {
         paths().forEach((path) => path.recheck());
         for (const hear of this.#onNetworkChange) hear(isLost);
       },
-      onCandidates: (candidates) => {
-        for (const { listener } of this.#sessions.values()) listener.onCandidates(candidates);
-      },
+      onCandidates: () => this.#news.begin(),
     });
   }
 
@@ -110,7 +107,12 @@ export class UdpPaths {
   /** What the NAT in front of this machine is like; takes some seconds. */
   probeNat(): Promise<NatReport> {
     const { host, interfaces } = this.#options;
-    return probeNat({ relays: this.#ways.relays, host, interfaces: interfaces() });
+    return probeNat({
+      relays: this.#ways.relays,
+      host,
+      sockets: this.#sockets,
+      interfaces: interfaces(),
+    });
   }
 
   /** Why a search may have come to nothing, in words. */
@@ -184,16 +186,18 @@ export class UdpPaths {
   async close(): Promise<void> {
     this.#isOpen = false;
     clearTimeout(this.#linger);
-    await Promise.all([...this.#sessions.values()].map((open) => this.#close(open)));
+    this.#news.end();
+    for (const open of [...this.#sessions.values()]) this.#close(open);
     this.#client.close();
     await (await this.#server)?.quic.close();
     await this.#ways.close();
+    await this.#sockets[Symbol.asyncDispose]();
   }
 
   #accept(session: Uint8Array, peer: string, quic: QuicServer, listener: PathListener) {
     const theirs = [...this.#sessions.values()].filter((other) => other.peer === peer);
     // Searches that came to nothing make room for the newest.
-    if (theirs.length >= MAX_SESSIONS_PER_PEER && theirs[0]) void this.#close(theirs[0]);
+    if (theirs.length >= MAX_SESSIONS_PER_PEER && theirs[0]) this.#close(theirs[0]);
     const open = this.#open(session, peer, quic.port, listener);
     if (open) open.callOff = quic.expect(open.path.shimPort, (socket) => this.#join(open, socket));
     return open;
@@ -210,10 +214,11 @@ export class UdpPaths {
       role: peer === undefined ? "controlling" : "controlled",
       session,
       host: this.#options.host,
+      sockets: this.#sockets,
       quicPort,
       onOpen: () => void this.#dial(open),
       onSteady: (isSteady) => listener.onSteady?.(isSteady),
-      onLost: () => void this.#close(open),
+      onLost: () => this.#close(open),
     });
     const open: Session = {
       peer,
@@ -240,7 +245,7 @@ export class UdpPaths {
       this.#join(open, socket);
     } catch (error) {
       log.debug("No QUIC connection came about: {error}", { error });
-      await this.#close(open);
+      this.#close(open);
     }
   }
 
@@ -250,12 +255,12 @@ export class UdpPaths {
     open.socket?.destroy();
     open.socket = socket;
     void socket.ended.then(() => {
-      if (open.socket === socket) return this.#close(open);
+      if (open.socket === socket) this.#close(open);
     });
     open.listener.onSocket(socket, open.path);
   }
 
-  async #close(open: Session): Promise<void> {
+  #close(open: Session): void {
     const key = toHex(open.path.session);
     if (this.#sessions.get(key) !== open) return;
     this.#sessions.delete(key);
@@ -265,8 +270,17 @@ export class UdpPaths {
       clearTimeout(this.#linger);
       this.#linger = setTimeout(() => void this.#ways.rest(), RELAY_LINGER);
     }
-    await open.path.close();
+    open.path.close();
     open.listener.onEnd?.();
+  }
+
+  /** Says where this node may be reached; again only to those that no direct way leads to yet. */
+  #tell(isRepeat: boolean): void {
+    for (const { path, listener } of this.#sessions.values()) {
+      if (isRepeat && path.isDirect) continue;
+      if (isRepeat) path.retry();
+      listener.onCandidates(this.candidates);
+    }
   }
 
   #receive(message: StunMessage, source: AddressPort, way: Way): void {

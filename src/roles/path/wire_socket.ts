@@ -1,15 +1,18 @@
 import { getLogger } from "@logtape/logtape";
-import { type AddressPort, formatIp, parseIp } from "../../base/address.ts";
-import type { AddressFamily } from "../../base/endpoint.ts";
-import { decodeStunMessage, MAGIC_COOKIE, type StunMessage } from "../../protocol/stun/message.ts";
+import type { AddressPort } from "../../base/address.ts";
 import { readU32 } from "../../base/bytes.ts";
+import { type AddressFamily, Endpoint } from "../../base/endpoint.ts";
+import { decodeStunMessage, MAGIC_COOKIE, type StunMessage } from "../../protocol/stun/message.ts";
+import { AddressTable } from "../../protocol/turn/address_table.ts";
+import type { DatagramSocket, DatagramSockets, DatagramSource } from "../relay/datagram_sockets.ts";
 
 const log = getLogger(["cairn", "path"]);
 
 /** Room in front of a datagram for the header of a channel, and behind it for padding. */
 export const HEADROOM = 4;
 export const TAILROOM = 3;
-export const MAX_DATAGRAM = 65_536;
+/** Bytes that the kernel may keep for a socket: what comes while this thread does something else. */
+export const KERNEL_BUFFER = 4 * 1_048_576;
 const HEADER_LENGTH = 20;
 
 /** Receives the datagrams of one source; the buffer is valid until its promise, if any, resolves. */
@@ -17,7 +20,13 @@ export type DatagramHandler = (
   buffer: Uint8Array,
   offset: number,
   length: number,
-) => Promise<void> | void;
+) => Promise<unknown> | void;
+
+interface Source {
+  readonly endpoint: Endpoint;
+  /** `undefined` once it was called off. */
+  handler: DatagramHandler | undefined;
+}
 
 /**
  * The UDP socket of one address family that everything of a node shares: connectivity checks, the
@@ -25,81 +34,69 @@ export type DatagramHandler = (
  */
 export class WireSocket {
   readonly family: AddressFamily;
-  readonly #sources = new Map<string, DatagramHandler>();
-  readonly #socket: Deno.DatagramConn;
+  readonly #sources = new AddressTable<Source>("address and port");
+  readonly #socket: DatagramSocket;
   readonly #onStun: (message: StunMessage, source: AddressPort) => void;
-  readonly #done: Promise<void>;
-  #isOpen = true;
 
   /** `onStun` gets the STUN messages of all other sources. @throws {Error} as the system fails. */
   constructor(
     family: AddressFamily,
+    sockets: DatagramSockets,
     onStun: (message: StunMessage, source: AddressPort) => void,
   ) {
     this.family = family;
     this.#onStun = onStun;
-    const hostname = family === 4 ? "0.0.0.0" : "::";
-    this.#socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
-    this.#done = this.#receive();
+    this.#socket = sockets.open({
+      hostname: family === 4 ? "0.0.0.0" : "::",
+      port: 0,
+      inFlight: 1,
+      kernelBuffer: KERNEL_BUFFER,
+      onDatagram: (buffer, offset, length, from) => this.#take(buffer, offset, length, from),
+      onDrop: () => {},
+      onLost: (error) => log.warn("Datagrams come no more: {error}", { error }),
+    });
   }
 
   get port(): number {
-    const { addr } = this.#socket;
-    return addr.transport === "udp" ? addr.port : 0;
+    return this.#socket.port;
   }
 
-  /** Sends one datagram; one that the system does not take is lost like any other. */
-  async send(buffer: Uint8Array, to: Deno.NetAddr): Promise<void> {
-    if (!this.#isOpen) return;
-    try {
-      await this.#socket.send(buffer, to);
-    } catch (error) {
+  /**
+   * Sends `buffer[offset, offset + length)`, which must stay as it is until the promise has resolved
+   * that this may return. A datagram that the system does not take is lost like any other.
+   */
+  send(buffer: Uint8Array, offset: number, length: number, to: Endpoint): Promise<unknown> | void {
+    return this.#socket.send(buffer, offset, length, to)?.catch((error: unknown) => {
       log.debug("A datagram could not be sent: {error}", { error });
-    }
+    });
   }
 
   /** Hands everything from this source to `handler` until it is called off. */
-  route(source: AddressPort, handler: DatagramHandler): () => void {
-    const key = sourceKey(formatIp(source.address), source.port);
-    this.#sources.set(key, handler);
+  route({ address, port }: AddressPort, handler: DatagramHandler): () => void {
+    const source: Source = { endpoint: new Endpoint(address.slice(), port), handler };
+    this.#sources.set(source);
     return () => {
-      if (this.#sources.get(key) === handler) this.#sources.delete(key);
+      source.handler = undefined;
+      this.#sources.retain((each) => each.handler !== undefined);
     };
   }
 
-  async close(): Promise<void> {
-    if (this.#isOpen) this.#socket.close();
-    this.#isOpen = false;
-    await this.#done;
+  close(): void {
+    this.#socket.close();
   }
 
-  async #receive(): Promise<void> {
-    const buffer = new Uint8Array(MAX_DATAGRAM);
-    while (this.#isOpen) {
-      try {
-        const [bytes, from] = await this.#socket.receive(buffer);
-        if (from.transport === "udp") await this.#take(buffer, bytes.length, from);
-      } catch (error) {
-        // An earlier datagram that found nobody shows here on some systems.
-        if (this.#isOpen) log.debug("A datagram could not be received: {error}", { error });
-      }
-    }
+  #take(
+    buffer: Uint8Array,
+    offset: number,
+    length: number,
+    from: DatagramSource,
+  ): Promise<unknown> | void {
+    const handler = this.#sources.find(from)?.handler;
+    if (handler) return handler(buffer, offset, length);
+    if (!looksLikeStun(buffer, offset, length)) return;
+    const message = decodeStunMessage(buffer.subarray(offset, offset + length));
+    if (message) this.#onStun(message, from.toEndpoint());
   }
-
-  #take(buffer: Uint8Array, length: number, from: Deno.NetAddr): Promise<void> | void {
-    const handler = this.#sources.get(sourceKey(from.hostname, from.port));
-    if (handler) return handler(buffer, 0, length);
-    const message = looksLikeStun(buffer, 0, length)
-      ? decodeStunMessage(buffer.subarray(0, length))
-      : undefined;
-    const address = message && parseIp(from.hostname);
-    if (message && address) this.#onStun(message, { address, port: from.port });
-  }
-}
-
-/** As sockets take addresses. */
-export function netAddress({ address, port }: AddressPort): Deno.NetAddr {
-  return { transport: "udp", hostname: formatIp(address), port };
 }
 
 /**
@@ -109,8 +106,4 @@ export function netAddress({ address, port }: AddressPort): Deno.NetAddr {
 export function looksLikeStun(buffer: Uint8Array, offset: number, length: number): boolean {
   return length >= HEADER_LENGTH && buffer[offset]! < 4 &&
     readU32(buffer, offset + 4) === MAGIC_COOKIE;
-}
-
-function sourceKey(hostname: string, port: number): string {
-  return `${hostname} ${port}`;
 }

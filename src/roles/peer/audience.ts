@@ -1,5 +1,6 @@
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { KvOperation } from "../group_commit.ts";
+import type { KvStore } from "../kv_store.ts";
 
 const COUNT = ["broadcasts"];
 const PREFIX = "audience";
@@ -25,7 +26,7 @@ export class Audience {
 
   private constructor() {}
 
-  static async open(kv: Deno.Kv): Promise<Audience> {
+  static async open(kv: KvStore): Promise<Audience> {
     const audience = new Audience();
     audience.#count = (await kv.get<number>(COUNT)).value ?? 0;
     for await (const { key } of kv.list({ prefix: [PREFIX] })) {

@@ -1,6 +1,7 @@
 import { CairnError } from "../../base/errors.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { GroupCommit } from "../group_commit.ts";
+import type { KvStore } from "../kv_store.ts";
 
 const PREFIX = "contact";
 const MAX_CONTACTS = 10_000;
@@ -11,7 +12,7 @@ export class ContactBook {
 
   private constructor(private readonly commit: GroupCommit) {}
 
-  static async open(kv: Deno.Kv, commit: GroupCommit): Promise<ContactBook> {
+  static async open(kv: KvStore, commit: GroupCommit): Promise<ContactBook> {
     const book = new ContactBook(commit);
     for await (const { key } of kv.list({ prefix: [PREFIX] })) {
       const peerId = PeerId.parse(String(key[1]));

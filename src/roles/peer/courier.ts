@@ -13,7 +13,7 @@ import {
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePrekeyFetch, type PrekeyBundle } from "../../protocol/prekey_messages.ts";
 import type { SyncAck } from "../../protocol/sync_messages.ts";
-import { isDiskFull } from "../disk_space.ts";
+import { isDiskFull } from "../disk_full.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { MailboxCount } from "./mailbox_count.ts";

@@ -6,17 +6,30 @@ import { connectWebSocket } from "../web_socket.ts";
 const DIAL_TIMEOUT = 10_000;
 const LINK_PROTOCOL = "cairn.link.v1";
 
+/** How a link is opened. */
+export interface DialOptions {
+  readonly signal: AbortSignal;
+  /** Asked once, before the link counts; another one may have been first. */
+  readonly nominate?: () => boolean;
+  /**
+   * The local network has named the address: no certificate can be asked to name it, too. The
+   * handshake of the link proves who is there, with TLS or without.
+   */
+  readonly isFound?: boolean;
+}
+
 /** Dials a WebSocket URL and runs the handshake with the peer that must answer there, if known. */
 export async function dialLink(
   url: string,
   expectedPeer: PeerId | undefined,
   context: LinkContext,
-  options: { signal: AbortSignal; nominate?: () => boolean },
+  options: DialOptions,
 ): Promise<LinkConnection> {
   const deadline = AbortSignal.any([options.signal, AbortSignal.timeout(DIAL_TIMEOUT)]);
   const socket = await connectWebSocket(linkUrl(url), {
     protocols: [LINK_PROTOCOL],
     signal: deadline,
+    anyCertificate: options.isFound ?? false,
   });
   try {
     return await initiateLink(socket, context, { ...options, expectedPeer, signal: deadline });

@@ -29,8 +29,6 @@ const LAST_PAUSE = 60_000;
 export interface DirectLinksOptions extends Omit<PeerConversationParts, "onServed"> {
   readonly context: LinkContext;
   readonly roster: RosterView;
-  /** Whether links of this peer are wanted. */
-  readonly accepts: (peer: PeerId) => boolean;
   /** Messages to the peer take another path from here on. */
   readonly onPath: (peer: PeerId, path: Path) => void;
 }
@@ -100,6 +98,12 @@ export class DirectLinks {
     if (!relay) return;
     this.#opening.add(text);
     void this.#open(relay, peer).finally(() => this.#opening.delete(text));
+  }
+
+  /** Sends what nobody keeps on the link to `peer`, if there is one; see `PeerConversation`. */
+  async sendTransient(peer: PeerId, channel: string, data: Uint8Array): Promise<boolean> {
+    this.want(peer);
+    return await this.#serving(peer)?.conversation.sendTransient(channel, data) ?? false;
   }
 
   /** The peer came online: what was refused before may work. */

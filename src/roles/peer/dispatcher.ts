@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import { getLogger } from "@logtape/logtape";
 import { formatUuid } from "../../protocol/uuid.ts";
 import type { Inbox } from "./inbox.ts";
@@ -6,6 +5,14 @@ import type { Listeners } from "./listeners.ts";
 import type { NodeEvents } from "./node_api.ts";
 
 const log = getLogger(["cairn", "peer"]);
+
+/** Tells what message handlers do from what the rest of the application does. */
+export interface HandlerScope {
+  /** Runs the handlers of one message. */
+  run(work: () => Promise<void>): Promise<void>;
+  /** Whether a handler that is under way is asking, or might be. */
+  readonly isInside: boolean;
+}
 
 /**
  * Hands what the inbox has released to the application's handlers, one message at a time, in order,
@@ -16,15 +23,21 @@ export class Dispatcher {
   readonly #inbox: Inbox;
   readonly #listeners: Listeners<NodeEvents>;
   readonly #onAcknowledged: () => void;
-  readonly #handling = new AsyncLocalStorage<true>();
+  readonly #scope: HandlerScope;
   #running: Promise<void> | undefined;
   #last = 0;
   #woken = false;
   #closed = false;
 
-  constructor(inbox: Inbox, listeners: Listeners<NodeEvents>, onAcknowledged: () => void) {
+  constructor(
+    inbox: Inbox,
+    listeners: Listeners<NodeEvents>,
+    scope: HandlerScope,
+    onAcknowledged: () => void,
+  ) {
     this.#inbox = inbox;
     this.#listeners = listeners;
+    this.#scope = scope;
     this.#onAcknowledged = onAcknowledged;
   }
 
@@ -42,7 +55,7 @@ export class Dispatcher {
 
   /** Whether the caller is a handler of the message under way. */
   get isHandling(): boolean {
-    return this.#handling.getStore() === true;
+    return this.#scope.isInside;
   }
 
   /** Resolves when the handlers of the message under way have, and it was acknowledged. */
@@ -63,10 +76,7 @@ export class Dispatcher {
         ...(unreadable !== undefined && { unreadable }),
       };
       const acknowledge = () => this.#inbox.acknowledge(arrival);
-      await this.#handling.run(
-        true,
-        () => this.#listeners.deliver("message", message, acknowledge),
-      );
+      await this.#scope.run(() => this.#listeners.deliver("message", message, acknowledge));
       this.#last = arrival;
       this.#onAcknowledged();
     }

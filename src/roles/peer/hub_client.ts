@@ -3,7 +3,7 @@ import { decodeRoster, decodeRosterChange } from "../../protocol/hub_messages.ts
 import { MessageType } from "../../protocol/message_types.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
 import { DirectLinks } from "./direct_links.ts";
-import type { Path, RosterMember } from "./node_api.ts";
+import type { Path, RosterMember, TransientMessage } from "./node_api.ts";
 import type { NodeStore } from "./node_store.ts";
 import type { Host } from "../../base/host.ts";
 import { RosterView } from "./roster_view.ts";
@@ -17,6 +17,8 @@ export interface HubClientOptions {
   readonly onRoster: (member: RosterMember) => void;
   /** Messages to a peer take another path. */
   readonly onPath: (peer: PeerId, path: Path) => void;
+  /** Shows a message that nobody keeps; resolves to whether the application took it. */
+  readonly onTransient: (message: TransientMessage) => Promise<boolean>;
 }
 
 /** A peer's side of what its servers do for peers that are online: roster and relayed links. */
@@ -24,7 +26,7 @@ export class HubClient {
   readonly roster: RosterView;
   readonly #links: DirectLinks;
 
-  constructor({ store, context, host, onRoster, onPath }: HubClientOptions) {
+  constructor({ store, context, host, onRoster, ...rest }: HubClientOptions) {
     this.roster = new RosterView((member) => {
       if (member.online) this.#links.cameOnline(member.peerId);
       onRoster(member);
@@ -35,7 +37,7 @@ export class HubClient {
       host,
       roster: this.roster,
       accepts: (peer) => store.inbox.accepts(peer),
-      onPath,
+      ...rest,
     });
   }
 
@@ -68,6 +70,11 @@ export class HubClient {
   /** Something waits for `peer`. */
   want(peer: PeerId): void {
     this.#links.want(peer);
+  }
+
+  /** Sends what nobody keeps on the link to `peer`, if there is one. */
+  sendTransient(peer: PeerId, channel: string, data: Uint8Array): Promise<boolean> {
+    return this.#links.sendTransient(peer, channel, data);
   }
 
   /** Whether a link to `peer` itself takes its messages. */

@@ -8,6 +8,7 @@ import type { Message } from "../../protocol/session/message_body.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import type { OwnIdentity } from "../identity_store.ts";
 import type { KvBlobs, StoredBody } from "../kv_blobs.ts";
+import type { KvStore } from "../kv_store.ts";
 import { BodyOpener, type Opened } from "./body_opener.ts";
 import { checkOf, isIntact } from "./message_check.ts";
 import type { Prekeys } from "./prekeys.ts";
@@ -258,7 +259,7 @@ export class Inbox {
 
 /** What an inbox stands on. */
 export interface InboxParts {
-  readonly kv: Deno.Kv;
+  readonly kv: KvStore;
   readonly commit: GroupCommit;
   readonly blobs: KvBlobs;
   readonly sessions: SessionStore;

@@ -26,6 +26,14 @@ export class KnownSignaling {
     return added;
   }
 
+  /** Connects again at once: by another way where the one that was used `isLost`. */
+  networkChanged(isLost: boolean): void {
+    for (const client of this.clients) {
+      if (isLost) client.renew();
+      client.hurry();
+    }
+  }
+
   /**
    * Works with the servers of `urls` as well, and keeps them if it succeeds. They are given no
    * token: it is for the user's own.

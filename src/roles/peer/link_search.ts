@@ -7,6 +7,7 @@ import {
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { Candidate } from "../../protocol/rendezvous/sealed_message.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
+import { LocalLook, type LocalSearch } from "../mdns/local_look.ts";
 import type { PathSession } from "../path/path_session.ts";
 import type { UdpPaths } from "../path/udp_paths.ts";
 import type { PeerBook } from "../peer_book.ts";
@@ -14,7 +15,7 @@ import { FALLBACK_DELAY } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import type { SignalClient } from "../signal_client.ts";
 import type { FrameSocket } from "../web_socket.ts";
-import { dialLink } from "./dial_link.ts";
+import { dialLink, type DialOptions } from "./dial_link.ts";
 import { PathSearch, useRelays } from "./path_search.ts";
 
 /** One attempt: known addresses at once, and those that the peer answers with by signaling. */
@@ -37,6 +38,8 @@ export interface LinkSearchOptions {
   readonly serverUrl: string | undefined;
   /** Ways of datagrams; absent from a node without signaling. */
   readonly paths?: UdpPaths | undefined;
+  /** The local network, asked when nothing else has led to the server; absent from a page. */
+  readonly local?: LocalSearch | undefined;
   /** Whether the way that carries the link answers. */
   readonly onSteady?: (isSteady: boolean) => void;
 }
@@ -46,11 +49,6 @@ export interface FoundLink {
   readonly link: LinkConnection;
   /** A URL, or a path of datagrams in words. */
   readonly via: () => string | undefined;
-}
-
-interface DialOptions {
-  readonly signal: AbortSignal;
-  readonly nominate: () => boolean;
 }
 
 /**
@@ -65,6 +63,7 @@ export async function findLink(
 ): Promise<FoundLink> {
   const { remote, book, clients, serverUrl, context } = options;
   const paths = ways === "all" ? options.paths : undefined;
+  const local = ways === "all" ? options.local : undefined;
   const pairing = book.get(remote);
   if (!pairing) throw new CairnError("not-paired", `Not paired with ${remote}`);
   const attempt = AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_TIMEOUT)]);
@@ -98,13 +97,18 @@ export async function findLink(
         failed();
       });
     };
-    const dial = (url: string) => {
+    const dial = (url: string, isFound = false) => {
       if (settled || dialed.has(url) || dialed.size >= MAX_DIALS) return;
       dialed.add(url);
-      tryWay(() => url, (options) => dialLink(url, remote, context, options), url, () => {
-        dialed.delete(url);
-        giveUpIfHopeless();
-      });
+      tryWay(
+        () => url,
+        (options) => dialLink(url, remote, context, { ...options, isFound }),
+        url,
+        () => {
+          dialed.delete(url);
+          giveUpIfHopeless();
+        },
+      );
     };
     const linkOn = (socket: FrameSocket, path: PathSession) => {
       if (settled) return socket.destroy();
@@ -112,9 +116,9 @@ export async function findLink(
         initiateLink(socket, context, { ...options, expectedPeer: remote });
       tryWay(() => path.description, open, undefined, () => {});
     };
-    // Without signaling nothing can bring another address.
+    // Without signaling only the local network can bring another address.
     const giveUpIfHopeless = () => {
-      if (dialed.size === 0 && !rendezvous) giveUp();
+      if (dialed.size === 0 && !rendezvous && (look?.isOver ?? true)) giveUp();
     };
     const rendezvous = clients.length === 0 ? undefined : new SealedRendezvous({
       self: context.identity.peerId,
@@ -130,6 +134,12 @@ export async function findLink(
           if (isDialable(candidate)) dial(candidate.value);
         }
       },
+    });
+    const look = local && new LocalLook(local, {
+      server: remote,
+      hasOtherWays: clients.length > 0 || serverUrl !== undefined || pairing.urls.length > 0,
+      onUrl: (url) => dial(url, true),
+      onOver: giveUpIfHopeless,
     });
     const timer = setInterval(() => {
       rendezvous?.offer();
@@ -154,6 +164,7 @@ export async function findLink(
       clearInterval(timer);
       clearTimeout(searchLater);
       rendezvous?.close();
+      look?.[Symbol.dispose]();
       attempt.removeEventListener("abort", giveUp);
       dialing.abort();
     };
@@ -173,13 +184,13 @@ export async function findLink(
   });
 }
 
-function unreachable({ clients, serverUrl, remote }: LinkSearchOptions): CairnError {
+function unreachable({ clients, serverUrl, remote, local }: LinkSearchOptions): CairnError {
   const refused = clients.map((client) => client.lastError).find((error) => error !== undefined);
   if (refused) return refused;
   if (clients.length === 0 && serverUrl === undefined) {
     return new PeerUnreachable(
-      `No way to find the server ${remote}; name a signaling server (--signal) or the server's ` +
-        "address (--server-url)",
+      `${local ? "Not on the local network, and no other" : "No"} way to find the server ` +
+        `${remote}; name a signaling server, or the server's address`,
     );
   }
   return new PeerUnreachable(

@@ -1,6 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
-import { findLink, type FoundLink, type LinkSearchOptions } from "./link_search.ts";
+import type { UdpPaths } from "../path/udp_paths.ts";
+import type { FoundLink } from "./link_search.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -19,7 +20,14 @@ const SILENT = 15_000;
 const IMPROVE_AFTER = 10_000;
 const IMPROVE_AT_MOST = 600_000;
 
-export interface LinkWatchOptions extends LinkSearchOptions {
+export interface LinkWatchOptions {
+  readonly host: Host;
+  /** Ways of datagrams; absent from a node without signaling. */
+  readonly paths?: Pick<UdpPaths, "onNetworkChange"> | undefined;
+  /** Finds another link to the same server. */
+  readonly find: (signal: AbortSignal, ways: "all" | "websocket") => Promise<FoundLink>;
+  /** Whether the way that carries the link answers. */
+  readonly onSteady?: ((isSteady: boolean) => void) | undefined;
   /** A link to use in place of the one that is watched. */
   readonly onSuccessor: (found: FoundLink) => void;
 }
@@ -43,14 +51,17 @@ export class LinkWatch {
   constructor(found: FoundLink, options: LinkWatchOptions) {
     this.#found = found;
     this.#options = options;
-    this.#improveAt = this.#host.monotonic() + IMPROVE_AFTER;
+    this.#improveAt = this.#options.host.monotonic() + IMPROVE_AFTER;
     this.#timer = setInterval(() => this.#wake(), LOOK_INTERVAL);
-    this.#unsubscribe = options.paths?.onNetworkChange(() => {
-      this.#isDoubted = true;
-      this.#improvePause = IMPROVE_AFTER;
-      this.#improveAt = 0;
-      this.#wake();
-    }) ?? (() => {});
+    this.#unsubscribe = options.paths?.onNetworkChange(() => this.doubt()) ?? (() => {});
+  }
+
+  /** Asks the server at once whether it is still there, as after a change of the network. */
+  doubt(): void {
+    this.#isDoubted = true;
+    this.#improvePause = IMPROVE_AFTER;
+    this.#improveAt = 0;
+    this.#wake();
   }
 
   /** Ends the watch and the search that it may have begun. */
@@ -59,10 +70,6 @@ export class LinkWatch {
     clearInterval(this.#timer);
     this.#unsubscribe();
     await this.#look;
-  }
-
-  get #host(): Host {
-    return this.#options.context.host;
   }
 
   /** One search at a time. */
@@ -85,16 +92,16 @@ export class LinkWatch {
       onSteady?.(false);
       return await this.#replace("all");
     }
-    if (isByUrl || this.#host.monotonic() < this.#improveAt) return;
+    if (isByUrl || this.#options.host.monotonic() < this.#improveAt) return;
     this.#improvePause = Math.min(2 * this.#improvePause, IMPROVE_AT_MOST);
-    this.#improveAt = this.#host.monotonic() + this.#improvePause;
+    this.#improveAt = this.#options.host.monotonic() + this.#improvePause;
     await this.#replace("websocket");
   }
 
   async #replace(ways: "all" | "websocket"): Promise<void> {
     const { signal } = this.#closing;
     try {
-      const successor = await findLink(this.#options, signal, ways);
+      const successor = await this.#options.find(signal, ways);
       if (signal.aborted) return successor.link.close("going-away");
       log.info("The link to the server goes by {way} from here on", { way: successor.via() });
       this.#options.onSuccessor(successor);

@@ -38,6 +38,11 @@ export class Listeners<Events> {
     if (await this.#call(name, event)) await done();
   }
 
+  /** Awaits every handler. @returns whether there is one, and none has failed. */
+  async take<Name extends keyof Events>(name: Name, event: Events[Name]): Promise<boolean> {
+    return this.has(name) && await this.#call(name, event);
+  }
+
   async #call<Name extends keyof Events>(name: Name, event: Events[Name]): Promise<boolean> {
     let succeeded = true;
     for (const handler of [...this.#handlers.get(name) ?? []]) {

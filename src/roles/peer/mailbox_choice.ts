@@ -8,6 +8,8 @@ const GONE_AFTER = 5_000;
 const PATIENCE_PER_MESSAGE = 50;
 const LONGEST_PATIENCE = 600_000;
 const LOOK_INTERVAL = 1_000;
+/** A mailbox without room is not tried again before, so that two that are full do not alternate. */
+const FULL_FOR = 1_800_000;
 
 /** What choosing among mailboxes stands on. */
 export interface MailboxChoiceParts {
@@ -30,6 +32,8 @@ export class MailboxChoice {
   readonly #links = new Map<string, number>();
   /** Monotonic milliseconds when the last link to a server ended. */
   readonly #downSince = new Map<string, number>();
+  /** Until when (monotonic milliseconds) a server is taken to have no room for a recipient. */
+  readonly #full = new Map<string, number>();
   readonly #started: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #closed = false;
@@ -59,12 +63,21 @@ export class MailboxChoice {
   /** Whether messages to `recipient` go to `server`, which is linked and asks for them. */
   claims(server: PeerId, recipient: PeerId): boolean {
     const [key, text] = [recipient.toString(), server.toString()];
+    if (this.#isFull(text, recipient)) return false;
     const current = this.#current(recipient);
     if (current !== undefined && current !== text && !this.#hasLeft(current, recipient)) {
       return false;
     }
     this.#chosen.set(key, text);
     return true;
+  }
+
+  /** `server` has no room for `recipient`. Returns whether another one is there that may have. */
+  full(server: PeerId, recipient: PeerId): boolean {
+    const now = this.#parts.host.monotonic();
+    for (const [key, until] of this.#full) if (until <= now) this.#full.delete(key);
+    this.#full.set(`${server} ${recipient}`, now + FULL_FOR);
+    return this.#isFull(server.toString(), recipient);
   }
 
   close(): void {
@@ -97,12 +110,20 @@ export class MailboxChoice {
     const { outbox, host, servers } = this.#parts;
     const entries = outbox.entries(recipient);
     if (!servers().includes(server) || entries[0]?.refusedBy.has(server)) return true;
-    if (this.#isUp(server)) return false;
+    if (this.#isUp(server)) return this.#isFull(server, recipient);
     const there = entries.filter(({ wire }) => wire?.server === server);
     if (there.length === 0) return true;
     const accepted = there.filter(({ wire }) => wire?.accepted).length;
     const patience = Math.min(GONE_AFTER + accepted * PATIENCE_PER_MESSAGE, LONGEST_PATIENCE);
     return host.monotonic() - (this.#downSince.get(server) ?? this.#started) >= patience;
+  }
+
+  /** Without room, while another one is up that may have some. */
+  #isFull(server: string, recipient: PeerId): boolean {
+    const now = this.#parts.host.monotonic();
+    const hasRoom = (each: string) => (this.#full.get(`${each} ${recipient}`) ?? 0) <= now;
+    const { servers } = this.#parts;
+    return !hasRoom(server) && servers().some((each) => this.#isUp(each) && hasRoom(each));
   }
 
   #isUp(server: string): boolean {

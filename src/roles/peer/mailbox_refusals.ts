@@ -3,7 +3,14 @@ import type { ForwardAck } from "../../protocol/forward_messages.ts";
 import type { MailboxCount } from "./mailbox_count.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
-import { FOR_ANOTHER, isPermanent, laterError, noRoomError, refusalError } from "./refusals.ts";
+import {
+  FOR_ANOTHER,
+  isNoRoom,
+  isPermanent,
+  laterError,
+  noRoomError,
+  refusalError,
+} from "./refusals.ts";
 import type { SessionStore } from "./session_store.ts";
 import type { TakeOver } from "./take_over.ts";
 
@@ -51,6 +58,10 @@ export class MailboxRefusals {
       this.#corrected.add(text);
       if (isMistaken) await this.#whileWanted(entry, () => outbox.reopen(entry));
       await count.renumber(recipient);
+      return true;
+    }
+    if (isNoRoom(reason) && this.parts.takeOver.leaveFor(recipient)) {
+      this.parts.leftToOthers?.(recipient);
       return true;
     }
     outbox.events.refused(entry, laterError(recipient, reason ?? "no reason given"), false);

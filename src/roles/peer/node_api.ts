@@ -2,25 +2,14 @@ import type { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 
-/** Settings of a {@linkcode Node}. */
-export interface NodeOptions {
-  /** Folder for keys and messages; one process at a time. */
-  readonly storagePath: string;
-  /** Encrypts what is in the folder; the whole life of it, from the first start on. */
-  readonly storePassphrase?: string;
+/** Settings of every peer. */
+export interface PeerNodeOptions {
   /** WebSocket URL of a signaling server, or several. */
   readonly signalServer?: string;
   /** Further signaling servers. */
   readonly signalServers?: readonly string[];
   /** Bearer token for the signaling servers. */
   readonly signalAuthToken?: string;
-  /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
-  readonly turnServers?: readonly string[];
-  /**
-   * The user of these servers; without one they are not used. Where none is named, it is the user of
-   * the one that a pairing link names.
-   */
-  readonly turnUser?: { readonly username: string; readonly password: string };
   /** Address of the server, tried beside what signaling finds. */
   readonly serverUrl?: string;
   /** Whether messages are to be delivered to this node; default true. */
@@ -29,6 +18,37 @@ export interface NodeOptions {
   readonly contactsOnly?: boolean;
   /** Clocks and randomness; default the system's. */
   readonly host?: Host;
+}
+
+/** Settings of a {@linkcode Node}. */
+export interface NodeOptions extends PeerNodeOptions {
+  /** Folder for keys and messages; one process at a time. */
+  readonly storagePath: string;
+  /** Encrypts what is in the folder; the whole life of it, from the first start on. */
+  readonly storePassphrase?: string;
+  /** TURN servers, as `turn:` and `turns:` URIs, beside those that paired servers give access to. */
+  readonly turnServers?: readonly string[];
+  /**
+   * The user of these servers; without one they are not used. Where none is named, it is the user of
+   * the one that a pairing link names.
+   */
+  readonly turnUser?: { readonly username: string; readonly password: string };
+  /** Whether servers are looked for on the local network, too, by mDNS; default false. */
+  readonly mdns?: boolean;
+}
+
+/** Settings of a `BrowserNode`. */
+export interface BrowserNodeOptions extends PeerNodeOptions {
+  /**
+   * Names the browser's database for keys and messages; one page of an origin at a time. Default
+   * `cairn`.
+   */
+  readonly storageName?: string;
+  /**
+   * Milliseconds that another page which has it open is waited for, or `Infinity`. Default 3,000:
+   * what the page before this one needs to go.
+   */
+  readonly storageTimeout?: number;
 }
 
 /** A message for the application; acknowledged when its handler has resolved. */
@@ -50,6 +70,16 @@ export interface ReceivedMessage {
   readonly unreadable?: number;
 }
 
+/** A message that was kept nowhere; see {@linkcode Node.sendTransient}. */
+export interface TransientMessage {
+  /** The sender, proved by its link. */
+  readonly from: PeerId;
+  /** The channel that the sender named; may be empty. */
+  readonly channel: string;
+  /** What was sent. */
+  readonly data: Uint8Array;
+}
+
 /** A message on its way. */
 export interface SentMessage {
   /** UUID of the message, the same at its reader. */
@@ -64,8 +94,14 @@ export interface SentCopy extends SentMessage {
   readonly to: PeerId;
 }
 
+/** Settings of one {@linkcode Node.send}. */
+export interface SendOptions {
+  /** Whether whoever is written to becomes a contact of this peer; default true. */
+  readonly addsContact?: boolean;
+}
+
 /** Settings of one {@linkcode Node.broadcast}. */
-export interface BroadcastOptions {
+export interface BroadcastOptions extends SendOptions {
   /**
    * The recipients, at most 64: all of them get it, or none. By default it is for every contact, but
    * those that no server knows; a contact for whom too many wait is left out, and its copy refused.
@@ -121,6 +157,11 @@ export interface NodeEvents {
   /** A message came; it is acknowledged when every handler has resolved. */
   message: ReceivedMessage;
   /**
+   * A message came that nobody keeps. Those of one peer come one by one; the sender hears that it
+   * was taken when every handler has resolved.
+   */
+  transient: TransientMessage;
+  /**
    * How the link to a paired server is doing: `unstable` while its way does not answer,
    * `disconnected`, `reconnecting`, `suspended` between two searches, `reconnected` and at once
    * `connected`; `failed` when the server will not have this peer any more.
@@ -147,6 +188,11 @@ export interface NodeEvents {
   path: { peerId: PeerId; path: Path };
   /** The recipient has the message. */
   delivered: { id: string; to: PeerId };
+  /**
+   * The node has closed without being asked to: its page was left, or what it has stored was taken
+   * away from it.
+   */
+  closed: { error: CairnError };
   /** The message was given up, or waits because it was refused for now. */
   refused: { id: string; to: PeerId; error: CairnError; dropped: boolean };
 }

@@ -1,18 +1,17 @@
 import { getLogger } from "@logtape/logtape";
 import { equalBytes } from "../../base/bytes.ts";
+import type { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
-import { type DataFolder, openDataFolder } from "../data_folder.ts";
 import { GroupCommit } from "../group_commit.ts";
 import { loadIdentity, type OwnIdentity } from "../identity_store.ts";
 import { KvBlobs } from "../kv_blobs.ts";
+import type { KvStore } from "../kv_store.ts";
 import { LinkKeys } from "../link_keys.ts";
 import { PeerBook } from "../peer_book.ts";
-import { explainStoreFailure } from "../store_record.ts";
 import { ContactBook } from "./contact_book.ts";
 import { Inbox } from "./inbox.ts";
 import { Outbox } from "./outbox.ts";
 import type { OutboxEvents } from "./outbox_entry.ts";
-import { PEER_MIGRATIONS } from "./peer_migration.ts";
 import { Prekeys } from "./prekeys.ts";
 import { SessionStore } from "./session_store.ts";
 
@@ -20,10 +19,22 @@ const STORE_ID = ["store-id-followed"];
 
 const log = getLogger(["cairn", "peer"]);
 
-/** Everything of a peer that outlives its process, opened from one data folder. */
+/** Where a peer's records are: a data folder, or a database of a browser. */
+export interface NodePlace {
+  readonly kv: KvStore;
+  /** 16 random bytes; another value after the place was restored or copied, as far as that shows. */
+  readonly storeId: Uint8Array;
+  /** Resolves with the reason when the place is taken away while it is open. */
+  readonly lost?: Promise<CairnError>;
+  /** Room that is given up for changes that free some. */
+  readonly reserve?: { release(): Promise<boolean> };
+  close(): Promise<void>;
+}
+
+/** Everything of a peer that outlives its process, in one place. */
 export class NodeStore {
   private constructor(
-    readonly folder: DataFolder,
+    readonly place: NodePlace,
     readonly commit: GroupCommit,
     readonly own: OwnIdentity,
     readonly linkKeys: LinkKeys,
@@ -36,18 +47,11 @@ export class NodeStore {
     readonly contacts: ContactBook,
   ) {}
 
-  /** @throws {CairnError} when the folder is in use, damaged or not writable. */
-  static async open(path: string, host: Host, passphrase?: string): Promise<NodeStore> {
-    const folder = await openDataFolder({
-      path,
-      kind: "peer",
-      host,
-      migrations: PEER_MIGRATIONS,
-      passphrase,
-    });
+  /** Loads what is in `place`, which is closed if that fails. */
+  static async load(place: NodePlace, host: Host): Promise<NodeStore> {
     try {
-      const { kv } = folder;
-      const commit = new GroupCommit(kv, folder.reserve);
+      const { kv } = place;
+      const commit = new GroupCommit(kv, place.reserve);
       const blobs = new KvBlobs(kv, commit, ["blob"], host);
       await blobs.sweepStaged();
       const own = await loadIdentity(kv, host);
@@ -55,7 +59,7 @@ export class NodeStore {
       const prekeys = await Prekeys.open(kv, commit, own, host);
       const events: OutboxEvents = { accepted() {}, delivered() {}, refused() {} };
       const store = new NodeStore(
-        folder,
+        place,
         commit,
         own,
         new LinkKeys(own.identity, host),
@@ -70,8 +74,8 @@ export class NodeStore {
       await store.#followStoreId();
       return store;
     } catch (error) {
-      await folder.close();
-      throw explainStoreFailure(path, error);
+      await place.close();
+      throw error;
     }
   }
 
@@ -84,11 +88,11 @@ export class NodeStore {
 
   /** Another store id than the one last acted on: the folder was copied, or restored. */
   async #followStoreId(): Promise<void> {
-    const { kv, storeId } = this.folder;
+    const { kv, storeId } = this.place;
     const known = (await kv.get<Uint8Array>(STORE_ID)).value;
     if (known && equalBytes(known, storeId)) return;
     if (known) {
-      log.warn("The data folder was copied or restored: new sessions and keys are used from now");
+      log.warn("The store was copied or restored: new sessions and keys are used from now");
       await this.startAfresh();
     }
     await this.commit.commit([{ type: "set", key: STORE_ID, value: storeId }]);
@@ -96,6 +100,6 @@ export class NodeStore {
 
   async close(): Promise<void> {
     await this.commit.close();
-    await this.folder.close();
+    await this.place.close();
   }
 }

@@ -5,6 +5,7 @@ import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { SharedContent } from "../../protocol/session/shared_body.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import type { KvBlobs } from "../kv_blobs.ts";
+import type { KvStore } from "../kv_store.ts";
 import { SharedBodies } from "../shared_bodies.ts";
 import { messageId } from "../../protocol/uuid.ts";
 import { Audience } from "./audience.ts";
@@ -42,7 +43,7 @@ export class Outbox {
   ) {}
 
   static async open(
-    kv: Deno.Kv,
+    kv: KvStore,
     commit: GroupCommit,
     blobs: KvBlobs,
     host: Host,

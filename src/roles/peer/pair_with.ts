@@ -8,6 +8,7 @@ import { pinCredentialId } from "../../protocol/pairing/pin.ts";
 import { contactTopic, invitationTopic, pinTopic } from "../../protocol/rendezvous/topics.ts";
 import { parseTurnUri } from "../../protocol/turn/turn_uri.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
+import type { LocalSearch } from "../mdns/local_look.ts";
 import type { PeerBook } from "../peer_book.ts";
 import { linkUrl } from "./dial_link.ts";
 import { type PairingClient, type PairingWays, reachAcceptor } from "./pairing_reach.ts";
@@ -30,6 +31,8 @@ export interface PairWithOptions {
   readonly context: LinkContext;
   /** Addresses given by the user. */
   readonly urls: readonly string[];
+  /** The local network; absent where it is not asked. */
+  readonly local?: LocalSearch | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -50,7 +53,7 @@ export async function pairWith(options: PairWithOptions): Promise<PeerId> {
       mechanism: aim.mechanism === "ask" ? "approved" : aim.mechanism,
       pairedAt: context.host.now(),
       secret: outcome.pairingSecret,
-      signalServers: hints(aim, "signal"),
+      signalServers: meetingPoints(options),
     });
     link.send(MessageType.PairConfirm, encodePairConfirm(outcome.reply));
     // The way that is tried first is the one that is noted last.
@@ -61,6 +64,15 @@ export async function pairWith(options: PairWithOptions): Promise<PeerId> {
   } finally {
     link.close("going-away");
   }
+}
+
+/**
+ * Where the server is found again: a link says it, and else it is where it was found, which the user
+ * may have said for this once.
+ */
+function meetingPoints({ aim, clients }: PairWithOptions): string[] {
+  if (aim.mechanism === "link") return hints(aim, "signal");
+  return clients.filter(({ connected }) => connected).map(({ url }) => url);
 }
 
 /** URLs, or URIs of relays, of one kind in a link's hints: only such that are ones. */
@@ -122,6 +134,7 @@ async function attempt(options: PairWithOptions, budget: ChallengeBudget): Promi
   const ways: PairingWays = {
     urls: [...new Set([...options.urls, ...hints(aim, "ws")])],
     clients: options.clients,
+    local: options.local,
     topic: topicOf(aim),
     context: { ...context, capabilities: [] },
     signal,

@@ -88,7 +88,7 @@ const REJECTED: Readonly<Record<PairingAim["mechanism"], string>> = {
   pin: "The other side does not take pairings by PIN",
   link: "The other side does not take pairings by link",
   approved: "This peer is not on the other side's list of approved peers; have it approved " +
-    "first, or ask with --ask",
+    "first, or ask for it",
   ask: "The operator of the other side has turned the request down",
 };
 

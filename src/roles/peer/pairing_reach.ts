@@ -1,6 +1,7 @@
 import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
+import { LocalLook, type LocalSearch, openLocally } from "../mdns/local_look.ts";
 import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
 import type { SignalClient, TopicAccess } from "../signal_client.ts";
 import { callOnTopic, initiateOnTopic } from "../topic_carrier.ts";
@@ -11,6 +12,9 @@ const HEAD_START = 500;
 /** Acceptors that are listened to for one PIN: more than one means that strangers pose as it. */
 const MAX_ACCEPTORS = 8;
 
+/** What to do where there is no way. */
+export const NAME_A_WAY = "name a signaling server, or its address";
+
 /** A signaling server as pairing uses it. */
 export type PairingClient = TopicAccess & Pick<SignalClient, "whenConnected" | "lastError">;
 
@@ -19,6 +23,8 @@ export interface PairingWays {
   /** WebSocket URLs, tried at once. */
   readonly urls: readonly string[];
   readonly clients: readonly PairingClient[];
+  /** The local network, asked when nothing else has led to the acceptor. */
+  readonly local?: LocalSearch | undefined;
   /** Where the acceptor listens on each signaling server. */
   readonly topic: string;
   readonly context: LinkContext;
@@ -34,7 +40,7 @@ export async function reachAcceptor(
   acceptor: PeerId,
   ways: PairingWays,
 ): Promise<LinkConnection> {
-  const { urls, clients, topic, signal, context } = ways;
+  const { urls, clients, local, topic, signal, context } = ways;
   requireWays(ways, `No way to reach ${acceptor}`);
   const attempts = new AbortController();
   const stop = AbortSignal.any([signal, attempts.signal]);
@@ -45,6 +51,12 @@ export async function reachAcceptor(
     nominate: () => !isNominated && (isNominated = true),
   };
   const dial = () => Promise.any(urls.map((url) => dialLink(url, acceptor, context, options)));
+  const dialLocally = (search: LocalSearch) => () =>
+    openLocally(
+      search,
+      { server: acceptor, signal: stop },
+      (url) => dialLink(url, acceptor, context, { ...options, isFound: true }),
+    );
   const ask = () =>
     inTurn(
       rankClients(clients, topic).map((client) => async () => {
@@ -56,12 +68,18 @@ export async function reachAcceptor(
     );
   try {
     return await inTurn(
-      [...(urls.length > 0 ? [dial] : []), ...(clients.length > 0 ? [ask] : [])],
+      [
+        ...(urls.length > 0 ? [dial] : []),
+        ...(clients.length > 0 ? [ask] : []),
+        ...(local ? [dialLocally(local)] : []),
+      ],
       HEAD_START,
     );
   } catch (error) {
     throw mostTelling(error, clients) ?? new PeerUnreachable(
-      clients.length === 0
+      clients.length === 0 && urls.length === 0
+        ? `${acceptor} is not on the local network; ${NAME_A_WAY}`
+        : clients.length === 0
         ? `${acceptor} did not answer at ${urls.join(" or ")}; check the address and that it runs`
         : `${acceptor} did not answer through the signaling server; check its Peer ID, that it ` +
           "runs, and that it uses the same signaling server",
@@ -82,6 +100,7 @@ export class AcceptorSearch implements Disposable {
   readonly #ending = new AbortController();
   readonly #ends: (() => void)[] = [];
   readonly #errors: unknown[] = [];
+  readonly #look: LocalLook | undefined;
   #asks: readonly (() => void)[] = [];
   #links = 0;
   #dialing = 0;
@@ -95,11 +114,19 @@ export class AcceptorSearch implements Disposable {
       this.#open((signal) => dialLink(url, undefined, ways.context, { signal }));
     }
     for (const client of rankClients(ways.clients, ways.topic)) this.#call(client);
+    this.#look = ways.local && new LocalLook(ways.local, {
+      server: undefined,
+      hasOtherWays: ways.urls.length > 0 || ways.clients.length > 0,
+      onUrl: (url) => {
+        if (ways.urls.includes(url)) return;
+        this.#open((signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }));
+      },
+    });
   }
 
-  /** Handshakes under way. */
-  get opening(): number {
-    return this.#dialing;
+  /** Whether nobody can answer any more but over signaling. */
+  get isExhausted(): boolean {
+    return this.#dialing === 0 && (this.#look?.isOver ?? true);
   }
 
   /** Asks again those signaling servers that were asked. */
@@ -114,6 +141,7 @@ export class AcceptorSearch implements Disposable {
 
   [Symbol.dispose](): void {
     this.#ending.abort();
+    this.#look?.[Symbol.dispose]();
     for (const end of this.#ends) end();
   }
 
@@ -142,11 +170,9 @@ export class AcceptorSearch implements Disposable {
   }
 }
 
-function requireWays({ urls, clients }: PairingWays, problem: string): void {
-  if (urls.length > 0 || clients.length > 0) return;
-  throw new PeerUnreachable(
-    `${problem}; name a signaling server (--signal) or its address (--server-url)`,
-  );
+function requireWays({ urls, clients, local }: PairingWays, problem: string): void {
+  if (urls.length > 0 || clients.length > 0 || local) return;
+  throw new PeerUnreachable(`${problem}; ${NAME_A_WAY}`);
 }
 
 /** A failure that a person can do something about, of those that came together. */

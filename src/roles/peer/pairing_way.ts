@@ -74,7 +74,7 @@ function readLink(text: string): Invitation {
   } catch (cause) {
     throw new CairnError(
       "invalid-option",
-      "Not a whole pairing link; it begins with cairn://pair? and is to be given in quotes",
+      "Not a whole pairing link; it begins with cairn://pair? and a shell wants it in quotes",
       { cause },
     );
   }

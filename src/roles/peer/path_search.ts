@@ -97,8 +97,8 @@ export class PathSearch {
     this.#outgoing.learn(path, candidates);
   }
 
-  async close(): Promise<void> {
-    await this.#outgoing.close();
+  close(): void {
+    this.#outgoing.close();
   }
 
   #say(kind: "offer" | "candidate"): void {

@@ -14,12 +14,15 @@ import {
   decodePrekeyFetch,
   encodePrekeyBundle,
 } from "../../protocol/prekey_messages.ts";
+import { decodeTransientAck, decodeTransientData } from "../../protocol/transient_messages.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { DeliveryIntake } from "./delivery_intake.ts";
 import { DirectCourier, type DirectCourierParts } from "./direct_courier.ts";
 import type { Inbox } from "./inbox.ts";
+import type { TransientMessage } from "./node_api.ts";
 import type { Prekeys } from "./prekeys.ts";
 import { NoPrekeys } from "./sealer.ts";
+import { TransientExchange } from "./transient_exchange.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -27,6 +30,10 @@ const log = getLogger(["cairn", "peer"]);
 export interface PeerConversationParts extends DirectCourierParts {
   readonly inbox: Inbox;
   readonly prekeys: Prekeys;
+  /** Whether messages and links of a peer are wanted. */
+  readonly accepts: (peer: PeerId) => boolean;
+  /** Shows a message that nobody keeps; resolves to whether the application took it. */
+  readonly onTransient: (message: TransientMessage) => Promise<boolean>;
   /** The other end takes messages from here on. */
   readonly onServed: (peer: PeerId) => void;
 }
@@ -40,6 +47,7 @@ export class PeerConversation {
   readonly #parts: PeerConversationParts;
   readonly #intake: DeliveryIntake;
   readonly #courier: DirectCourier;
+  readonly #transient: TransientExchange;
   #lastUsed: number;
 
   constructor(link: LinkConnection, parts: PeerConversationParts) {
@@ -48,6 +56,7 @@ export class PeerConversation {
     const fail = (error: unknown) => this.#fail(error);
     this.#intake = new DeliveryIntake({ ...parts, link, fail });
     this.#courier = new DirectCourier(link, parts, fail);
+    this.#transient = new TransientExchange({ ...parts, link });
     this.#lastUsed = parts.host.monotonic();
     link.trustRemote();
     link.onEnvelope = (envelope) => this.#receive(envelope);
@@ -67,7 +76,7 @@ export class PeerConversation {
 
   /** Whether nothing that was sent awaits its answer. */
   get idle(): boolean {
-    return this.#courier.idle;
+    return this.#courier.idle && this.#transient.idle;
   }
 
   /** Monotonic milliseconds of the last message either way. */
@@ -81,6 +90,13 @@ export class PeerConversation {
     this.#courier.poke();
   }
 
+  /** Sends what nobody keeps; resolves to whether the other end took it. */
+  async sendTransient(channel: string, data: Uint8Array): Promise<boolean> {
+    if (!this.#transient.serves) return false;
+    this.#lastUsed = this.#parts.host.monotonic();
+    return await this.#transient.send(channel, data);
+  }
+
   roomMade(): void {
     this.#intake.roomMade();
   }
@@ -88,11 +104,13 @@ export class PeerConversation {
   /** Sends nothing more here; what comes is still taken. */
   stopSending(): void {
     this.#courier.close();
+    this.#transient.close();
   }
 
   /** Resolves when the delivery under way is stored and purged. */
   async close(): Promise<void> {
     this.#courier.close();
+    this.#transient.close();
     await this.#intake.close();
   }
 
@@ -123,6 +141,10 @@ export class PeerConversation {
           return this.#onFetch(decodePrekeyFetch(payload).peerId);
         case MessageType.PrekeyBundle:
           return this.#courier.onBundle(decodePrekeyBundle(payload));
+        case MessageType.TransientData:
+          return this.#transient.onData(decodeTransientData(payload));
+        case MessageType.TransientAck:
+          return this.#transient.onAck(decodeTransientAck(payload));
         default:
           log.debug("Message of type {type} is not for a peer", { type });
       }

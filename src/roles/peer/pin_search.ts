@@ -2,7 +2,7 @@ import { CairnError } from "../../base/errors.ts";
 import type { PairingOutcome } from "../../protocol/pairing/pairing.ts";
 import type { LinkConnection } from "../link_connection.ts";
 import { type PairingAim, PairingDelayed } from "./pairing_aim.ts";
-import { AcceptorSearch, type PairingWays } from "./pairing_reach.ts";
+import { AcceptorSearch, NAME_A_WAY, type PairingWays } from "./pairing_reach.ts";
 import { talk } from "./pairing_talk.ts";
 
 const MAX_CHALLENGES = 3;
@@ -67,9 +67,9 @@ export function findByPin(
     const consider = () => {
       if (talking.size > 0 && rounds < MAX_ROUNDS) return;
       const isOver = ways.clients.length === 0
-        ? search.opening === 0
+        ? search.isExhausted
         : rounds >= MAX_ROUNDS || (failures.length > 0 && rounds > roundOfLastFailure);
-      if (isOver) giveUp(worst(failures) ?? search.failure ?? nobody());
+      if (isOver) giveUp(worst(failures) ?? search.failure ?? nobody(ways));
     };
     const search = new AcceptorSearch(ways, (link) => void onLink(link));
     const timer = setInterval(() => {
@@ -87,7 +87,13 @@ function worst(failures: readonly Error[]): Error | undefined {
   return failures.find((failure) => failure instanceof PairingDelayed) ?? failures[0];
 }
 
-function nobody(): CairnError {
+function nobody({ clients, urls }: PairingWays): CairnError {
+  if (clients.length === 0 && urls.length === 0) {
+    return new CairnError(
+      "unreachable",
+      `Nobody on the local network answers to this PIN: check it, or ${NAME_A_WAY}`,
+    );
+  }
   return new CairnError(
     "unreachable",
     "Nobody answers to this PIN: it may be mistyped, used or expired; check it and the signaling " +

@@ -7,6 +7,7 @@ import type { PrekeyPublish } from "../../protocol/prekey_messages.ts";
 import { BODY_VERSION } from "../../protocol/session/message_body.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import type { OwnIdentity } from "../identity_store.ts";
+import type { KvStore } from "../kv_store.ts";
 
 const DAY = 86_400_000;
 /** Life of a signed prekey, and how long before its end the next one is made. */
@@ -46,7 +47,7 @@ export class Prekeys {
   ) {}
 
   static async open(
-    kv: Deno.Kv,
+    kv: KvStore,
     commit: GroupCommit,
     own: OwnIdentity,
     host: Host,

@@ -1,5 +1,8 @@
 import { AuthenticationFailed, CairnError } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import { DISK_FULL, NOT_STORED, QUOTA_EXCEEDED } from "../../protocol/mailbox/refusal.ts";
+
+const NO_ROOM: readonly string[] = [QUOTA_EXCEEDED, DISK_FULL, NOT_STORED];
 
 /** Stands for the reason when a message was refused because another of its recipients was. */
 export const FOR_ANOTHER = "refused for another recipient";
@@ -8,6 +11,12 @@ export const FOR_ANOTHER = "refused for another recipient";
 export function isPermanent(reason: string | null): boolean {
   return reason !== null &&
     (reason.startsWith("recipient is not a paired peer") || reason.startsWith("message too large"));
+}
+
+/** Whether the mailbox has no room for the message now; another one may have. */
+export function isNoRoom(reason: string | null): boolean {
+  return reason !== null &&
+    (NO_ROOM.includes(reason) || reason.startsWith("recipient queue full"));
 }
 
 /** What a sender is told of a refusal that ends the message. */
@@ -26,7 +35,7 @@ export function laterError(recipient: PeerId, reason: string): CairnError {
   if (reason.startsWith("sender is not")) {
     return new AuthenticationFailed(
       "not-paired",
-      "The server does not know this peer any more; pair with it again (cairn peer pair)",
+      "The server does not know this peer any more; pair with it again",
     );
   }
   return new CairnError(

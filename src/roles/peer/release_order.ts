@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
+import type { KvStore } from "../kv_store.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
@@ -31,7 +32,7 @@ export class ReleaseOrder {
 
   private constructor(private readonly commit: GroupCommit) {}
 
-  static async open(kv: Deno.Kv, commit: GroupCommit): Promise<ReleaseOrder> {
+  static async open(kv: KvStore, commit: GroupCommit): Promise<ReleaseOrder> {
     const order = new ReleaseOrder(commit);
     for await (const { key, value } of kv.list<StoredState>({ prefix: ["sender"] })) {
       Object.assign(order.#sender(String(key[1])), value);

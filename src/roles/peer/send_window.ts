@@ -1,12 +1,21 @@
-/** Requests, and bytes of bodies, that one link may have unanswered. */
-const MAX_REQUESTS = 128;
-const MAX_BYTES = 8 * 1_048_576;
+/** Requests, and bytes of bodies, that may be unanswered at a time. */
+export interface WindowLimits {
+  readonly requests: number;
+  readonly bytes: number;
+}
 
-/** Lets senders in one after another while the mailbox still owes few enough answers. */
+const LIMITS: WindowLimits = { requests: 128, bytes: 8 * 1_048_576 };
+
+/** Lets senders in one after another while the other end still owes few enough answers. */
 export class SendWindow {
+  readonly #limits: WindowLimits;
   #requests = 0;
   #bytes = 0;
   #waiting: (() => void)[] = [];
+
+  constructor(limits: WindowLimits = LIMITS) {
+    this.#limits = limits;
+  }
 
   /** Resolves when `size` more bytes may leave; one body is always let through alone. */
   async enter(size: number): Promise<void> {
@@ -32,7 +41,8 @@ export class SendWindow {
 
   #isFull(size: number): boolean {
     if (this.#requests <= 0) return false;
-    return this.#requests >= MAX_REQUESTS || this.#bytes + size > MAX_BYTES;
+    const { requests, bytes } = this.#limits;
+    return this.#requests >= requests || this.#bytes + size > bytes;
   }
 
   #wakeAll(): void {

@@ -33,6 +33,7 @@ export class ServerLink {
   /** What takes the place of the link that is about to end. */
   #successor: FoundLink | undefined;
   #wake: () => void = () => {};
+  #watch: LinkWatch | undefined;
 
   constructor(options: ServerLinkOptions) {
     this.#options = options;
@@ -60,6 +61,12 @@ export class ServerLink {
   /** Cuts a pause between two attempts short. */
   hurry(): void {
     this.#wake();
+  }
+
+  /** The network may be another one, or back: looks at once whether the link is still good. */
+  networkChanged(): void {
+    this.hurry();
+    this.#watch?.doubt();
   }
 
   /** Ends the link and the search. */
@@ -99,8 +106,7 @@ export class ServerLink {
   #notPaired(): AuthenticationFailed {
     return new AuthenticationFailed(
       "not-paired",
-      `The server ${this.#options.remote} does not know this peer any more; pair with it again ` +
-        "(cairn peer pair)",
+      `The server ${this.#options.remote} does not know this peer any more; pair with it again`,
     );
   }
 
@@ -118,8 +124,12 @@ export class ServerLink {
     this.#found = found;
     link.trustRemote();
     const ended = new Promise<string>((resolve) => link.onClose = resolve);
-    const watch = new LinkWatch(found, {
-      ...this.#options,
+    const { context: { host }, paths, onSteady } = this.#options;
+    const watch = this.#watch = new LinkWatch(found, {
+      host,
+      paths,
+      onSteady,
+      find: (signal, ways) => findLink(this.#options, signal, ways),
       onSuccessor: (successor) => {
         this.#successor = successor;
         link.close("replaced");
@@ -127,7 +137,7 @@ export class ServerLink {
     });
     this.#options.onLink(link);
     const reason = await ended;
-    this.#found = undefined;
+    this.#found = this.#watch = undefined;
     this.#options.onEnd(link, reason);
     await watch.close();
     return reason;

@@ -5,14 +5,15 @@ import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { MessageType } from "../../protocol/message_types.ts";
 import { encodePairRevoke } from "../../protocol/pairing_messages.ts";
 import type { LinkConnection, LinkContext } from "../link_connection.ts";
+import type { LocalSearch } from "../mdns/local_look.ts";
 import type { UdpPaths } from "../path/udp_paths.ts";
 import { ConnectionStates } from "./connection_state.ts";
 import type { HubClient } from "./hub_client.ts";
 import type { KnownSignaling } from "./known_signaling.ts";
 import type { Listeners } from "./listeners.ts";
-import type { NodeEvents, NodeOptions } from "./node_api.ts";
+import type { SignalClient } from "../signal_client.ts";
+import type { NodeEvents, PeerNodeOptions } from "./node_api.ts";
 import { MailboxChoice } from "./mailbox_choice.ts";
-import { openNodePaths } from "./node_paths.ts";
 import type { NodeStore } from "./node_store.ts";
 import { takeRepeatedSecret } from "./repeated_secret.ts";
 import { ServerConversation } from "./server_conversation.ts";
@@ -24,9 +25,17 @@ const log = getLogger(["cairn", "peer"]);
 /** How long a server is looked for that is to be told of the end of a pairing. */
 const UNPAIR_TIMEOUT = 5_000;
 
+/** Ways of datagrams to servers. */
+export interface DatagramWays {
+  /** Opens them, with the signaling by which they are found. */
+  open(clients: () => readonly SignalClient[]): UdpPaths;
+  /** Takes the relays that a pairing link names. */
+  learn(paths: UdpPaths, uris: readonly string[]): void;
+}
+
 /** What the links to servers stand on. */
 export interface ServerLinksParts {
-  readonly options: NodeOptions;
+  readonly options: PeerNodeOptions;
   readonly store: NodeStore;
   readonly host: Host;
   readonly context: LinkContext;
@@ -35,6 +44,8 @@ export interface ServerLinksParts {
   readonly listeners: Listeners<NodeEvents>;
   /** Aborted, with the reason, when the node closes. */
   readonly closing: AbortSignal;
+  readonly datagrams: DatagramWays | undefined;
+  readonly local: LocalSearch | undefined;
 }
 
 /** The links to the paired servers, and what is said on them. */
@@ -42,6 +53,8 @@ export class ServerLinks {
   readonly #parts: ServerLinksParts;
   readonly #links = new Map<string, ServerLink>();
   readonly #conversations = new Map<LinkConnection, ServerConversation>();
+  /** End what is told of servers that come to the local network. */
+  readonly #unwatch = new Map<string, (() => void) | undefined>();
   readonly #mailboxes: MailboxChoice;
   #paths: UdpPaths | undefined;
   #lastFailure: Error | undefined;
@@ -66,9 +79,9 @@ export class ServerLinks {
 
   /** Paths are found by signaling, which a pairing may be the first to bring. */
   openPaths(): UdpPaths | undefined {
-    const { signaling, options, host } = this.#parts;
+    const { signaling, datagrams } = this.#parts;
     if (signaling.clients.length > 0) {
-      this.#paths ??= openNodePaths(options, host, () => signaling.clients);
+      this.#paths ??= datagrams?.open(() => signaling.clients);
     }
     return this.#paths;
   }
@@ -97,6 +110,11 @@ export class ServerLinks {
     for (const conversation of this.#conversations.values()) conversation.roomMade();
   }
 
+  /** The network may be another one, or back. */
+  networkChanged(): void {
+    for (const link of this.#links.values()) link.networkChanged();
+  }
+
   /** Looks for a paired server from here on, and keeps a link to it. */
   keep(server: PeerId): void {
     const text = server.toString();
@@ -112,6 +130,7 @@ export class ServerLinks {
       context,
       serverUrl: options.serverUrl,
       paths: this.openPaths(),
+      local: this.#parts.local,
       onLink: (connection) => {
         this.#onLink(connection);
         states.linkUp();
@@ -130,6 +149,7 @@ export class ServerLinks {
       },
     });
     this.#links.set(text, link);
+    this.#unwatch.set(text, this.#parts.local?.watch(server, () => link.hurry()));
     this.#mailboxes.expect();
   }
 
@@ -165,6 +185,8 @@ export class ServerLinks {
   async forget(server: PeerId): Promise<void> {
     const link = this.#links.get(server.toString());
     this.#links.delete(server.toString());
+    this.#unwatch.get(server.toString())?.();
+    this.#unwatch.delete(server.toString());
     await this.#parts.store.book.remove(server);
     await link?.close("unpaired");
   }
@@ -175,6 +197,7 @@ export class ServerLinks {
     await Promise.all([...this.#conversations.values()].map((each) => each.close()));
     await Promise.all([...this.#links.values()].map((link) => link.close()));
     await this.#paths?.close();
+    await this.#parts.local?.close();
   }
 
   #servers(): string[] {

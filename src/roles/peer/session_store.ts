@@ -8,6 +8,7 @@ import {
   sessionKey,
 } from "../../protocol/session/session.ts";
 import type { GroupCommit, KvOperation } from "../group_commit.ts";
+import type { KvStore } from "../kv_store.ts";
 import { Turns } from "../turns.ts";
 
 /** Bytes of a session in one KV value; skipped keys can make it longer than one value may be. */
@@ -35,7 +36,7 @@ export class SessionStore {
 
   private constructor(private readonly commit: GroupCommit) {}
 
-  static async open(kv: Deno.Kv, commit: GroupCommit): Promise<SessionStore> {
+  static async open(kv: KvStore, commit: GroupCommit): Promise<SessionStore> {
     const store = new SessionStore(commit);
     let parts: Uint8Array[] = [];
     for await (const { key, value } of kv.list<Uint8Array>({ prefix: ["session"] })) {

@@ -27,6 +27,11 @@ export class TakeOver {
     return isOurs;
   }
 
+  /** This mailbox has no room for `recipient`. Returns whether another one takes its messages. */
+  leaveFor(recipient: PeerId): boolean {
+    return this.parts.mailboxes?.full(this.server, recipient) ?? false;
+  }
+
   /** Whether what was encrypted for another server is left with that one. */
   readonly isKept = ({ server, accepted }: Wire): boolean =>
     this.#isPaired(server) ? this.parts.mailboxes === undefined : accepted;

@@ -4,7 +4,7 @@ import { toHex, utf8 } from "../../base/bytes.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { timeLimitedPassword } from "../../protocol/turn/credentials.ts";
 import { bearerCheck } from "../bearer_check.ts";
-import { problem } from "../server/api/problem.ts";
+import { problem } from "../problem.ts";
 
 const log = getLogger(["cairn", "relay", "api"]);
 

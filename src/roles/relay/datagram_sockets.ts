@@ -22,6 +22,8 @@ export interface DatagramSocketOptions {
   readonly hostname: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** The descriptor of a socket that is bound there already; only the batching engine takes one. */
+  readonly bound?: number | undefined;
   /** How many datagrams may be on their way through this process at a time. */
   readonly inFlight: number;
   /** Bytes that the kernel may keep for this socket, where that can be said. */
@@ -58,6 +60,8 @@ export interface DatagramSocket {
     dontFragment?: boolean,
   ): void | Promise<unknown>;
   close(): void;
+  /** Gives the socket up without closing it; its descriptor. Only that of the batching engine can. */
+  detach?(): number;
 }
 
 /** Opens UDP sockets, all of which are closed before it is disposed of. */

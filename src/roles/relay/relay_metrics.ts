@@ -41,17 +41,11 @@ export class RelayMetrics {
   /** Adds what others count. */
   describe({ driver, connections, isDraining, certificateEnd }: RelaySights): void {
     const { registry } = this;
-    const { server } = driver;
-    registry.gauge(
-      `${PREFIX}_allocations`,
-      "Allocations that are open",
-      () => server.allocationCount,
-    );
-    registry.gauge(`${PREFIX}_relay_ports`, "Relay ports that are open", () => driver.openPorts);
+    describeDriver(registry, driver);
     registry.gauge(
       `${PREFIX}_relay_ports_free`,
       "Relay ports that are neither used nor reserved",
-      () => server.freePorts,
+      () => driver.server.freePorts,
     );
     registry.gauge(`${PREFIX}_connections`, "TCP and TLS connections that are open", connections);
     registry.gauge(
@@ -64,66 +58,77 @@ export class RelayMetrics {
       "When the TLS certificate in use ends",
       certificateEnd,
     );
-    registry.readings(
-      `${PREFIX}_failures_total`,
-      "Packets that the program failed at",
-      "counter",
-      "",
-      () => [["", driver.failures]],
-    );
-    this.#describeCounters(server.counters);
   }
+}
 
-  #describeCounters(counters: Counters): void {
-    const total = (name: string, help: string, read: () => number) =>
-      this.registry.readings(`${PREFIX}_${name}_total`, help, "counter", "", () => [["", read()]]);
-    total("allocated", "Allocations granted", () => counters.allocations);
-    total("bindings", "Binding requests answered", () => counters.bindings);
-    total("unauth_401", "Requests without credentials answered 401", () => counters.challenges);
-    total("stale_nonce", "Requests with an old nonce answered 438", () => counters.staleNonces);
-    total("wrong_credentials", "Requests with wrong credentials", () => counters.wrongCredentials);
-    total(
-      "hairpinned_packets",
-      "Packets that went straight from one client to another",
-      () => counters.packetsHairpinned,
-    );
-    this.registry.readings(
-      `${PREFIX}_errors_total`,
-      "Error responses",
-      "counter",
-      "code",
-      () => [...counters.errors].map(([code, count]) => [String(code), count]),
-    );
-    this.registry.readings(
-      `${PREFIX}_relayed_packets_total`,
-      "Packets relayed",
-      "counter",
-      "direction",
-      () => [["to_peer", counters.packetsToPeers], ["to_client", counters.packetsToClients]],
-    );
-    this.registry.readings(
-      `${PREFIX}_relayed_bytes_total`,
-      "Payload bytes relayed",
-      "counter",
-      "direction",
-      () => [["to_peer", counters.bytesToPeers], ["to_client", counters.bytesToClients]],
-    );
-    this.registry.readings(
-      `${PREFIX}_dropped_total`,
-      "Packets and requests dropped",
-      "counter",
-      "reason",
-      () => [
-        ["malformed", counters.droppedMalformed],
-        ["unexpected", counters.droppedUnexpected],
-        ["ratelimit", counters.droppedRateLimited],
-        ["no_permission", counters.droppedNoPermission],
-        ["no_channel", counters.droppedNoChannel],
-        ["no_allocation", counters.droppedNoAllocation],
-        ["forbidden", counters.droppedForbidden],
-        ["bandwidth", counters.droppedBandwidth],
-        ["backpressure", counters.droppedBackpressure],
-      ],
-    );
-  }
+/** What one thread of a relay counts. */
+export function describeDriver(registry: MetricsRegistry, driver: TurnDriver): void {
+  const { server } = driver;
+  registry.gauge(
+    `${PREFIX}_allocations`,
+    "Allocations that are open",
+    () => server.allocationCount,
+  );
+  registry.gauge(`${PREFIX}_relay_ports`, "Relay ports that are open", () => driver.openPorts);
+  registry.readings(
+    `${PREFIX}_failures_total`,
+    "Packets that the program failed at",
+    "counter",
+    "",
+    () => [["", driver.failures]],
+  );
+  describeCounters(registry, server.counters);
+}
+
+function describeCounters(registry: MetricsRegistry, counters: Counters): void {
+  const total = (name: string, help: string, read: () => number) =>
+    registry.readings(`${PREFIX}_${name}_total`, help, "counter", "", () => [["", read()]]);
+  total("allocated", "Allocations granted", () => counters.allocations);
+  total("bindings", "Binding requests answered", () => counters.bindings);
+  total("unauth_401", "Requests without credentials answered 401", () => counters.challenges);
+  total("stale_nonce", "Requests with an old nonce answered 438", () => counters.staleNonces);
+  total("wrong_credentials", "Requests with wrong credentials", () => counters.wrongCredentials);
+  total(
+    "hairpinned_packets",
+    "Packets that went straight from one client to another",
+    () => counters.packetsHairpinned,
+  );
+  registry.readings(
+    `${PREFIX}_errors_total`,
+    "Error responses",
+    "counter",
+    "code",
+    () => [...counters.errors].map(([code, count]) => [String(code), count]),
+  );
+  registry.readings(
+    `${PREFIX}_relayed_packets_total`,
+    "Packets relayed",
+    "counter",
+    "direction",
+    () => [["to_peer", counters.packetsToPeers], ["to_client", counters.packetsToClients]],
+  );
+  registry.readings(
+    `${PREFIX}_relayed_bytes_total`,
+    "Payload bytes relayed",
+    "counter",
+    "direction",
+    () => [["to_peer", counters.bytesToPeers], ["to_client", counters.bytesToClients]],
+  );
+  registry.readings(
+    `${PREFIX}_dropped_total`,
+    "Packets and requests dropped",
+    "counter",
+    "reason",
+    () => [
+      ["malformed", counters.droppedMalformed],
+      ["unexpected", counters.droppedUnexpected],
+      ["ratelimit", counters.droppedRateLimited],
+      ["no_permission", counters.droppedNoPermission],
+      ["no_channel", counters.droppedNoChannel],
+      ["no_allocation", counters.droppedNoAllocation],
+      ["forbidden", counters.droppedForbidden],
+      ["bandwidth", counters.droppedBandwidth],
+      ["backpressure", counters.droppedBackpressure],
+    ],
+  );
 }

@@ -1,19 +1,17 @@
 import { getRequestListener } from "@hono/node-server";
 import { getLogger } from "@logtape/logtape";
-import { formatAddressPort, formatIp } from "../../base/address.ts";
+import { formatAddressPort } from "../../base/address.ts";
 import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
-import { RelayUsers } from "../../protocol/turn/credentials.ts";
-import type { PeerPolicy } from "../../protocol/turn/peer_policy.ts";
-import { DEFAULT_TURN_SETTINGS } from "../../protocol/turn/settings.ts";
-import { TurnServer } from "../../protocol/turn/turn_server.ts";
 import { CertificateWatch } from "../certificate_watch.ts";
 import { serveMetrics } from "../health_pages.ts";
 import { formatListenAddress, listen, type ListenAddress, parseListenAddress } from "../http.ts";
+import { mergeMetrics } from "../merged_metrics.ts";
+import { MetricsRegistry } from "../metrics.ts";
 import { createCredentialsApi } from "./credentials_api.ts";
 import { type DatagramSockets, DenoDatagramSockets } from "./datagram_sockets.ts";
 import { machineAddresses, relayAddresses } from "./relay_addresses.ts";
-import { DEFAULT_RELAY_PORTS, peerPolicy } from "./relay_gate.ts";
+import { RelayCore, relayPlan, type RelayRules } from "./relay_core.ts";
 import { RelayMetrics } from "./relay_metrics.ts";
 import {
   RELAY_LIMITS,
@@ -21,15 +19,13 @@ import {
   type RelayOptions,
   type RelayPolicyOptions,
 } from "./relay_options.ts";
-import { logSession } from "./session_log.ts";
 import { StreamConnections } from "./stream_connections.ts";
 import { listenTcp, listenTls, type StreamListener } from "./stream_listeners.ts";
-import { TurnDriver } from "./turn_driver.ts";
 import { listenUdp } from "./udp_clients.ts";
+import type { RelayThreads } from "./workers/relay_threads.ts";
 
 const log = getLogger(["cairn", "relay"]);
 
-const DEFAULT_REALM = "cairn";
 /** How often, while a silent connection is suffered, listening sockets are looked at. */
 const CHECKS_PER_TIMEOUT = 6;
 /** How often an ending relay looks whether its last allocation is gone. */
@@ -55,8 +51,8 @@ export interface RunningRelay {
 }
 
 /**
- * Starts a TURN relay, or with neither users nor secrets a STUN server. `datagramSockets` end with
- * it.
+ * Starts a TURN relay, or with neither users nor secrets a STUN server. `datagramSockets` and
+ * `threads` end with it; the threads serve clients over UDP, where there are any.
  *
  * @throws {CairnError} that says what to do: an address that is in use or cannot be relayed from, a
  * certificate that is unreadable, a user name that cannot be used.
@@ -65,65 +61,38 @@ export async function startRelay(
   options: RelayOptions,
   host: Host = systemHost,
   datagramSockets: DatagramSockets = new DenoDatagramSockets(),
+  threads?: RelayThreads,
 ): Promise<RunningRelay> {
   await using started = new AsyncDisposableStack();
   const sockets = started.use(datagramSockets);
+  if (threads) started.use(threads);
   const machine = machineAddresses();
   const udp = parseListenAddress(options.listenAddr);
   const { relayIps = [], externalIps = [] } = options;
   const addresses = relayAddresses({ listenHost: udp.host, relayIps, externalIps }, machine);
-  const credentials = readCredentials(options, options);
-  const settings = {
-    ...DEFAULT_TURN_SETTINGS,
-    relayedV4: addresses.advertised[4],
-    relayedV6: addresses.advertised[6],
-    relayPorts: options.relayPorts ?? DEFAULT_RELAY_PORTS,
-    ...(options.legacyChannels !== undefined && { legacyChannels: options.legacyChannels }),
-    ...(options.strictExpiry !== undefined && { strictExpiry: options.strictExpiry }),
-    ...(options.userQuota !== undefined && { maxAllocationsPerUser: options.userQuota }),
-    ...(options.maxBitsPerSecond !== undefined && { maxBitsPerSecond: options.maxBitsPerSecond }),
-    ...options.rates,
-  };
+  const plan = relayPlan(options, addresses, machine);
   const limits = { ...RELAY_LIMITS, ...options.limits };
   const metrics = new RelayMetrics();
-  const server = new TurnServer({
-    settings,
-    credentials,
-    policy: peerPolicy(options, addresses, machine),
-    host,
-  });
-  const { promise: closed, resolve: lost } = Promise.withResolvers<void>();
-  const driver = started.adopt(
-    new TurnDriver({
-      server,
-      sockets,
-      relayHosts: {
-        ...(addresses.bound[4] && { 4: formatIp(addresses.bound[4]) }),
-        ...(addresses.bound[6] && { 6: formatIp(addresses.bound[6]) }),
-      },
-      host,
-      onSessionEnded: logSession,
-    }),
-    (driver) => driver.close(),
+  const shared = threads?.share(plan, host);
+  const core = started.adopt(
+    new RelayCore({ plan, rules: options, sockets, host, ...shared }),
+    (core) => core.close(),
   );
-  const udpListeners = started.adopt(
-    listenUdp({
-      ...udp,
-      machine,
-      sockets,
-      driver,
-      onLost(error) {
-        log.fatal("A listening socket was lost: {error}", { error });
-        lost();
-      },
-    }),
+  const { driver } = core;
+  const { promise: closed, resolve: lost } = Promise.withResolvers<void>();
+  const onLost = (error: unknown) => {
+    log.fatal("A listening socket was lost: {error}", { error });
+    lost();
+  };
+  const udpListeners = threads?.bind(udp, machine) ?? started.adopt(
+    listenUdp({ ...udp, machine, sockets, driver, onLost }),
     (listeners) => listeners.close(),
   );
   const connections = started.adopt(
     new StreamConnections({
       driver,
       limits,
-      legacyChannels: settings.legacyChannels,
+      legacyChannels: plan.settings.legacyChannels,
       onEnd: (why) => metrics.connectionEnded(why),
     }),
     (connections) => connections.close(),
@@ -172,41 +141,48 @@ export async function startRelay(
       address: options.metricsAddr,
       option: "--metrics-addr (CAIRN_RELAY_METRICS_ADDR)",
       prefix: "cairn_relay",
-      registry: metrics.registry,
-      isDraining: () => isDraining,
+      ...(threads ? pagesOf(metrics.registry, threads) : { registry: metrics.registry }),
+      unreadiness: () => isDraining ? "draining" : undefined,
       host,
     }),
   );
 
   const listening = {
-    ...options,
+    ...(options.relayPorts && { relayPorts: options.relayPorts }),
     listenAddr: formatListenAddress(udpAddress),
     tcpAddr: formatListenAddress(tcp.address),
     ...(tls && { tlsAddr: formatListenAddress(tls.listener.address) }),
     ...(api && { apiAddr: formatListenAddress(api.address) }),
     ...(scraped && { metricsAddr: formatListenAddress(scraped.address) }),
   };
-  const gate = (policy: RelayPolicyOptions): PeerPolicy =>
-    peerPolicy({ ...listening, ...policy }, addresses, machine);
-  server.setPolicy(gate(options));
-  driver.settle();
+  const rules = (policy: RelayPolicyOptions): RelayRules => ({
+    ...listening,
+    users: policy.users,
+    restSecrets: policy.restSecrets,
+    allowPeers: policy.allowPeers,
+    denyPeers: policy.denyPeers,
+  });
+  core.apply(rules(options));
+  await threads?.start(plan, rules(options));
 
-  log.info("Relay listens on {addresses} (UDP engine: {engine})", {
+  log.info("Relay listens on {addresses} (UDP engine: {engine}, workers: {workers})", {
     addresses: udpListeners.addresses.join(", "),
     engine: sockets.engine,
+    workers: threads?.count ?? 0,
   });
-  if (credentials === undefined) warnOfStunOnly();
+  if (options.users.length === 0 && options.restSecrets.length === 0) warnOfStunOnly();
   else for (const warning of addresses.warnings) log.warn(warning);
 
   const running = started.move();
   let closing: Promise<void> | undefined;
   const end = async () => {
     isDraining = true;
-    server.drain();
-    driver.settle();
+    core.drain();
+    await threads?.drain();
     tcp.close();
     tls?.listener.close();
-    await noAllocation(server, options.drainTimeout ?? 0);
+    const allocations = () => shared?.siblings.allocationCount ?? core.server.allocationCount;
+    await noAllocation(allocations, options.drainTimeout ?? 0);
     await running.disposeAsync();
   };
   return {
@@ -221,27 +197,17 @@ export async function startRelay(
       tls?.watch.reload();
       try {
         const policy = options.reread?.() ?? options;
-        server.setCredentials(readCredentials(options, policy));
-        server.setPolicy(gate(policy));
+        core.apply(rules(policy));
+        threads?.apply(rules(policy));
         current = policy;
         log.info("Credentials and lists of peers were read again");
       } catch (error) {
         if (!(error instanceof CairnError)) throw error;
         log.warn("Keeping the former credentials and lists: {message}", { message: error.message });
       }
-      driver.settle();
     },
     close: () => closing ??= end(),
   };
-}
-
-/** `undefined` when nobody can be let in. */
-function readCredentials(
-  { realm = DEFAULT_REALM }: RelayOptions,
-  { users, restSecrets }: RelayPolicyOptions,
-): RelayUsers | undefined {
-  if (users.length === 0 && restSecrets.length === 0) return undefined;
-  return new RelayUsers({ realm, users, restSecrets });
 }
 
 async function startTls(
@@ -285,12 +251,20 @@ function warnOfStunOnly(): void {
   );
 }
 
+/** What is served where the first thread's metrics are not all. */
+function pagesOf(registry: MetricsRegistry, threads: RelayThreads) {
+  return {
+    registry: new MetricsRegistry(),
+    more: async () => mergeMetrics([registry.text(), ...await threads.metrics()]),
+  };
+}
+
 /** Waits until there is no allocation, at most `milliseconds`. */
-async function noAllocation(server: TurnServer, milliseconds: number): Promise<void> {
-  if (server.allocationCount > 0 && milliseconds > 0) {
-    log.info("Waiting for {count} allocations to end", { count: server.allocationCount });
+async function noAllocation(count: () => number, milliseconds: number): Promise<void> {
+  if (count() > 0 && milliseconds > 0) {
+    log.info("Waiting for {count} allocations to end", { count: count() });
   }
-  for (let waited = 0; waited < milliseconds && server.allocationCount > 0; waited += DRAIN_CHECK) {
+  for (let waited = 0; waited < milliseconds && count() > 0; waited += DRAIN_CHECK) {
     await new Promise((resolve) => setTimeout(resolve, DRAIN_CHECK));
   }
 }

@@ -28,6 +28,38 @@ export interface TurnDriverOptions {
   readonly relayHosts: Readonly<Partial<Record<AddressFamily, string>>>;
   readonly host: Pick<Host, "monotonic" | "random">;
   readonly onSessionEnded: (session: SessionRecord) => void;
+  /** Default: a timer of the event loop. */
+  readonly alarm?: Alarm | undefined;
+  /** Keeps sockets of reserved ports, where siblings may take them over. */
+  readonly shelf?: SocketShelf | undefined;
+}
+
+/** Rings once at a time. */
+export interface Alarm {
+  set(milliseconds: number, ring: () => void): void;
+  clear(): void;
+}
+
+/** Descriptors of bound sockets that belong to no thread. */
+export interface SocketShelf {
+  put(port: RelayPort, descriptor: number): void;
+  take(port: RelayPort): number | undefined;
+  /** Closes what is there. */
+  close(port: RelayPort): void;
+}
+
+/** The timer of the event loop. */
+class TimerAlarm implements Alarm {
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  set(milliseconds: number, ring: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(ring, milliseconds);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
 }
 
 /** Brings packets and time to a {@linkcode TurnServer} and does what it asks for. */
@@ -37,14 +69,15 @@ export class TurnDriver {
   failures = 0;
   readonly #options: TurnDriverOptions;
   readonly #ports = new Map<RelayPort, DatagramSocket>();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #timerAt = Infinity;
+  readonly #alarm: Alarm;
+  #alarmAt = Infinity;
   #loggedFailures = 0;
   #failuresSince = -Infinity;
 
   constructor(options: TurnDriverOptions) {
     this.#options = options;
     this.server = options.server;
+    this.#alarm = options.alarm ?? new TimerAlarm();
   }
 
   /** Relay ports that are open. */
@@ -94,19 +127,18 @@ export class TurnDriver {
       for (const effect of this.server.takeEffects()) this.#perform(effect);
     }
     const deadline = this.server.nextDeadline();
-    if (deadline >= this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = deadline;
+    if (deadline >= this.#alarmAt) return;
+    this.#alarmAt = deadline;
     const wait = Math.min(Math.max(0, deadline - this.now()), MAX_TIMER);
-    this.#timer = setTimeout(() => this.#advance(), wait);
+    this.#alarm.set(wait, () => this.#advance());
   }
 
   /** Ends every allocation. */
   close(): void {
     this.server.close(this.now());
     this.settle();
-    clearTimeout(this.#timer);
-    this.#timerAt = -Infinity;
+    this.#alarm.clear();
+    this.#alarmAt = -Infinity;
     for (const socket of this.#ports.values()) socket.close();
     this.#ports.clear();
   }
@@ -154,22 +186,23 @@ export class TurnDriver {
       case "open-relay-port":
         return this.#open(effect.port);
       case "close-relay-port":
-        this.#ports.get(effect.port)?.close();
-        this.#ports.delete(effect.port);
-        return;
+        return this.#close(effect.port);
+      case "set-relay-port-aside":
+        return this.#setAside(effect.port);
       case "session-ended":
         return this.#options.onSessionEnded(effect.session);
     }
   }
 
   #open(port: RelayPort): void {
-    const { sockets, relayHosts } = this.#options;
+    const { sockets, relayHosts, shelf } = this.#options;
     const hostname = relayHosts[port.family];
     try {
       if (hostname === undefined) throw new Error(`No relay address of IPv${port.family}`);
       const socket = sockets.open({
         hostname,
         port: port.endpoint.port,
+        bound: shelf?.take(port),
         inFlight: 1,
         kernelBuffer: KERNEL_BUFFER,
         onDatagram: (buffer, offset, length, from) =>
@@ -183,6 +216,19 @@ export class TurnDriver {
     } catch (error) {
       this.#portFailed(port, error);
     }
+  }
+
+  #close(port: RelayPort): void {
+    const socket = this.#ports.get(port);
+    if (socket === undefined) return this.#options.shelf?.close(port);
+    socket.close();
+    this.#ports.delete(port);
+  }
+
+  #setAside(port: RelayPort): void {
+    const descriptor = this.#ports.get(port)?.detach?.();
+    this.#ports.delete(port);
+    if (descriptor !== undefined) this.#options.shelf?.put(port, descriptor);
   }
 
   #icmpCame(port: RelayPort, to: AddressWords, report: IcmpReport): void {
@@ -201,7 +247,7 @@ export class TurnDriver {
   }
 
   #advance(): void {
-    this.#timerAt = Infinity;
+    this.#alarmAt = Infinity;
     this.server.advance(this.now());
     this.settle();
   }

@@ -30,6 +30,28 @@ class UdpClient implements Client {
   }
 }
 
+/** A socket that is bound to an address already. */
+export interface BoundSocket {
+  readonly hostname: string;
+  readonly port: number;
+  readonly descriptor: number;
+}
+
+/** Serves the clients of sockets that are bound already. */
+export function serveUdp(
+  bound: readonly BoundSocket[],
+  options: Pick<UdpListenOptions, "sockets" | "driver" | "onLost">,
+): Disposable {
+  const listeners = bound.map((socket) =>
+    new UdpListener({ ...options, ...socket, bound: socket.descriptor })
+  );
+  return {
+    [Symbol.dispose]() {
+      for (const listener of listeners) listener.close();
+    },
+  };
+}
+
 /** What listens over UDP. */
 export interface UdpListeners {
   readonly port: number;
@@ -73,8 +95,8 @@ export function listenUdp(options: UdpListenOptions): UdpListeners {
   };
 }
 
-/** Deno's errors in the words that are used for every listening address. */
-function listenFailure(error: unknown, address: ListenAddress): unknown {
+/** The system's errors in the words that are used for every listening address. */
+export function listenFailure(error: unknown, address: ListenAddress): unknown {
   if (!(error instanceof Error)) return error;
   const code = error instanceof Deno.errors.AddrInUse
     ? "EADDRINUSE"
@@ -98,15 +120,17 @@ class UdpListener {
   constructor(options: {
     readonly hostname: string;
     readonly port: number;
+    readonly bound?: number;
     readonly sockets: DatagramSockets;
     readonly driver: TurnDriver;
     readonly onLost: (error: unknown) => void;
   }) {
-    const { hostname, port, sockets, driver, onLost } = options;
+    const { hostname, port, bound, sockets, driver, onLost } = options;
     this.#driver = driver;
     this.#socket = sockets.open({
       hostname,
       port,
+      bound,
       inFlight: IN_FLIGHT,
       kernelBuffer: KERNEL_BUFFER,
       onDatagram: (buffer, offset, length, from) => this.#receive(buffer, offset, length, from),

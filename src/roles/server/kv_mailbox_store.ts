@@ -1,4 +1,3 @@
-import { hash } from "node:crypto";
 import { equalBytes } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
@@ -6,7 +5,7 @@ import type { GroupCommit, KvOperation } from "../group_commit.ts";
 import { KvBlobs, type StoredBody } from "../kv_blobs.ts";
 import { KvJournal } from "../kv_journal.ts";
 import { LiveRecord } from "../live_record.ts";
-import { isShared, MailboxShared } from "./mailbox_shared.ts";
+import { hashOf, isShared, MailboxShared } from "./mailbox_shared.ts";
 import {
   decodeWaiting,
   encodeWaiting,
@@ -132,11 +131,12 @@ export class KvMailboxStore {
     return this.#journal.get<IdRecord>(idKey(from, to, msgId));
   }
 
-  /** Writes what is large about a body; the rest goes with {@linkcode KvMailboxStore.addOps}. */
-  async prepareBody(bytes: Uint8Array): Promise<PreparedBody> {
+  /** Writes what is large about a body: a small one is ready. {@linkcode KvMailboxStore.addOps} */
+  prepareBody(bytes: Uint8Array): PreparedBody | Promise<PreparedBody> {
     if (bytes.length <= INLINE_BYTES) return { bytes, value: bytes.slice(), ops: [] };
-    const { value, ops } = await this.#blobs.storeBody(bytes);
-    return { bytes, value: value instanceof Uint8Array ? null : value, ops };
+    return this.#blobs.storeBody(bytes).then(({ value, ops }) => (
+      { bytes, value: value instanceof Uint8Array ? null : value, ops }
+    ));
   }
 
   async abandonBody({ value }: PreparedBody): Promise<void> {
@@ -205,7 +205,7 @@ export class KvMailboxStore {
       ? (await this.#kv.get<StoredBody>([...BODY, to.bytes, order])).value
       : await this.#blobs.readBody(body);
     if (!(bytes instanceof Uint8Array) || bytes.length !== size) return undefined;
-    return equalBytes(hash("sha256", bytes, "buffer"), expected) ? bytes : undefined;
+    return equalBytes(hashOf(bytes), expected) ? bytes : undefined;
   }
 
   /** Of the first `limit` receipts for `sender` with an order above `after` the sound ones. */

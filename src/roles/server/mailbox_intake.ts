@@ -1,23 +1,21 @@
-import { hash } from "node:crypto";
 import { getLogger } from "@logtape/logtape";
 import { compareBytes, equalBytes, toHex } from "../../base/bytes.ts";
-import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { ForwardAck, ForwardRequest } from "../../protocol/forward_messages.ts";
-import { admit } from "../../protocol/mailbox/admission.ts";
+import { admit, type Offer } from "../../protocol/mailbox/admission.ts";
 import type { Capacity } from "../../protocol/mailbox/capacity.ts";
 import {
-  DISK_FULL,
   NOT_STORED,
   RECIPIENT_NOT_PAIRED,
   SENDER_NOT_PAIRED,
   waitingFor,
 } from "../../protocol/mailbox/refusal.ts";
-import type { GroupCommit, KvOperation } from "../group_commit.ts";
+import type { GroupCommit } from "../group_commit.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
-import { accepted, behindFailure, refused } from "./forward_answers.ts";
+import { accepted, refused } from "./forward_answers.ts";
 import {
+  decideInTurn,
   type MailboxPairs,
   newTicket,
   type Pair,
@@ -25,6 +23,8 @@ import {
   type Ticket,
 } from "./mailbox_pairs.ts";
 import type { IdRecord, MailboxMessage, PreparedBody } from "./mailbox_records.ts";
+import { hashOf } from "./mailbox_shared.ts";
+import { commitInTurn } from "./ticket_commit.ts";
 
 const log = getLogger(["cairn", "server", "mailbox"]);
 
@@ -36,7 +36,7 @@ export interface IntakeSurroundings {
   readonly host: Host;
   isPaired(peer: PeerId): boolean;
   /** Whether the disk takes `size` bytes and keeps its floor. */
-  diskHasRoom(size: number): Promise<boolean>;
+  diskHasRoom(size: number): boolean | Promise<boolean>;
   /** Ends what has expired of what waits for `recipient`. */
   dropExpired(recipient: PeerId): Promise<void>;
   /** A message became durable. */
@@ -53,6 +53,12 @@ interface Arrival {
   readonly link: number;
   /** The same message came on an earlier link, and has no answer yet. */
   readonly earlier: Promise<unknown> | undefined;
+}
+
+/** Whether an id was stored before, and how its message ended. */
+interface Known {
+  readonly known: Offer["known"];
+  readonly end: IdRecord["end"];
 }
 
 /** What admission decided. */
@@ -81,7 +87,7 @@ export class MailboxIntake {
     if (pair === undefined) return Promise.resolve(refused(request, RECIPIENT_NOT_PAIRED));
 
     const id = toHex(request.msgId);
-    const bodyHash = hash("sha256", request.encryptedPayload, "buffer");
+    const bodyHash = hashOf(request.encryptedPayload);
     const first = pair.unanswered.get(id);
     const isSame = first !== undefined && equalBytes(first.hash, bodyHash);
     if (isSame && first.link === link) return first.answer;
@@ -91,13 +97,13 @@ export class MailboxIntake {
     const arrival: Arrival = {
       request: { ...request, msgId: request.msgId.slice() },
       id,
-      // A node Buffer may lie in a pool, which would be stored whole with it.
-      hash: new Uint8Array(bodyHash),
+      hash: bodyHash,
       clash: first !== undefined && !isSame,
       link,
       earlier: isSame ? first.answer : undefined,
     };
-    const answer = this.#answer(sender, pair, arrival).finally(() => {
+    const answer = this.#answer(sender, pair, arrival);
+    void answer.then(() => {
       sender.bytes -= size;
       if (pair.unanswered.get(id)?.answer === answer) pair.unanswered.delete(id);
     });
@@ -109,18 +115,10 @@ export class MailboxIntake {
 
   async #answer(sender: Sender, pair: Pair, arrival: Arrival): Promise<ForwardAck> {
     const { request } = arrival;
-    const lookup = arrival.earlier === undefined ? this.#findId(pair, request.msgId) : undefined;
-    // Awaited in its turn; until then a failure must not count as unhandled.
-    lookup?.catch(() => {});
-    const turn = sender.admission.then(async () => {
-      await arrival.earlier;
-      const record = await (lookup ?? this.#findId(pair, request.msgId));
-      return await this.#admit(sender, pair, arrival, record);
-    });
-    sender.admission = turn.catch(() => {});
     let verdict: Verdict;
     try {
-      verdict = await turn;
+      const decided = this.#decide(sender, pair, arrival);
+      verdict = decided instanceof Promise ? await decided : decided;
     } catch (error) {
       log.error("A message could not be looked up: {error}", { error });
       pair.sequence.refuse(request.sequenceNumber);
@@ -136,28 +134,68 @@ export class MailboxIntake {
     }
   }
 
-  /** Ids begin with a time: one above all that were ever accepted needs no look at the disk. */
-  #findId({ from, to, record }: Pair, msgId: Uint8Array): Promise<IdRecord | null> {
-    const { value } = record;
-    const isNew = value === undefined || compareBytes(msgId, value.highestId) > 0;
-    return isNew ? Promise.resolve(null) : this.#around.store.findId(from, to, msgId);
+  /** In its turn; at once when that has come and nothing has to be looked up. */
+  #decide(sender: Sender, pair: Pair, arrival: Arrival): Verdict | Promise<Verdict> {
+    const { earlier, request: { msgId } } = arrival;
+    const isNew = earlier === undefined && this.#isNew(pair, msgId);
+    if (isNew && sender.undecided === 0) {
+      const decided = this.#admit(sender, pair, arrival, null);
+      return decided instanceof Promise ? decideInTurn(sender, () => decided) : decided;
+    }
+    const lookup = earlier === undefined ? this.#findId(pair, msgId) : undefined;
+    // Awaited in its turn; until then a failure must not count as unhandled.
+    lookup?.catch(() => {});
+    return decideInTurn(sender, async () => {
+      await earlier;
+      const record = await (lookup ?? this.#findId(pair, msgId));
+      return await this.#admit(sender, pair, arrival, record);
+    });
   }
 
-  async #admit(
+  /** Ids begin with a time: one above all that were ever accepted needs no look at the disk. */
+  #isNew({ record: { value } }: Pair, msgId: Uint8Array): boolean {
+    return value === undefined || compareBytes(msgId, value.highestId) > 0;
+  }
+
+  #findId(pair: Pair, msgId: Uint8Array): Promise<IdRecord | null> {
+    return this.#isNew(pair, msgId)
+      ? Promise.resolve(null)
+      : this.#around.store.findId(pair.from, pair.to, msgId);
+  }
+
+  /** Makes room and looks at the disk where that is necessary, and takes the message or not. */
+  #admit(
     sender: Sender,
     pair: Pair,
-    { request, hash, clash, link }: Arrival,
+    arrival: Arrival,
     record: IdRecord | null,
-  ): Promise<Verdict> {
-    const { capacity, isPaired, diskHasRoom, dropExpired } = this.#around;
-    const { sequenceNumber: sequence, encryptedPayload: body } = request;
-    const other = clash || (record !== null && !equalBytes(record.hash, hash));
+  ): Verdict | Promise<Verdict> {
+    const { capacity, diskHasRoom, dropExpired } = this.#around;
+    const other = arrival.clash || (record !== null && !equalBytes(record.hash, arrival.hash));
     const known = other ? "other body" : record === null ? "no" : "same body";
+    const end = record?.end;
+    if (known !== "no") return this.#admitKnown(sender, pair, arrival, { known, end }, true);
+    const { length } = arrival.request.encryptedPayload;
     const recipient = pair.to.toString();
-    const full =
-      (capacity.overQuota(recipient, body.length) ?? capacity.overCount(recipient)) !== undefined;
-    if (known === "no" && full) await dropExpired(pair.to);
-    const diskFree = known !== "no" || await diskHasRoom(body.length);
+    const pass = (hasRoom: boolean) =>
+      this.#admitKnown(sender, pair, arrival, { known, end }, hasRoom);
+    const isFull =
+      (capacity.overQuota(recipient, length) ?? capacity.overCount(recipient)) !== undefined;
+    const hasRoom = isFull
+      ? dropExpired(pair.to).then(() => diskHasRoom(length))
+      : diskHasRoom(length);
+    return hasRoom instanceof Promise ? hasRoom.then(pass) : pass(hasRoom);
+  }
+
+  #admitKnown(
+    sender: Sender,
+    pair: Pair,
+    { request, link }: Arrival,
+    { known, end }: Known,
+    diskHasRoom: boolean,
+  ): Verdict {
+    const { capacity, isPaired } = this.#around;
+    const { sequenceNumber: sequence, encryptedPayload: body } = request;
     // Its sender begins again on a newer link, where what was refused on this one is forgotten.
     const next = pair.sequence.lastReserved + 1;
     if (link !== sender.link && sequence !== next) {
@@ -167,11 +205,11 @@ export class MailboxIntake {
       {
         senderPaired: isPaired(pair.from),
         recipientPaired: isPaired(pair.to),
-        recipient,
+        recipient: pair.to.toString(),
         size: body.length,
         sequence,
         known,
-        diskHasRoom: diskFree,
+        diskHasRoom,
       },
       pair.sequence,
       capacity,
@@ -185,9 +223,9 @@ export class MailboxIntake {
         const ack: ForwardAck = {
           ...accepted(request, pair),
           // The receipt may be gone already; a sender that asks again has not seen it.
-          ...(record?.end && {
-            delivered: record.end.delivered,
-            rejectionReason: record.end.delivered ? null : record.end.reason,
+          ...(end && {
+            delivered: end.delivered,
+            rejectionReason: end.delivered ? null : end.reason,
           }),
         };
         if (!admission.advance) return { kind: "answered", ack };
@@ -197,30 +235,32 @@ export class MailboxIntake {
   }
 
   async #store(pair: Pair, arrival: Arrival, ticket: Ticket): Promise<ForwardAck> {
-    const { store, capacity, host } = this.#around;
+    const { store, commit, capacity, host } = this.#around;
     const { request, id, hash } = arrival;
     const { msgId, encryptedPayload: bytes, sequenceNumber: sequence } = request;
     let body: PreparedBody | undefined;
     let message: MailboxMessage | undefined;
-    const failure = await this.#commitInTurn(pair, ticket, async () => {
-      body = await store.prepareBody(bytes);
-      const stored = body;
-      return () => {
-        message = {
-          order: store.nextOrder(),
-          id,
-          sender: pair.from.toString(),
-          size: bytes.length,
-          acceptedAt: host.now(),
-          msgId,
-          from: pair.from,
-          to: pair.to,
-          sequence,
-          hash,
-          body: stored.value,
-        };
-        return store.addOps(message, pair.record, stored);
+    const take = (prepared: PreparedBody) => {
+      body = prepared;
+    };
+    const failure = await commitInTurn(commit, pair, ticket, () => {
+      message = {
+        order: store.nextOrder(),
+        id,
+        sender: pair.from.toString(),
+        size: bytes.length,
+        acceptedAt: host.now(),
+        msgId,
+        from: pair.from,
+        to: pair.to,
+        sequence,
+        hash,
+        body: body?.value ?? null,
       };
+      return store.addOps(message, pair.record, body);
+    }, () => {
+      const prepared = store.prepareBody(bytes);
+      return prepared instanceof Promise ? prepared.then(take) : take(prepared);
     });
     if (failure === undefined && message !== undefined) {
       this.#around.accepted(message);
@@ -237,7 +277,7 @@ export class MailboxIntake {
     request: ForwardRequest,
     { ticket, ack }: Verdict & { kind: "advance" },
   ): Promise<ForwardAck> {
-    const { host } = this.#around;
+    const { commit, host } = this.#around;
     const change = pair.record.change((state) =>
       state && ({
         ...state,
@@ -245,42 +285,8 @@ export class MailboxIntake {
         at: host.now(),
       })
     );
-    const failure = await this.#commitInTurn(pair, ticket, () => Promise.resolve(() => [change]));
+    const failure = await commitInTurn(commit, pair, ticket, () => [change]);
     if (failure !== undefined) return refused(request, failure, pair);
     return { ...ack, lastSequence: pair.sequence.lastAccepted };
-  }
-
-  /**
-   * Commits what `prepare` yields once every earlier ticket of the pair has been handed in. When
-   * one fails, those behind it fail too. Returns the reason of a failure.
-   */
-  async #commitInTurn(
-    pair: Pair,
-    ticket: Ticket,
-    prepare: () => Promise<() => KvOperation[]>,
-  ): Promise<string | undefined> {
-    const { commit } = this.#around;
-    try {
-      const operations = await prepare();
-      await ticket.after;
-      if (ticket.givenUp) return behindFailure(pair);
-      const durable = commit.commit(operations(), { lane: pair });
-      ticket.done();
-      await durable;
-      pair.sequence.committed(ticket.sequence);
-      return undefined;
-    } catch (error) {
-      if (ticket.givenUp) return behindFailure(pair);
-      pair.sequence.failed(ticket.sequence);
-      for (const other of pair.tickets) {
-        if (other.sequence > ticket.sequence) other.givenUp = true;
-      }
-      if (error instanceof CairnError && error.code === "disk-full") return DISK_FULL;
-      log.error("A message could not be stored: {error}", { error });
-      return NOT_STORED;
-    } finally {
-      ticket.done();
-      pair.tickets.delete(ticket);
-    }
   }
 }

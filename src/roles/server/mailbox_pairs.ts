@@ -12,6 +12,8 @@ export interface Sender {
   readonly peer: PeerId;
   /** Admissions are decided one after the other, in the order of the calls. */
   admission: Promise<unknown>;
+  /** Admissions that are not decided yet. */
+  undecided: number;
   readonly pairs: Map<string, Pair>;
   /** Bytes of bodies between the call and the answer. */
   bytes: number;
@@ -31,6 +33,8 @@ export interface Pair {
   readonly tickets: Set<Ticket>;
   /** Resolves when the last ticket's commit has been handed in, or never will be. */
   handedIn: Promise<void>;
+  /** Tickets of which neither is true yet. */
+  notHandedIn: number;
 }
 
 /** A request under way. */
@@ -43,7 +47,9 @@ export interface Unanswered {
 /** A place in the order of a pair's commits. */
 export interface Ticket {
   readonly sequence: number;
-  readonly after: Promise<void>;
+  /** Absent when every earlier ticket of the pair has been handed in. */
+  readonly after: Promise<void> | undefined;
+  /** It has been handed in, or never will be; does nothing the second time. */
   readonly done: () => void;
   /** An earlier one of its pair failed. */
   givenUp: boolean;
@@ -128,7 +134,14 @@ export class MailboxPairs {
     const key = peer.toString();
     let sender = this.#senders.get(key);
     if (sender === undefined) {
-      sender = { peer, admission: Promise.resolve(), pairs: new Map(), bytes: 0, link: 0 };
+      sender = {
+        peer,
+        admission: Promise.resolve(),
+        undecided: 0,
+        pairs: new Map(),
+        bytes: 0,
+        link: 0,
+      };
       this.#senders.set(key, sender);
     }
     return sender;
@@ -157,13 +170,37 @@ function newPair({ from, to, record }: PairRecord): Pair {
     unanswered: new Map(),
     tickets: new Set(),
     handedIn: Promise.resolve(),
+    notHandedIn: 0,
   };
+}
+
+/** Decides when everything that came before from this sender is decided. */
+export function decideInTurn<Decision>(
+  sender: Sender,
+  decide: () => Decision | Promise<Decision>,
+): Promise<Decision> {
+  sender.undecided++;
+  const decision = sender.admission.then(decide);
+  const decided = () => {
+    sender.undecided--;
+  };
+  sender.admission = decision.then(decided, decided);
+  return decision;
 }
 
 /** Takes the next place in the order of the pair. */
 export function newTicket(pair: Pair, sequence: number): Ticket {
   const { promise, resolve } = Promise.withResolvers<void>();
-  const ticket: Ticket = { sequence, after: pair.handedIn, done: resolve, givenUp: false };
+  const after = pair.notHandedIn === 0 ? undefined : pair.handedIn;
+  let isDone = false;
+  const done = () => {
+    if (isDone) return;
+    isDone = true;
+    pair.notHandedIn--;
+    resolve();
+  };
+  const ticket: Ticket = { sequence, after, done, givenUp: false };
+  pair.notHandedIn++;
   pair.handedIn = promise;
   pair.tickets.add(ticket);
   return ticket;

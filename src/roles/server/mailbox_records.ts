@@ -112,8 +112,8 @@ export function encodeWaiting(message: MailboxMessage): Uint8Array<ArrayBuffer> 
   const view = new DataView(record.buffer);
   view.setUint8(4, where);
   record.set(msgId, 5);
-  view.setBigUint64(21, BigInt(sequence));
-  view.setBigUint64(29, BigInt(acceptedAt));
+  setUint64(view, 21, sequence);
+  setUint64(view, 29, acceptedAt);
   view.setUint32(37, size);
   record.set(hash, 41);
   if (name !== undefined) {
@@ -123,6 +123,12 @@ export function encodeWaiting(message: MailboxMessage): Uint8Array<ArrayBuffer> 
   record.set(inline, end);
   view.setUint32(0, crc32(record.subarray(4, end)));
   return record;
+}
+
+/** Without a BigInt, for a safe integer. */
+function setUint64(view: DataView, offset: number, value: number): void {
+  view.setUint32(offset, Math.floor(value / 2 ** 32));
+  view.setUint32(offset + 4, value % 2 ** 32);
 }
 
 function placeOf(body: MailboxMessage["body"]) {

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { concatBytes, equalBytes } from "../../base/bytes.ts";
+import { concatBytes, equalBytes, fromHex } from "../../base/bytes.ts";
 import type { Host } from "../../base/host.ts";
 import type { KvOperation } from "../group_commit.ts";
 import type { KvBlobs } from "../kv_blobs.ts";
@@ -96,12 +96,13 @@ export function isShared(body: MailboxMessage["body"]): body is SharedBody {
   return body !== null && "shared" in body;
 }
 
-/** SHA-256 of a shared body. */
-export function hashOf(bytes: Uint8Array): Uint8Array {
-  return hash("sha256", bytes, "buffer");
+/** SHA-256 of a body. */
+export function hashOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  // Half the time of asking for a Buffer, which may lie in a pool that would be kept with it.
+  return fromHex(hash("sha256", bytes, "hex"));
 }
 
 /** What tells one part of a message to several from any other: it depends on the shared body too. */
 export function hashOfBoth(own: Uint8Array, sharedHash: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(hashOf(concatBytes(hashOf(own), sharedHash)));
+  return hashOf(concatBytes(hashOf(own), sharedHash));
 }

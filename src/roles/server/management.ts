@@ -37,7 +37,10 @@ const GOOD_TOKEN_LENGTH = 16;
 
 /** What the management of a server is made of. */
 export interface ManagementParts {
-  readonly options: Pick<ServerOptions, "management" | "storagePath" | "tls" | "backups">;
+  readonly options: Pick<
+    ServerOptions,
+    "management" | "storagePath" | "tls" | "backups" | "signalServers" | "signalHints"
+  >;
   readonly folder: Pick<DataFolder, "kv" | "freeBytes">;
   readonly commit: GroupCommit;
   readonly host: Host;
@@ -87,6 +90,7 @@ export class Management implements AsyncDisposable {
       inquiry,
       trace,
       pairing,
+      meetsAt: options.signalHints ?? options.signalServers ?? [],
       backups,
       audit,
       events,

@@ -33,8 +33,15 @@ interface Remembered {
   readonly from: PeerId;
   readonly to: PeerId;
   readonly size: number;
-  readonly steps: readonly TraceStep[];
+  readonly type: HeardEvent["type"];
+  /** When it was heard. */
+  readonly at: number;
+  /** When its sender asked, where that is what happened. */
+  readonly acceptedAt: number | undefined;
+  readonly reason: string | null;
 }
+
+type HeardEvent = Exclude<MailboxEvent, { type: "refused" }>;
 
 /**
  * The way of messages through the mailbox, without their content: the latest steps from memory,
@@ -63,7 +70,10 @@ export class MessageTrace {
       from,
       to,
       size,
-      steps: this.#steps(event),
+      type: event.type,
+      at: this.#host.now(),
+      acceptedAt: event.type === "accepted" ? event.acceptedAt : undefined,
+      reason: event.type === "ended" ? event.reason : null,
     };
     this.#next = (this.#next + 1) % this.#maxSteps;
   }
@@ -81,25 +91,10 @@ export class MessageTrace {
     for (const { from, to, size } of remembered) {
       if (traces.has(nameOf({ from, to }))) continue;
       const own = remembered.filter((other) => other.from.equals(from) && other.to.equals(to));
-      const steps = own.flatMap(({ steps }) => steps);
+      const steps = own.flatMap(stepsOf);
       traces.set(nameOf({ from, to }), { from, to, size, steps, state: stateOf(steps) });
     }
     return [...traces.values()];
-  }
-
-  #steps(event: Exclude<MailboxEvent, { type: "refused" }>): TraceStep[] {
-    const at = this.#host.now();
-    switch (event.type) {
-      case "accepted":
-        return [
-          { step: "accepted", at: event.acceptedAt, reason: null },
-          { step: "stored", at, reason: null },
-        ];
-      case "offered":
-        return [{ step: "offered", at, reason: null }];
-      case "ended":
-        return [endStep(at, event.reason)];
-    }
   }
 
   /** In the order in which it happened. */
@@ -110,7 +105,7 @@ export class MessageTrace {
 
   /** What the store says of its beginning and end counts, unless memory knows it, too. */
   #fromStore({ from, to, waiting, end }: KnownMessage, own: readonly Remembered[]): Trace {
-    const steps = own.flatMap(({ steps }) => steps);
+    const steps = own.flatMap(stepsOf);
     if (waiting && !steps.some(({ step }) => step === "accepted")) {
       steps.unshift({ step: "accepted", at: waiting.acceptedAt, reason: null });
     }
@@ -119,6 +114,20 @@ export class MessageTrace {
     }
     const size = waiting?.size ?? own[0]?.size;
     return { from, to, size, steps, state: stateOf(steps) };
+  }
+}
+
+function stepsOf({ type, at, acceptedAt = at, reason }: Remembered): TraceStep[] {
+  switch (type) {
+    case "accepted":
+      return [
+        { step: "accepted", at: acceptedAt, reason: null },
+        { step: "stored", at, reason: null },
+      ];
+    case "offered":
+      return [{ step: "offered", at, reason: null }];
+    case "ended":
+      return [endStep(at, reason)];
   }
 }
 

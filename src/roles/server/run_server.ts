@@ -8,6 +8,7 @@ import { GroupCommit } from "../group_commit.ts";
 import type { HttpListener } from "../http.ts";
 import { loadIdentity } from "../identity_store.ts";
 import { LinkKeys } from "../link_keys.ts";
+import { Announcer } from "../mdns/announcer.ts";
 import { nativePrimitives } from "../native_primitives.ts";
 import { PeerBook } from "../peer_book.ts";
 import { SignalClient } from "../signal_client.ts";
@@ -211,6 +212,12 @@ async function assemble(
     client.start();
     stack.defer(() => client.close());
   }
+  const announcer = options.mdns && new Announcer({
+    server: self,
+    listener: { ...linkListener.address, tls: options.tls !== undefined },
+    host,
+  });
+  if (announcer) stack.use(announcer);
   const sweeper = setInterval(() => {
     desk?.sweep().catch((error) => log.error("Expired messages stay for now: {error}", { error }));
   }, SWEEP_INTERVAL);

@@ -141,7 +141,16 @@ export class ServedLink {
       return this.link.close("protocol-error");
     }
     if (this.#pairing.receive(envelope)) return;
-    const step = this.#handle(envelope).catch((error) => {
+    const step = this.#serve(envelope);
+    this.#underWay.add(step);
+    void step.then(() => this.#underWay.delete(step));
+  }
+
+  /** Never rejects: what fails ends the link. */
+  async #serve(envelope: Envelope): Promise<void> {
+    try {
+      await this.#handle(envelope);
+    } catch (error) {
       if (error instanceof ProtocolError) {
         log.debug("A peer broke the protocol: {message}", { message: error.message });
         return this.link.close("protocol-error");
@@ -151,8 +160,7 @@ export class ServedLink {
         error,
       });
       this.link.close("going-away");
-    }).finally(() => this.#underWay.delete(step));
-    this.#underWay.add(step);
+    }
   }
 
   async #handle({ type, payload }: Envelope): Promise<void> {

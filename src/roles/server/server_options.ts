@@ -61,6 +61,8 @@ export interface ServerOptions {
   readonly signalHints?: readonly string[];
   /** Bearer token for them. */
   readonly signalAuthToken?: string;
+  /** Whether this server is announced on the local network, by mDNS; default false. */
+  readonly mdns?: boolean;
   /** TURN servers, as `turn:` and `turns:` URIs, for peers that cannot be reached directly. */
   readonly turnServers?: readonly string[];
   /**

@@ -1,5 +1,5 @@
 import type { ForwardDeliver } from "../../protocol/forward_messages.ts";
-import { isDamage } from "../store_record.ts";
+import { isDamage } from "../store_damage.ts";
 import type { KvMailboxStore } from "./kv_mailbox_store.ts";
 import type { MailboxMessage } from "./mailbox_records.ts";
 import { isShared } from "./mailbox_shared.ts";

@@ -15,7 +15,7 @@ import type { KvOperation } from "../group_commit.ts";
 import type { PreparedShared } from "../shared_bodies.ts";
 import { behindFailure } from "./forward_answers.ts";
 import type { IntakeSurroundings } from "./mailbox_intake.ts";
-import type { MailboxPairs, Sender } from "./mailbox_pairs.ts";
+import { decideInTurn, type MailboxPairs, type Sender } from "./mailbox_pairs.ts";
 import type { IdRecord, MailboxMessage } from "./mailbox_records.ts";
 import { hashOf, hashOfBoth } from "./mailbox_shared.ts";
 import {
@@ -111,13 +111,11 @@ export class SyncIntake {
     parts: readonly Part[],
     { link, repeated, earlier }: Surroundings,
   ): Promise<SyncAck> {
-    const turn = sender.admission.then(async () => {
-      await Promise.all(repeated);
-      return await this.#admit(sender, request, parts, link);
-    });
-    sender.admission = turn.catch(() => {});
     try {
-      const { answer, admitted, records, saved } = await turn;
+      const { answer, admitted, records, saved } = await decideInTurn(sender, async () => {
+        await Promise.all(repeated);
+        return await this.#admit(sender, request, parts, link);
+      });
       if (answer !== undefined) return answer;
       const failure = admitted.length === 0
         ? undefined

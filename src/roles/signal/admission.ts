@@ -2,8 +2,13 @@ import type { Server } from "node:http";
 import type { Socket } from "node:net";
 import { getLogger } from "@logtape/logtape";
 import type { Host } from "../../base/host.ts";
-import { RateLimit } from "../../base/rate_limit.ts";
 import type { UpgradeRequest } from "../upgrade_requests.ts";
+import {
+  type AddressCounts,
+  type ConnectionCounts,
+  OwnConnections,
+  OwnCounts,
+} from "./address_counts.ts";
 import { isOneOf, offeredProtocols, presentedToken } from "./bearer_token.ts";
 import { addressKey, clientAddress, plainAddress, TrustedProxies } from "./client_address.ts";
 import type { SignalLimits, SignalOptions } from "./signal_options.ts";
@@ -61,33 +66,38 @@ type AdmissionOptions =
     readonly limits: SignalLimits;
     readonly host: Host;
     readonly onRefused: (reason: RefusalReason) => void;
+    /** Default: this admission's own. */
+    readonly counts?: AddressCounts | undefined;
+    /** Of TCP connections, from before the handshake on. Default: this admission's own. */
+    readonly sockets?: ConnectionCounts | undefined;
   };
 
-/** Decides who is let in. It keeps a count for each address that is connected, and nothing else. */
+/** Decides who is let in. Of a client it keeps what its address is counted for, and nothing else. */
 export class Admission {
   /** Set when the server is about to end: from then on nobody is let in. */
   isDraining = false;
   readonly #options: AdmissionOptions;
   readonly #proxies: TrustedProxies;
   readonly #origins: ReadonlySet<string> | undefined;
-  readonly #rate: RateLimit;
-  readonly #connections = new Map<string, number>();
-  #total = 0;
+  readonly #counts: AddressCounts;
+  readonly #sockets: ConnectionCounts;
+  #connections = 0;
   #saidProxy = false;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
     this.#proxies = new TrustedProxies(options.trustedProxies ?? []);
     this.#origins = options.allowedOrigins && new Set(options.allowedOrigins);
-    const { connectionsPerMinute } = options.limits;
-    this.#rate = new RateLimit({
-      burst: connectionsPerMinute,
-      perSecond: connectionsPerMinute / 60,
-    });
+    this.#counts = options.counts ?? new OwnCounts(
+      options.limits.connectionsPerMinute,
+      () => options.host.monotonic(),
+    );
+    this.#sockets = options.sockets ?? new OwnConnections();
   }
 
+  /** Those that this admission let in, also where it counts them together with others. */
   get connections(): number {
-    return this.#total;
+    return this.#connections;
   }
 
   /** What limits count `request` under. */
@@ -108,13 +118,11 @@ export class Admission {
 
   /** Counts a connection of `key` until what it returns is called. */
   admit(key: string): () => void {
-    this.#total++;
-    this.#connections.set(key, (this.#connections.get(key) ?? 0) + 1);
+    this.#connections++;
+    this.#counts.add(key, 1);
     return () => {
-      this.#total--;
-      const left = (this.#connections.get(key) ?? 0) - 1;
-      if (left > 0) this.#connections.set(key, left);
-      else this.#connections.delete(key);
+      this.#connections--;
+      this.#counts.add(key, -1);
     };
   }
 
@@ -124,33 +132,27 @@ export class Admission {
    */
   guard(server: Server): void {
     const { maxConnections, connectionsPerAddress } = this.#options.limits;
-    const counts = new Map<string, number>();
-    let total = 0;
+    const counts = this.#sockets;
     server.on("connection", (socket: Socket) => {
       const address = plainAddress(socket.remoteAddress ?? "") ?? "unknown";
-      const key = this.#proxies.has(address) ? "proxy" : addressKey(address);
-      const count = counts.get(key) ?? 0;
-      const most = key === "proxy" ? Infinity : 2 * connectionsPerAddress + 16;
-      if (count >= most || total >= maxConnections + 1_024) {
+      const isProxy = this.#proxies.has(address);
+      // Connections of a proxy count in all only, each in a place of its own.
+      const key = isProxy ? `${address} ${socket.remotePort}` : addressKey(address);
+      const most = isProxy ? Infinity : 2 * connectionsPerAddress + 16;
+      if (counts.connectionsOf(key) >= most || counts.total >= maxConnections + 1_024) {
         this.#options.onRefused("address handshakes");
         socket.resetAndDestroy();
         return;
       }
-      total++;
-      counts.set(key, count + 1);
-      socket.once("close", () => {
-        total--;
-        const left = (counts.get(key) ?? 0) - 1;
-        if (left > 0) counts.set(key, left);
-        else counts.delete(key);
-      });
+      counts.add(key, 1);
+      socket.once("close", () => counts.add(key, -1));
     });
   }
 
   #judge(request: UpgradeRequest, key: string): Refusal | undefined {
-    const { limits, host, authTokens, allowQueryToken = false } = this.#options;
+    const { limits, authTokens, allowQueryToken = false } = this.#options;
     if (this.isDraining) return REFUSALS.draining;
-    if (!this.#rate.take(key, host.monotonic())) return REFUSALS.rate;
+    if (!this.#counts.attempt(key)) return REFUSALS.rate;
     const { origin } = request.headers;
     if (origin !== undefined && this.#origins?.has(origin.toLowerCase()) === false) {
       return REFUSALS.origin;
@@ -158,9 +160,10 @@ export class Admission {
     if (authTokens.length > 0) {
       if (!isOneOf(authTokens, presentedToken(request, allowQueryToken))) return REFUSALS.token;
     }
-    if (this.#total >= limits.maxConnections) return REFUSALS.full;
-    const own = this.#connections.get(key) ?? 0;
-    return own >= limits.connectionsPerAddress ? REFUSALS.many : undefined;
+    if (this.#counts.total >= limits.maxConnections) return REFUSALS.full;
+    return this.#counts.connectionsOf(key) >= limits.connectionsPerAddress
+      ? REFUSALS.many
+      : undefined;
   }
 
   #noticeProxy(remote: string | undefined): void {

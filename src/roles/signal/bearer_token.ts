@@ -1,8 +1,6 @@
-import { equalSecret, fromBase64Url, fromUtf8, utf8 } from "../../base/bytes.ts";
+import { equalSecret, utf8 } from "../../base/bytes.ts";
+import { subprotocolToken } from "../../protocol/signal/bearer_subprotocol.ts";
 import type { RequestHeaders } from "../../protocol/web_socket_handshake.ts";
-
-/** Stands in front of the token in the list of subprotocols, for clients that set no headers. */
-const SUBPROTOCOL = "cairn.bearer.";
 
 /** What a WebSocket handshake says. */
 export interface Handshake {
@@ -22,9 +20,8 @@ export function offeredProtocols({ headers }: Handshake): readonly string[] {
 export function presentedToken(request: Handshake, allowQuery: boolean): string | undefined {
   const inHeader = /^Bearer +(.+)$/i.exec(request.headers.authorization ?? "")?.[1];
   if (inHeader !== undefined) return inHeader;
-  const carrier = offeredProtocols(request).find((name) => name.startsWith(SUBPROTOCOL));
-  if (carrier !== undefined) return decodeToken(carrier.slice(SUBPROTOCOL.length));
-  if (!allowQuery) return undefined;
+  const asSubprotocol = subprotocolToken(offeredProtocols(request));
+  if (asSubprotocol !== undefined || !allowQuery) return asSubprotocol;
   return URL.parse(request.url ?? "", "ws://host")?.searchParams.get("access_token") ?? undefined;
 }
 
@@ -33,12 +30,4 @@ export function isOneOf(tokens: readonly string[], given: string | undefined): b
   if (given === undefined) return false;
   const bytes = utf8(given);
   return tokens.filter((token) => equalSecret(bytes, utf8(token))).length > 0;
-}
-
-function decodeToken(text: string): string | undefined {
-  try {
-    return fromUtf8(fromBase64Url(text));
-  } catch {
-    return undefined;
-  }
 }

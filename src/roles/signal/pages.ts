@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { answerHealth } from "../health_pages.ts";
+import { answerHealth, type Unreadiness } from "../health_pages.ts";
 import type { HttpListener } from "../http.ts";
 import type { Admission } from "./admission.ts";
 import type { SignalMetrics } from "./signal_metrics.ts";
@@ -10,8 +10,9 @@ export function answer(
   request: IncomingMessage,
   response: ServerResponse,
   admission: Admission,
+  unreadiness: Unreadiness,
 ): void {
-  if (answerHealth(request, response, admission.isDraining)) return;
+  if (answerHealth(request, response, unreadiness)) return;
   const refusal = admission.judge(request, admission.keyOf(request));
   if (refusal) response.writeHead(refusal.status, refusal.headers).end();
   else response.writeHead(426, { "upgrade": "websocket" }).end("This is a WebSocket server\n");

@@ -3,26 +3,34 @@ import { CairnError } from "../../base/errors.ts";
 import { type Host, systemHost } from "../../base/host.ts";
 import { CertificateWatch } from "../certificate_watch.ts";
 import { serveMetrics } from "../health_pages.ts";
+import type { MetricsRegistry } from "../metrics.ts";
 import { listen, type ListenAddress, parseListenAddress } from "../http.ts";
 import {
   acceptWebSockets,
   type UpgradeHandler,
   type WebSocketAcceptor,
 } from "../web_socket_server.ts";
+import type { AddressCounts, ConnectionCounts } from "./address_counts.ts";
 import { Admission, readsCloseCodes, SIGNAL_PROTOCOL } from "./admission.ts";
+import { onAll } from "./backplane.ts";
 import { offeredProtocols } from "./bearer_token.ts";
+import type { BusAccess } from "./bus_access.ts";
+import { BusStanding } from "./bus_standing.ts";
 import { drain } from "./drain.ts";
+import type { BusThread, NatsBus, NatsBusOptions } from "./nats_bus.ts";
 import { answer, describe } from "./pages.ts";
 import { SignalMetrics } from "./signal_metrics.ts";
 import { SIGNAL_LIMITS, type SignalLimits, type SignalOptions } from "./signal_options.ts";
 import { Switchboard } from "./switchboard.ts";
+import type { WorkerMesh } from "./worker_mesh.ts";
 
 const log = getLogger(["cairn", "signal"]);
 
 const TOO_SLOW = 4408;
 /** Refused pages that are being told why, at a time; beyond, they get an HTTP status too. */
 const MAX_TOLD = 256;
-const DRAIN_TIME = 5_000;
+/** Milliseconds. */
+export const DRAIN_TIME = 5_000;
 
 /** A signaling server that accepts connections. */
 export interface RunningSignal {
@@ -35,6 +43,17 @@ export interface RunningSignal {
   close(): Promise<void>;
 }
 
+/** What makes a signaling server one of several threads that are one server together. */
+export interface SignalThread {
+  readonly counts: AddressCounts;
+  readonly sockets: ConnectionCounts;
+  readonly mesh: WorkerMesh;
+  readonly bus: BusThread;
+  /** How they stand with the bus, if there is one. */
+  readonly standing: BusStanding | undefined;
+  readonly registry: MetricsRegistry;
+}
+
 /**
  * Starts the signaling server. It keeps who listens to what, and for some minutes the records of
  * the JSON dialects, in memory only.
@@ -44,6 +63,7 @@ export interface RunningSignal {
 export async function startSignal(
   options: SignalOptions,
   host: Host = systemHost,
+  thread?: SignalThread,
 ): Promise<RunningSignal> {
   const { listenAddr, tls, authTokens, metricsAddr, drainTime = DRAIN_TIME } = options;
   if (authTokens.includes("")) {
@@ -53,26 +73,44 @@ export async function startSignal(
     );
   }
   const limits = { ...SIGNAL_LIMITS, ...options.limits };
-  const metrics = new SignalMetrics();
+  const metrics = new SignalMetrics(thread?.registry);
   const admission = new Admission({
     ...options,
     limits,
     host,
     onRefused: (reason) => metrics.refused(reason),
+    counts: thread?.counts,
+    sockets: thread?.sockets,
   });
   await using started = new AsyncDisposableStack();
+  const standing = options.bus && (thread?.standing ?? new BusStanding(BusStanding.memory(1)));
+  const bus = options.bus && standing && started.use(
+    await openBus(options.bus, {
+      ...limits,
+      host,
+      standing,
+      registry: metrics.registry,
+      thread: thread?.bus,
+    }),
+  );
+  const planes = [bus, thread?.mesh].filter((plane) => plane !== undefined);
   const switchboard = started.adopt(
-    new Switchboard(limits, host, metrics),
+    new Switchboard(limits, host, metrics, onAll(planes)),
     (switchboard) => switchboard.close(),
   );
+  const receive = (topic: string, frame: Uint8Array) => switchboard.receive(topic, frame);
+  bus?.start(receive);
+  thread?.mesh.start(receive, (topic) => switchboard.recordsOf(topic));
+  const unreadiness = () => admission.isDraining ? "draining" : standing?.unreadiness;
   let sockets: WebSocketAcceptor | undefined;
   const listener = await listen({
     ...parseListenAddress(listenAddr),
     fd: options.listenFd,
+    isShared: thread !== undefined,
     option: "--listen-addr (CAIRN_SIGNAL_LISTEN_ADDR)",
     ...(tls && { tls }),
     handshakeTimeout: limits.handshakeTimeout,
-    onRequest: (request, response) => answer(request, response, admission),
+    onRequest: (request, response) => answer(request, response, admission, unreadiness()),
     prepare: (server) => {
       admission.guard(server);
       sockets = acceptWebSockets({
@@ -101,7 +139,7 @@ export async function startSignal(
       option: "--metrics-addr (CAIRN_SIGNAL_METRICS_ADDR)",
       prefix: "cairn_signal",
       registry: metrics.registry,
-      isDraining: () => admission.isDraining,
+      unreadiness,
       host,
     }),
   );
@@ -122,6 +160,15 @@ export async function startSignal(
     reload: () => watch?.reload(),
     close: () => closing ??= end(),
   };
+}
+
+/** What speaks NATS is loaded only where it is used: it costs 16 MB of memory. */
+async function openBus(
+  access: BusAccess,
+  options: Omit<NatsBusOptions, "access">,
+): Promise<NatsBus> {
+  const { NatsBus } = await import("./nats_bus.ts");
+  return new NatsBus({ ...options, access });
 }
 
 function acceptLimits(limits: SignalLimits) {

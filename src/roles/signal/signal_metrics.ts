@@ -27,7 +27,7 @@ export type MessageDrop = typeof DROP_REASONS[number];
 
 /** What a signaling server counts. No label ever tells a topic or an address. */
 export class SignalMetrics {
-  readonly registry = new MetricsRegistry();
+  readonly registry: MetricsRegistry;
   readonly #accepted: Counter;
   readonly #refused: Counter;
   readonly #ended: Counter;
@@ -36,8 +36,8 @@ export class SignalMetrics {
   readonly #deliveries: Counter;
   readonly #reloads: Counter;
 
-  constructor() {
-    const { registry } = this;
+  constructor(registry = new MetricsRegistry()) {
+    this.registry = registry;
     this.#accepted = registry.counter("cairn_signal_accepted_total", "Connections let in");
     this.#refused = registry.counter(
       "cairn_signal_refused_total",

@@ -1,3 +1,5 @@
+import type { BusAccess } from "./bus_access.ts";
+
 /** Bounds of one signaling server. */
 export interface SignalLimits {
   /** Longest message; a longer one closes its connection with 1009. */
@@ -70,5 +72,7 @@ export interface SignalOptions {
   readonly metricsAddr?: string;
   /** Milliseconds over which an ending server spreads the closing of connections. Default 5,000. */
   readonly drainTime?: number;
+  /** The bus that joins this server with others; without, it is one by itself. */
+  readonly bus?: BusAccess;
   readonly limits?: Partial<SignalLimits>;
 }

@@ -9,7 +9,11 @@ import {
   encodeJsonAnswer,
   encodeJsonError,
 } from "../../protocol/signal/json_dialect.ts";
-import { RecordStore } from "../../protocol/signal/record_store.ts";
+import {
+  type DatedRecords,
+  mergeRecords,
+  RecordStore,
+} from "../../protocol/signal/record_store.ts";
 import {
   decodeCanonicalFrame,
   decodeSignalFrame,
@@ -18,6 +22,8 @@ import {
 import { TopicRouter } from "../../protocol/signal/topic_router.ts";
 import { EncodedMessage } from "../../protocol/web_socket_frames.ts";
 import type { AcceptedWebSocket } from "../accepted_socket.ts";
+import type { Backplane } from "./backplane.ts";
+import { type Member, WaitingTexts } from "./member.ts";
 import type { MessageDrop, SignalMetrics } from "./signal_metrics.ts";
 import { BURST_SECONDS, type SignalLimits } from "./signal_options.ts";
 
@@ -29,23 +35,12 @@ const MINUTE = 60;
 /** How often records that nobody asks for are looked at. */
 const EXPIRY_INTERVAL = 10_000;
 
-/** What one connection has left of its limits. */
-interface Member {
-  readonly socket: AcceptedWebSocket;
-  /** Under which address limits count it. */
-  readonly key: string;
-  readonly number: number;
-  readonly messages: TokenBucket;
-  readonly bytes: TokenBucket;
-  mistakes: TokenBucket | undefined;
-  isEnding: boolean;
-}
-
 /** Lets messages flow between connections, and keeps the records of the JSON dialects. */
 export class Switchboard {
   readonly #limits: SignalLimits;
   readonly #host: Host;
   readonly #metrics: SignalMetrics;
+  readonly #backplane: Backplane | undefined;
   readonly #router: TopicRouter<AcceptedWebSocket>;
   readonly #records: RecordStore | undefined;
   readonly #messageRate: Rate;
@@ -54,14 +49,22 @@ export class Switchboard {
   readonly #expiry: ReturnType<typeof setInterval> | undefined;
   #lastNumber = 0;
 
-  constructor(limits: SignalLimits, host: Host, metrics: SignalMetrics) {
+  /** With a backplane it also serves topics whose listeners are elsewhere. */
+  constructor(limits: SignalLimits, host: Host, metrics: SignalMetrics, backplane?: Backplane) {
     this.#limits = limits;
+    this.#backplane = backplane;
     this.#host = host;
     this.#metrics = metrics;
-    this.#router = new TopicRouter({
-      topicsPerListener: limits.topicsPerConnection,
-      listenersPerTopic: limits.connectionsPerTopic,
-    });
+    this.#router = new TopicRouter(
+      {
+        topicsPerListener: limits.topicsPerConnection,
+        listenersPerTopic: limits.connectionsPerTopic,
+      },
+      backplane && {
+        opened: (topic) => backplane.join(topic),
+        emptied: (topic) => backplane.leave(topic),
+      },
+    );
     this.#messageRate = burst(limits.messagesPerSecond, 1);
     this.#byteRate = burst(limits.bytesPerSecond, limits.maxFrameBytes);
     this.#mistakeRate = { burst: limits.errorBudget - 1, perSecond: 1 / MINUTE };
@@ -99,6 +102,7 @@ export class Switchboard {
       bytes: new TokenBucket(this.#byteRate, now),
       mistakes: undefined,
       isEnding: false,
+      textsBehind: undefined,
     };
     log.debug("Connection {number} opened", { number });
     socket.onClose = ({ code }) => {
@@ -109,11 +113,21 @@ export class Switchboard {
     };
     socket.onPing = () => this.#isWithinRate(member, 0);
     socket.onText = (text) => {
-      if (this.#isWithinRate(member, text.length)) this.#answer(member, text);
+      if (this.#isWithinRate(member, text.length)) this.#answerInOrder(member, text);
     };
     socket.onFrame = (bytes) => {
       if (this.#isWithinRate(member, bytes.length)) this.#route(member, bytes);
     };
+  }
+
+  /** Takes what was said elsewhere: a frame in its one right form, which nobody may change. */
+  receive(topic: string, frame: Uint8Array): void {
+    this.#deliver(undefined, topic, EncodedMessage.binary(frame));
+  }
+
+  /** What this server keeps of a topic. */
+  recordsOf(topic: string): DatedRecords {
+    return this.#records?.dated(topic, this.#host.monotonic()) ?? { payload: undefined, peers: [] };
   }
 
   close(): void {
@@ -127,8 +141,7 @@ export class Switchboard {
     }
     const now = this.#host.monotonic();
     if (member.messages.take(now) && member.bytes.take(now, length)) return true;
-    this.#metrics.dropped("too many messages");
-    this.#end(member, TOO_MANY, "too many messages");
+    this.#endTooMany(member);
     return false;
   }
 
@@ -161,7 +174,7 @@ export class Switchboard {
 
   /** Relays a frame, which ends with its payload; who asks for the topic in JSON later gets that. */
   #relay(member: Member, topic: string, message: EncodedMessage, payloadLength: number): void {
-    this.#deliver(member.socket, topic, message);
+    this.#spread(member.socket, topic, message);
     const payload = message.payload.subarray(message.payload.length - payloadLength);
     this.#records?.publish(member.key, topic, payload, this.#host.monotonic());
   }
@@ -173,7 +186,16 @@ export class Switchboard {
     else if (outcome === "topic-full") this.#metrics.dropped("topic full");
   }
 
-  #deliver(sender: AcceptedWebSocket, topic: string, message: EncodedMessage): void {
+  #spread(sender: AcceptedWebSocket, topic: string, message: EncodedMessage): void {
+    this.#deliver(sender, topic, message);
+    this.#backplane?.publish(topic, message.payload);
+  }
+
+  #deliver(
+    sender: AcceptedWebSocket | undefined,
+    topic: string,
+    message: EncodedMessage,
+  ): void {
     let listeners = 0;
     for (const listener of this.#router.relay(sender, topic)) {
       listener.sendEncoded(message);
@@ -196,13 +218,13 @@ export class Switchboard {
     const now = this.#host.monotonic();
     const { kind, topic } = request;
     if (kind === "query") {
-      const found = this.#records?.find(topic, now) ?? { payload: undefined, peers: [] };
-      return socket.sendText(encodeJsonAnswer(topic, found));
+      if (this.#records && this.#backplane?.ask) return void this.#gather(member, topic);
+      return socket.sendText(encodeJsonAnswer(topic, mergeRecords([this.recordsOf(topic)])));
     }
     if (kind === "publish") {
       const { payload } = request;
       const frame = encodeSignalFrame({ kind: "Relay", topic, payload });
-      this.#deliver(socket, topic, EncodedMessage.binary(frame));
+      this.#spread(socket, topic, EncodedMessage.binary(frame));
     }
     if (!this.#records) {
       this.#metrics.dropped("records off");
@@ -219,6 +241,22 @@ export class Switchboard {
     }
   }
 
+  /** Answers a query with what is kept here and elsewhere, then what came behind it. */
+  async #gather(member: Member, topic: string): Promise<void> {
+    const behind = member.textsBehind = new WaitingTexts(this.#limits.maxBufferedBytes);
+    const elsewhere = await this.#backplane?.ask?.(topic) ?? [];
+    member.textsBehind = undefined;
+    const found = mergeRecords([this.recordsOf(topic), ...elsewhere]);
+    member.socket.sendText(encodeJsonAnswer(topic, found));
+    for (const text of behind.texts) this.#answerInOrder(member, text);
+  }
+
+  #answerInOrder(member: Member, text: string): void {
+    if (member.isEnding) return;
+    if (!member.textsBehind) return this.#answer(member, text);
+    if (!member.textsBehind.push(text)) this.#endTooMany(member);
+  }
+
   #mistake(member: Member, what: MessageDrop): void {
     this.#metrics.dropped(what);
     log.debug("Connection {number}: {what}", { number: member.number, what });
@@ -228,6 +266,11 @@ export class Switchboard {
       if (member.mistakes.take(now)) return;
     }
     this.#end(member, POLICY_VIOLATION, "too many errors");
+  }
+
+  #endTooMany(member: Member): void {
+    this.#metrics.dropped("too many messages");
+    this.#end(member, TOO_MANY, "too many messages");
   }
 
   #end(member: Member, code: number, reason: string): void {

@@ -137,13 +137,87 @@ Deno.test("FolderIndex goes on after a restart where it was", () => {
   deepEqual(again.after(1, 10).map(({ record }) => record.path), ["b.txt"]);
 });
 
+Deno.test("FolderIndex that is full leaves out what is added, counts it, and loses no side of a conflict", () => {
+  const limits = { records: 2, copies: 1, deletions: 10 };
+  const [laptop, phone] = [new Device(0, limits), new Device(1, limits)];
+  for (const path of ["a", "b"]) phone.hear(laptop.write(path, path));
+  deepEqual(laptop.write("c", "beyond"), []);
+  deepEqual(phone.hear(new Device(2).write("d", "beyond, too")), []);
+  for (const { index } of [laptop, phone]) deepEqual([index.size, index.leftOut], [2, 1]);
+  laptop.hear(phone.write("a", "changed"));
+  equal(laptop.files().a, "changed");
+
+  const conflicts = ["a", "b"].map((path) => [
+    ...laptop.write(path, `laptop's ${path}`),
+    ...phone.write(path, `phone's ${path}`),
+  ]);
+  for (const changes of conflicts) {
+    for (const { record } of changes) laptop.hear([{ record, sequence: 0 }]);
+  }
+  const texts = Object.values(laptop.files());
+  ok(texts.includes("laptop's a") && texts.includes("phone's a"), "the copy has its room");
+  ok(texts.includes("laptop's b") && !texts.includes("phone's b"), "no room: nothing is covered");
+});
+
+const DAY = 86_400_000;
+
+Deno.test("FolderIndex forgets a deletion after ninety days, on all devices, and not before", () => {
+  const [laptop, phone, away] = [new Device(0), new Device(1), new Device(2)];
+  for (const device of [phone, away]) device.hear(laptop.write("a", "old"));
+  const old = [...away.index.records()].map((record) => ({ record, sequence: 0 }));
+  phone.hear(laptop.write("a", undefined));
+  const everything = () => true;
+  for (const { index } of [laptop, phone]) {
+    deepEqual(index.forgetDeletions(START + 89 * DAY, everything), []);
+  }
+  laptop.hear(old);
+  deepEqual(laptop.files(), {}, "who was away for less brings nothing back");
+  deepEqual(laptop.index.forgetDeletions(START + 92 * DAY, () => false), [], "it is on the disk");
+  ok(!laptop.index.digest.equals(phone.index.digest.bytes));
+  phone.index.forgetDeletions(START + 92 * DAY, () => false);
+  ok(laptop.index.digest.equals(phone.index.digest.bytes));
+  ok(laptop.index.digest.equals(new Device(0).index.digest.bytes), "neither counts it");
+  deepEqual(laptop.index.forgetDeletions(START + 93 * DAY, everything), ["a"]);
+  equal(laptop.index.size, 0);
+  laptop.hear([...phone.index.records()].map((record) => ({ record, sequence: 0 })));
+  equal(laptop.index.size, 0, "nobody tells it of that again");
+});
+
+Deno.test("FolderIndex that heard of a deletion late keeps it for those who have not heard yet", () => {
+  const [laptop, phone, away] = [new Device(0), new Device(1), new Device(2)];
+  for (const device of [phone, away]) device.hear(laptop.write("a", "old"));
+  const old = [...away.index.records()].map((record) => ({ record, sequence: 0 }));
+  const late = START + 80 * DAY;
+  for (const { record } of laptop.write("a", undefined)) phone.index.merge(record, late);
+  phone.index.forgetDeletions(START + 92 * DAY, () => true);
+  phone.hear(old);
+  deepEqual(phone.files(), {});
+  deepEqual(phone.index.forgetDeletions(late + 92 * DAY, () => true), ["a"]);
+});
+
+Deno.test("FolderIndex keeps the latest deletions when there are too many, the same on each device", () => {
+  const limits = { records: 100, copies: 10, deletions: 3 };
+  const [laptop, phone] = [new Device(0, limits), new Device(1, limits)];
+  const paths = ["a", "b", "c", "d", "e"];
+  for (const path of paths) phone.hear(laptop.write(path, path));
+  const first = laptop.write("a", undefined);
+  for (const path of paths.slice(1)) phone.hear(laptop.write(path, undefined));
+  phone.hear(first);
+  for (const { index } of [laptop, phone]) {
+    deepEqual(index.forgetDeletions(START + 60_000, () => true).sort(), ["a", "b"]);
+  }
+  ok(laptop.index.digest.equals(phone.index.digest.bytes));
+  phone.hear(first);
+  equal(phone.index.size, 3, "what was crowded out stays out");
+});
+
 /** A device whose disk always looks as its index says. */
 class Device {
   readonly index: FolderIndex;
   static #now = START;
 
-  constructor(who: number) {
-    this.index = new FolderIndex(deviceId(who), NAMES[who]!);
+  constructor(who: number, limits = { records: 1_000, copies: 100, deletions: 1_000 }) {
+    this.index = new FolderIndex(deviceId(who), NAMES[who]!, limits);
   }
 
   write(path: string, text: string | undefined, drift = 0): IndexChange[] {
@@ -156,7 +230,7 @@ class Device {
     const content = text === undefined ? null : contentOf(text);
     const now = START + Device.#now++ % 50_000;
     const edit = { path, content, modified: START, base: known?.version };
-    return this.index.edit(edit, now + drift).changes;
+    return this.index.edit(edit, now + drift)?.changes ?? [];
   }
 
   hear(changes: readonly IndexChange[]): IndexChange[] {

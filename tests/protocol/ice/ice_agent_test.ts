@@ -108,6 +108,32 @@ Deno.test("IceAgent checks at once when it is told that the network changed", ()
   assert.match(remote ? formatAddressPort(remote) : "", /^198\.51\.100\.77:/);
 });
 
+Deno.test("IceAgent finds a direct way again however late it hears of a remote's new address", () => {
+  const world = new IceWorld("port_restricted_cone", "port_restricted_cone");
+  world.offerer.allocate();
+  world.introduce();
+  world.pass(1_000);
+  assert.equal(world.offerer.selected?.isRelayed, false);
+  world.offerer.rebind("198.51.100.77");
+  world.pass(300_000);
+  assert.equal(world.offerer.selected?.isRelayed, true);
+  const to = world.answerer.candidates[1]?.address;
+  assert.ok(to, "what a STUN server says of the answerer");
+  // A first check goes out of the new address, which the answerer then hears of.
+  world.sent.length = 0;
+  world.offerer.agent.recheck(world.now, "failed");
+  world.pass(50);
+  const sent = world.sent.find((datagram) =>
+    formatAddressPort(datagram.to) === formatAddressPort(to)
+  );
+  assert.ok(sent, "what failed is checked again");
+  world.answerer.agent.addRemote({ type: "srflx", address: sent.from });
+  world.answerer.agent.recheck(world.now, "failed");
+  world.pass(2_000);
+  assert.equal(world.offerer.selected?.isRelayed, false);
+  assert.equal(world.answerer.selected?.isRelayed, false);
+});
+
 Deno.test("IceAgent keeps a pair through loss, and consent goes on", () => {
   const world = new IceWorld("port_restricted_cone", "port_restricted_cone");
   world.passes = () => world.random(1)[0]! >= 64;

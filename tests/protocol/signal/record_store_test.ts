@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
+  mergeRecords,
   RECORD_OVERHEAD,
   type RecordLimits,
   RecordStore,
@@ -19,6 +20,19 @@ Deno.test("a payload is found until its time is over, and the newest counts", ()
   assert.deepEqual(records.find("abc", 1_998), { payload: bytes(2), peers: [] });
   assert.deepEqual(records.find("abc", 1_999), NOTHING);
   assert.deepEqual([records.size, records.bytes], [0, 0]);
+});
+
+Deno.test("of several stores the newest payload counts, and the newest of a peer's announcements", () => {
+  const [one, other] = [store({ ttl: 1_000 }), store({ ttl: 1_000 })];
+  one.publish("a", "abc", bytes(1), 100);
+  other.publish("a", "abc", bytes(2), 200);
+  one.announce("a", "abc", { ...ann, addresses: ["newer"] }, 210);
+  other.announce("a", "abc", ann, 120);
+  other.announce("a", "abc", bob, 220);
+  const parts = [one, other].map((store) => store.dated("abc", 300));
+  const found = { payload: bytes(2), peers: [bob, { ...ann, addresses: ["newer"] }] };
+  assert.deepEqual(mergeRecords(parts), found);
+  assert.deepEqual(mergeRecords(parts.toReversed()), found);
 });
 
 Deno.test("publishing again makes a record live on", () => {

@@ -92,3 +92,20 @@ Deno.test("TopicRouter does what a plain list of pairs would do", () => {
     }
   }));
 });
+
+Deno.test("a TopicRouter tells when a topic gets its first listener and loses its last one", () => {
+  const told: string[] = [];
+  const router = new TopicRouter<string>(LIMITS, {
+    opened: (topic) => told.push(`+${topic}`),
+    emptied: (topic) => told.push(`-${topic}`),
+  });
+  router.subscribe("ann", "a");
+  router.subscribe("ann", "a");
+  router.subscribe("bob", "a");
+  router.subscribe("bob", "b");
+  router.unsubscribe("ann", "a");
+  router.unsubscribe("ann", "a");
+  router.remove("bob");
+  router.remove("bob");
+  assert.deepEqual(told, ["+a", "+b", "-a", "-b"]);
+});

@@ -41,6 +41,29 @@ Deno.test("Two devices end with the same files, large and small, and keep on doi
   await Promise.all([laptop.settled(), phone.settled()]);
   deepEqual(await filesOf(phone.folder), await filesOf(laptop.folder));
   equal((await filesOf(phone.folder))["a/b/deep.txt"], undefined);
+  for (const { node } of [laptop, phone]) {
+    deepEqual(node!.contacts(), [], "whom the program writes to is nobody that the user knows");
+  }
+});
+
+Deno.test("A folder with more files than the index takes is synced as far as it goes, and says so", async () => {
+  await using scene = await FolderScene.open(["laptop", "phone"]);
+  const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
+  for (const name of ["a", "b", "c", "d", "e"]) await laptop.write(`${name}.txt`, name);
+  await laptop.start({ limits: { records: 3, copies: 1, deletions: 10 } });
+  await phone.start();
+  await Promise.all([laptop.settled(), phone.settled()]);
+  const there = Object.keys(await filesOf(phone.folder));
+  equal(there.length, 3);
+  equal(laptop.sync!.leftOut, 2);
+  const isSaid = () => laptop.events.some((each) => each.event === "full" && each.files === 2);
+  await laptop.until(isSaid, "it to be said");
+
+  await laptop.write(there[0]!, "changed");
+  await phone.until(async () => await phone.read(there[0]!) === "changed", "a change");
+  await laptop.stop();
+  await laptop.start();
+  await phone.until(async () => Object.keys(await filesOf(phone.folder)).length === 5, "the rest");
 });
 
 function randomBytes(length: number): Uint8Array<ArrayBuffer> {
@@ -183,6 +206,7 @@ Deno.test("What a hostile device says is written nowhere outside of the folder",
     [],
   );
   equal(await laptop.read("harmless.txt"), "evil");
+  ok(laptop.events.some((each) => each.event === "unsound" && each.rows === 1));
   ok(laptop.events.some((each) => each.event === "skipped" && each.path === "link"));
   ok(laptop.events.some((each) => each.event === "skipped" && each.path === "link/evil"));
   const texts = await Promise.all(
@@ -256,7 +280,7 @@ Deno.test("A device that was stopped in the middle of a file asks only for what 
 
   const asked = new Set<number>();
   laptop.node!.on("message", ({ data }) => {
-    const said = decodeFolderMessage(data);
+    const { said } = decodeFolderMessage(data);
     if (said.kind !== "want") return;
     for (const { indices } of said.requests) for (const index of indices) asked.add(index);
   });
@@ -273,10 +297,12 @@ Deno.test("A change in the middle of a large file takes one piece", async () => 
   await laptop.write("large.bin", bytes);
   await scene.startAll();
   const came: number[] = [];
-  phone.node!.on("message", ({ data }) => {
-    const said = decodeFolderMessage(data);
+  const hear = ({ data }: { data: Uint8Array }) => {
+    const { said } = decodeFolderMessage(data);
     if (said.kind === "pieces") came.push(...said.pieces.map(({ index }) => index));
-  });
+  };
+  phone.node!.on("message", hear);
+  phone.node!.on("transient", hear);
   bytes[5 * 262_144] = (bytes[5 * 262_144] ?? 0) ^ 1;
   await laptop.write("large.bin", bytes);
   await phone.until(

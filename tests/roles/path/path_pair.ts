@@ -3,6 +3,10 @@ import type { CandidateText } from "../../../src/protocol/ice/candidates.ts";
 import type { PathSession } from "../../../src/roles/path/path_session.ts";
 import type { RelayServer } from "../../../src/roles/path/relay_keeper.ts";
 import { type OutgoingPath, UdpPaths } from "../../../src/roles/path/udp_paths.ts";
+import {
+  type DatagramSockets,
+  DenoDatagramSockets,
+} from "../../../src/roles/relay/datagram_sockets.ts";
 import type { FrameSocket } from "../../../src/roles/web_socket.ts";
 import { within } from "../../support/deadline.ts";
 
@@ -14,6 +18,8 @@ export interface PathSide {
   readonly address?: string;
   /** Tells the other side nothing but relayed addresses. */
   readonly relayedOnly?: boolean;
+  /** Default Deno's own. */
+  readonly sockets?: DatagramSockets;
 }
 
 /** What came of a search, at one end. */
@@ -75,15 +81,16 @@ export class PathPair implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#outgoing?.close();
+    this.#outgoing?.close();
     await Promise.all([this.near.close(), this.far.close()]);
   }
 }
 
-function open({ relays = [], address }: PathSide): UdpPaths {
+function open({ relays = [], address, sockets = new DenoDatagramSockets() }: PathSide): UdpPaths {
   const only = address === undefined ? undefined : [{ ...Deno.networkInterfaces()[0]!, address }];
   return new UdpPaths({
     host: systemHost,
+    sockets,
     relays,
     interfaces: () =>
       only?.map((each) => ({ ...each, family: "IPv4" as const })) ?? Deno.networkInterfaces(),

@@ -59,6 +59,8 @@ class ForgetfulRelay implements TurnCarrier {
     this.#code = code;
   }
 
+  forward(): void {}
+
   send(bytes: Uint8Array): Promise<void> {
     const request = decodeStunMessage(bytes);
     if (request?.messageClass !== MessageClass.Request) return Promise.resolve();

@@ -3,7 +3,7 @@ import { bytesFor } from "../../support/identities.ts";
 import { assertNoKeyUsedTwice } from "../../support/key_use.ts";
 import { CourierScene, sessionsOf } from "./courier_scene.ts";
 
-const LARGE = "large ".repeat(40_000);
+const LARGE = "large ".repeat(80_000);
 
 function rollbackTest(name: string, story: (scene: CourierScene) => Promise<void>): void {
   Deno.test(`Courier ${name}`, async () => {
@@ -145,7 +145,7 @@ Deno.test("Courier does not take a crash for a rollback, whatever commit it prev
     const { mailbox } = scene;
     // The second is refused for good: the numbers behind it are given anew.
     mailbox.refuse = ({ encryptedPayload }) =>
-      encryptedPayload.length > 100_000 ? "message too large (240000 bytes)" : undefined;
+      encryptedPayload.length > 100_000 ? "message too large (480000 bytes)" : undefined;
     await scene.send("1", LARGE, "3");
     const { commit, events } = scene.alice;
     commit.dieAfter(survived);

@@ -132,6 +132,7 @@ export async function connect(
     servers?: () => readonly string[];
     isServedDirectly?: () => boolean;
     mailboxes?: MailboxChoice;
+    leftToOthers?: () => void;
     /** What the mailbox declares. */
     capabilities?: string[];
   } = {},
@@ -148,6 +149,7 @@ export async function connect(
     servers,
     ...(options.isServedDirectly && { isServedDirectly: options.isServedDirectly }),
     ...(options.mailboxes && { mailboxes: options.mailboxes }),
+    ...(options.leftToOthers && { leftToOthers: options.leftToOthers }),
     rolledBack: () => Reflect.apply(NodeStore.prototype.startAfresh, world, []),
     onReady: () => mailbox.heard.add("ready"),
     onSecret: () => Promise.resolve(),

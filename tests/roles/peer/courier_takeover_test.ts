@@ -39,6 +39,7 @@ class TwoMailboxes implements AsyncDisposable {
       label: name,
       servers: () => this.#servers(),
       mailboxes: this.choice,
+      leftToOthers: () => this.#poke(),
     });
     this.#links.set(name, connection);
     this.choice.linkUp(identityFor(name).peerId);
@@ -129,6 +130,40 @@ Deno.test("Courier does not believe a mailbox that gave up what another one took
   home.receipt(home.accepted[0]!.msgId, "expired");
   await home.heard.untilLine("receipt ack");
   deepEqual(await scene.kept(), ["1"]);
+});
+
+Deno.test("Courier of a mailbox without room leaves everything to one that has some", async () => {
+  await using both = await TwoMailboxes.open();
+  const { scene, home, cabin } = both;
+  await both.up("home");
+  await both.send("1");
+  await scene.alice.events.untilLine("accepted 1");
+  await both.up("cabin");
+  home.refuse = () => "recipient queue full (1 messages)";
+  await both.send("2");
+  await cabin.heard.untilLine("took 2");
+  assertNoKeyUsedTwice([...home.requests, ...cabin.requests]);
+  const { texts } = await scene.read([...home.accepted, ...cabin.accepted]);
+  deepEqual(texts, ["1", "2"]);
+  home.refuse = () => undefined;
+  const before = home.requests.length;
+  await both.send("3");
+  await cabin.heard.untilLine("took 3");
+  equal(home.requests.length, before, "it is not asked again at once");
+});
+
+Deno.test("Courier of two mailboxes without room stays with one, and says that messages wait", async () => {
+  await using both = await TwoMailboxes.open();
+  const { scene, home, cabin } = both;
+  await both.up("home");
+  await both.up("cabin");
+  for (const mailbox of [home, cabin]) mailbox.refuse = () => "quota exceeded";
+  await both.send("1");
+  await scene.alice.events.untilLine("refused 1: refused");
+  await both.send("2");
+  await scene.settle();
+  equal([home, cabin].map(({ requests }) => requests.length).sort()[0], 1, "once each, then one");
+  deepEqual(await scene.kept(), ["1", "2"]);
 });
 
 Deno.test("Courier gives back what the mailbox that took over does not know the recipient of", async () => {

@@ -9,7 +9,7 @@ import { Writer } from "../../support/peer_world.ts";
 import { connect, CourierScene, sessionsOf, shown } from "./courier_scene.ts";
 
 const SECOND = 1_000;
-const LARGE = "large ".repeat(40_000);
+const LARGE = "large ".repeat(80_000);
 
 function courierTest(name: string, story: (scene: CourierScene) => Promise<void>): void {
   Deno.test(`Courier ${name}`, async () => {
@@ -228,7 +228,7 @@ courierTest("drops what is refused for good, and the next takes its number", asy
   const { mailbox, alice } = scene;
   mailbox.refuse = ({ encryptedPayload }) =>
     encryptedPayload.length > 100_000
-      ? "message too large (240000 bytes, at most 100000)"
+      ? "message too large (480000 bytes, at most 100000)"
       : undefined;
   await scene.send("1", LARGE, "3", "4");
   await scene.connect();

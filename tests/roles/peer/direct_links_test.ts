@@ -1,5 +1,5 @@
 import { deepEqual, equal, rejects } from "node:assert/strict";
-import { utf8 } from "../../../src/base/bytes.ts";
+import { fromUtf8, utf8 } from "../../../src/base/bytes.ts";
 import type { PeerId } from "../../../src/protocol/crypto/peer_id.ts";
 import { decodeRoster, decodeRosterChange } from "../../../src/protocol/hub_messages.ts";
 import { MessageType } from "../../../src/protocol/message_types.ts";
@@ -31,6 +31,16 @@ Deno.test("DirectLinks that two peers open to each other at once become one", as
   await alice.send(bob, "again");
   await scene.delivered();
   deepEqual(await shown(bob.world), ["from alice", "again"]);
+});
+
+Deno.test("DirectLinks carry what nobody keeps, once there is a link, and open one where they can", async () => {
+  await using scene = await Scene.open();
+  const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob")];
+  const send = (text: string) => alice.links.sendTransient(bob.peerId, "", utf8(text));
+  equal(await send("too early"), false);
+  await scene.until(() => alice.path(bob) === "relayed");
+  equal(await send("one"), true);
+  deepEqual([bob.transient, await shown(bob.world)], [["one"], []]);
 });
 
 Deno.test("DirectLinks give a link back that was not used for two minutes", async () => {
@@ -185,15 +195,21 @@ class Peer {
   readonly roster = new RosterView(() => {});
   readonly links: DirectLinks;
   readonly paths: string[] = [];
+  readonly transient: string[] = [];
 
   constructor(readonly world: PeerWorld, private readonly server: ServerScene) {
     this.links = new DirectLinks({
       ...world,
       host: server.time,
-      context: contextFor(world.label, server.time, { capabilities: ["receive"] }),
+      context: contextFor(world.label, server.time, { capabilities: ["receive", "transient"] }),
       roster: this.roster,
       accepts: (peer) => world.inbox.accepts(peer),
       onPath: (_peer, path) => this.paths.push(path),
+      onTransient: ({ from, data }) => {
+        equal(from.equals(this.peerId), false);
+        this.transient.push(fromUtf8(data));
+        return Promise.resolve(true);
+      },
     });
   }
 

@@ -6,7 +6,7 @@ import { Crash, type Delivery, PeerWorld, Writer } from "../../support/peer_worl
 import { DAY_MS, TestHost } from "../server/mailbox_scene.ts";
 
 const MINUTE = 60_000;
-const LARGE = "large ".repeat(40_000);
+const LARGE = "large ".repeat(80_000);
 
 /** Bob, who has an inbox, and Alice, who writes to him. */
 class Scene implements AsyncDisposable {
@@ -273,7 +273,7 @@ inboxTest("keeps the last hundred that it could not open", async (scene) => {
   const { alice } = scene;
   const large = damaged(alice.write(LARGE));
   await scene.inbox.take(large);
-  equal((await scene.bob.records("blob", "part")).length, 4);
+  equal((await scene.bob.records("blob", "part")).length, 8);
   const template = alice.write("x");
   const numbers = async () =>
     (await scene.bob.records("quarantine")).map(([key]) => Number(key[1]));

@@ -10,7 +10,7 @@ import { TestHost } from "../server/mailbox_scene.ts";
 
 const [bob, carol] = [identityFor("bob").peerId, identityFor("carol").peerId];
 const server = identityFor("server").peerId;
-const LARGE = utf8("large ".repeat(40_000));
+const LARGE = utf8("large ".repeat(80_000));
 const ID_LENGTH = 16;
 
 class Scene implements AsyncDisposable {
@@ -81,7 +81,7 @@ outboxTest("keeps messages, in order per recipient, through a restart", async (s
 });
 
 outboxTest("takes a message only when it is on disk", async (scene) => {
-  for (const survived of [0, 1, 2]) {
+  for (const survived of [0, 1]) {
     scene.alice.commit.dieAfter(survived);
     await rejects(scene.enqueue(LARGE), Crash);
     deepEqual(scene.outbox.entries(bob), []);
@@ -135,7 +135,7 @@ outboxTest("remembers how a message was encrypted, and under which number", asyn
 
 outboxTest("does not encrypt by halves", async (scene) => {
   const entry = await scene.enqueue("1");
-  for (const survived of [0, 1, 2]) {
+  for (const survived of [0, 1]) {
     scene.alice.commit.dieAfter(survived);
     await rejects(scene.seal(entry, LARGE), Crash);
     equal(entry.wire, undefined);

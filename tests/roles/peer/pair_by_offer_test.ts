@@ -30,6 +30,8 @@ offerTest("by PIN finds the server, and gives both one secret", async (scene, al
   ok(ours);
   deepEqual(ours, theirs);
   equal(scene.server.book.get(alice.peerId)?.mechanism, "pin");
+  const kept = alice.book.get(scene.server.peerId)?.signalServers;
+  deepEqual(kept?.length, 1, "where it was found is where it is looked for again");
   const [shown] = scene.server.operator.offers();
   deepEqual([shown?.state, shown?.peerId?.toString()], ["paired", alice.peerId.toString()]);
 });

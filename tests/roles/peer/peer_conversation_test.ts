@@ -19,7 +19,7 @@ import { PeerWorld } from "../../support/peer_world.ts";
 import { untilHolds } from "../../support/rested.ts";
 import { settle, shown } from "./courier_scene.ts";
 
-const LARGE = "large ".repeat(40_000);
+const LARGE = "large ".repeat(80_000);
 
 Deno.test("PeerConversation brings messages both ways in order, and the purge is the receipt", async () => {
   await using scene = await Scene.open();
@@ -303,7 +303,13 @@ class Scene implements AsyncDisposable {
   }
 
   #converse(link: LinkPair["near"], world: PeerWorld): PeerConversation {
-    return new PeerConversation(link, { ...world, host: this.time, onServed: () => {} });
+    return new PeerConversation(link, {
+      ...world,
+      host: this.time,
+      accepts: () => true,
+      onTransient: () => Promise.resolve(false),
+      onServed: () => {},
+    });
   }
 
   async #answerFetch(far: LinkPair["far"]): Promise<void> {

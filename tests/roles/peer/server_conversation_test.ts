@@ -7,7 +7,7 @@ import {
   encodeMailboxStatus,
 } from "../../../src/protocol/forward_messages.ts";
 import { MessageType } from "../../../src/protocol/message_types.ts";
-import { NodeStore } from "../../../src/roles/peer/node_store.ts";
+import { openNodeStore } from "../../../src/roles/peer/node_folder.ts";
 import { ServerConversation } from "../../../src/roles/peer/server_conversation.ts";
 import { within } from "../../support/deadline.ts";
 import { bytesFor } from "../../support/identities.ts";
@@ -15,7 +15,7 @@ import { contextFor, linkPair, LinkRecorder } from "../../support/link_pair.ts";
 
 Deno.test("ServerConversation acknowledges receipts that come together with the first status", async () => {
   const path = await Deno.makeTempDir({ prefix: "cairn-test-" });
-  const store = await NodeStore.open(path, systemHost);
+  const store = await openNodeStore(path, systemHost);
   const { near: peer, far: server } = await linkPair(
     { ...contextFor("peer", systemHost), identity: store.own.identity, keys: store.linkKeys },
     contextFor("server", systemHost),

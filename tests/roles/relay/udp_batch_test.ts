@@ -119,19 +119,22 @@ Deno.test("no byte is ever wrong while the collector runs all the time", { ignor
 });
 
 for (
-  const [engine, permission, expected] of [
-    ["auto", [], /portable engine, as the batching one cannot be used: Requires ffi access/],
-    ["portable", ["--allow-ffi"], /UDP engine: portable/],
-    ["auto", ["--allow-ffi"], ignore ? /UDP engine: portable/ : /UDP engine: batch/],
+  const [engine, workers, permission, expected] of [
+    ["auto", [], [], /portable engine, as the batching one cannot be used: Requires ffi access/],
+    ["portable", [], ["--allow-ffi"], /UDP engine: portable/],
+    ["portable", ["--workers", "2"], ["--allow-ffi"], /One thread does all the work: workers/],
+    ["auto", [], ["--allow-ffi"], ignore ? /UDP engine: portable/ : /UDP engine: batch/],
+    ["auto", ["--workers", "2"], ["--allow-ffi"], ignore ? /workers: 0/ : /workers: 2/],
   ] as const
 ) {
-  Deno.test(`cairn relay --udp-engine ${engine} ${permission} says what it came to`, async () => {
+  const options = ["--udp-engine", engine, ...workers];
+  Deno.test(`cairn relay ${options.join(" ")} ${permission} says what it came to`, async () => {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--no-prompt", "--no-lock", "--unstable-kv", "--unstable-net"],
         ...["--allow-net", "--allow-read", "--allow-env", "--allow-sys", ...permission],
         new URL("../../../main.ts", import.meta.url).pathname,
-        ...["relay", "--listen-addr", "127.0.0.1:0", "--udp-engine", engine],
+        ...["relay", "--listen-addr", "127.0.0.1:0", ...options],
       ],
       env: { NO_COLOR: "1", CAIRN_LOG_FORMAT: "pretty" },
       stdin: "null",

@@ -75,7 +75,7 @@ storeTest("finds a waiting message again with all that memory needs", async (sho
 
 storeTest("turns a message into a remembered id and a receipt in one commit", async (shop) => {
   const store = await shop.open();
-  for (const size of [10, 6_000, 200_000]) {
+  for (const size of [10, 6_000, 200_000, 500_000]) {
     const { message, ops, pair } = await prepare(store, size);
     await shop.commit.commit(ops);
     const outcome = { delivered: false, reason: "expired" } as const;
@@ -119,7 +119,7 @@ storeTest("lists what may be forgotten first in front", async (shop) => {
 
 storeTest("leaves nothing of a body whose message was never added", async (shop) => {
   const store = await shop.open();
-  await store.prepareBody(new Uint8Array(100_000));
+  await store.prepareBody(new Uint8Array(500_000));
   await shop.open();
   deepStrictEqual(await Array.fromAsync(shop.kv.list({ prefix: ["mailbox", "blob"] })), []);
 });

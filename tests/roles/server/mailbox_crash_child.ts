@@ -12,7 +12,7 @@ let sequence = desk.lastAccepted(alice, bob);
 while (true) {
   const batch = Array.from({ length: 1 + host.pick(20) }, () => {
     const n = ++sequence;
-    const size = host.pick(10) === 0 ? 60_000 + host.pick(300_000) : host.pick(3000);
+    const size = host.pick(10) === 0 ? 60_000 + host.pick(600_000) : host.pick(3000);
     const message = request(bob, n, bodyOf(`message ${n}\0`, size));
     const forwarded = desk.forward(alice, { ...message, msgId: host.random(16) });
     return forwarded.then((ack) => ({ n, ack }));

@@ -129,7 +129,7 @@ class World {
     const pair = this.#one(this.#pairs);
     for (let fresh = this.#host.pick(6); fresh > 0; fresh--) {
       const text = nameOf(pair.from, pair.to, pair.count++);
-      const size = this.#host.pick(12) === 0 ? 60_000 + this.#host.pick(200_000) : 0;
+      const size = this.#host.pick(12) === 0 ? 60_000 + this.#host.pick(500_000) : 0;
       const msgId = this.#host.random(16);
       pair.outbox.push({ text, msgId, body: bodyOf(text, size), accepted: false });
     }

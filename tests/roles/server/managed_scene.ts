@@ -43,6 +43,7 @@ export class ManagedScene implements ManagedServer {
   readonly history = new History();
   readonly streams = new EventStreams(this.events);
   readonly pairing = new FakePairing(this);
+  readonly meetsAt = ["wss://signal.example.com:8443"];
   readonly audit = new FakeAudit(this.host);
   readonly paired = new Map<string, PairedFacts>();
   readonly connected = new Set<string>();

@@ -195,7 +195,12 @@ Deno.test("POST /pairing/pin and /pairing/link make what one peer redeems", asyn
   const scene = new ManagedScene();
   const pin = await scene.ask("/pairing/pin", { method: "POST" });
   strictEqual(pin.headers.get("cache-control"), "no-store");
-  deepStrictEqual(await pin.json(), { pin: "98AF-XZ2P", expires_in_secs: 300, id: "offer-0" });
+  deepStrictEqual(await pin.json(), {
+    pin: "98AF-XZ2P",
+    expires_in_secs: 300,
+    id: "offer-0",
+    signal_servers: ["wss://signal.example.com:8443"],
+  });
   const link = await scene.ask("/pairing/link", { method: "POST" });
   strictEqual((await link.json()).uri, "cairn://pair?pid=x");
   const { offers } = await (await scene.ask("/pairing/offers")).json();

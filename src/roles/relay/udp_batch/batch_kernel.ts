@@ -27,4 +27,9 @@ export class BatchKernel {
   static load(): BatchKernel {
     return loaded ??= new BatchKernel();
   }
+
+  /** What {@linkcode load} has loaded in this thread. */
+  static get loaded(): BatchKernel | undefined {
+    return loaded;
+  }
 }

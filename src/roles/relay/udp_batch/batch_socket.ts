@@ -19,7 +19,9 @@ export interface Outbox {
   /** DSCP and ECN of the datagram at hand. */
   readonly trafficClass: number;
   flush(): void;
-  /** Forgets a socket that is about to be closed. */
+  /** Sends what waits before anything else of the process has its turn. */
+  flushSoon(): void;
+  /** Forgets a socket that is about to be closed or belongs to another. */
   forget(fd: number): void;
 }
 
@@ -62,20 +64,26 @@ export class BatchSocket implements DatagramSocket, Sender {
   ): void {
     if (this.isClosed) return this.dropped(1);
     const { memory, queue } = this.#kernel;
-    const isInPlace = buffer === memory.bytes;
+    const { isServing } = this.#outbox;
+    const isInPlace = isServing && buffer === memory.bytes;
     if (dontFragment) return this.#sendWhole(buffer, offset, length, to);
     if (isInPlace) queue.add(this, offset, length, to, this.#outbox.trafficClass);
     else this.#addCopy(buffer, offset, length, to);
-    if (!this.#outbox.isServing) this.#outbox.flush();
+    if (!isServing) this.#outbox.flushSoon();
   }
 
   close(): void {
     if (this.isClosed) return;
+    this.detach();
+    this.#kernel.calls.close(this.fd);
+  }
+
+  detach(): number {
     // What waits for it goes out before.
     if (this.firstQueued >= 0) this.#kernel.queue.flush();
     this.isClosed = true;
     this.#outbox.forget(this.fd);
-    this.#kernel.calls.close(this.fd);
+    return this.fd;
   }
 
   dropped(count: number): void {

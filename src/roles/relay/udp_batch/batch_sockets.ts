@@ -1,12 +1,7 @@
-/**
- * UDP sockets of Linux, many datagrams with one call. While there is work, this thread asks the
- * kernel for more of it; then another thread waits, and JavaScript goes on with everything else.
- */
+/** UDP sockets of Linux, many datagrams with one call. */
 
-import { setImmediate } from "node:timers";
 import { parseIp } from "../../../base/address.ts";
 import { Endpoint } from "../../../base/endpoint.ts";
-import { systemHost } from "../../../base/host.ts";
 import type {
   DatagramSocket,
   DatagramSocketOptions,
@@ -14,23 +9,17 @@ import type {
 } from "../datagram_sockets.ts";
 import type { BatchKernel } from "./batch_kernel.ts";
 import { BatchSocket, type Outbox } from "./batch_socket.ts";
+import { besideEventLoop, type Rounds } from "./rounds.ts";
 import { SLOTS } from "./packet_memory.ts";
 import { EPOLLERR, EPOLLIN } from "./socket_calls.ts";
 
 /** Datagrams that are received with one call. */
 const BATCH = 64;
-/** After so long everything else of the process gets a turn. */
-const TURN_MS = 1;
-/**
- * While rounds follow one another closely, the next is waited for on this thread: that of another
- * one costs several times as much as a round. The kernel counts in milliseconds.
- */
-const PATIENCE_MS = 1;
 /** Before and behind a datagram of a row that was received as one. */
 const ROOM_AROUND = 64;
 
 /** The sockets of one owner. */
-export class BatchDatagramSockets implements DatagramSockets, Outbox {
+export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   readonly engine = "batch";
   readonly #kernel: BatchKernel;
   readonly #epoll: number;
@@ -39,24 +28,53 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
   readonly #sockets: (BatchSocket | undefined)[] = [];
   readonly #running: Promise<void>;
   #isClosed = false;
+  #isFlushDue = false;
+  #isRung = false;
   /** Slots whose datagrams may wait to be sent. */
   #usedSlots = 0;
   isServing = false;
   trafficClass = 0;
 
-  constructor(kernel: BatchKernel) {
+  /** `run` lets it serve, round by round, until it is closed. */
+  constructor(kernel: BatchKernel, run: (rounds: Rounds) => Promise<void> = besideEventLoop) {
     this.#kernel = kernel;
     this.#epoll = kernel.calls.createEpoll();
     this.#bell = kernel.calls.createBell();
-    kernel.calls.watch(this.#epoll, this.#bell);
-    this.#running = this.#run();
+    kernel.calls.hear(this.#epoll, this.#bell);
+    this.#running = this.#serveUntilClosed(run);
+  }
+
+  /** What {@linkcode ring} takes, on any thread, to end a wait of this one. */
+  get bell(): number {
+    return this.#bell;
+  }
+
+  ring(bell: number): void {
+    this.#kernel.calls.ring(bell);
+  }
+
+  closeDescriptor(descriptor: number): void {
+    this.#kernel.calls.close(descriptor);
+  }
+
+  takeRing(): boolean {
+    const isRung = this.#isRung;
+    this.#isRung = false;
+    return isRung;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   open(options: DatagramSocketOptions): DatagramSocket {
     const address = parseIp(options.hostname) ?? resolved(options.hostname);
     const name = new Endpoint(address, options.port);
     const { calls } = this.#kernel;
-    const { fd, port } = calls.open(name, name.family);
+    const { bound } = options;
+    const { fd, port } = bound === undefined
+      ? calls.open(name, name.family)
+      : { fd: bound, port: options.port };
     try {
       calls.setBuffers(fd, options.kernelBuffer);
       calls.tellTrafficClass(fd, name.family);
@@ -70,6 +88,36 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
     const socket = new BatchSocket(this, this.#kernel, options, { fd, port, family: name.family });
     this.#sockets[fd] = socket;
     return socket;
+  }
+
+  /**
+   * Binds `count` sockets to one address, for as many threads; their descriptors, which are the
+   * caller's to close. Port 0 takes a free one.
+   *
+   * @throws whatever the system says, also when one socket has that address that shares it.
+   */
+  bindShared(
+    hostname: string,
+    port: number,
+    count: number,
+  ): { readonly port: number; readonly descriptors: readonly number[] } {
+    const { calls } = this.#kernel;
+    const address = parseIp(hostname) ?? resolved(hostname);
+    const asked = new Endpoint(address, port);
+    // A port that somebody else shares looks free to who shares too.
+    const trial = calls.open(asked, asked.family);
+    calls.close(trial.fd);
+    const name = new Endpoint(address, trial.port);
+    const descriptors: number[] = [];
+    try {
+      while (descriptors.length < count) {
+        descriptors.push(calls.open(name, name.family, true).fd);
+      }
+    } catch (error) {
+      for (const fd of descriptors) calls.close(fd);
+      throw error;
+    }
+    return { port: trial.port, descriptors };
   }
 
   /** Forgets a socket that is about to be closed. */
@@ -87,29 +135,21 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
     await this.#running;
   }
 
-  async #run(): Promise<void> {
-    const { calls } = this.#kernel;
-    let turn = systemHost.monotonic();
-    let lastRound = -Infinity;
-    let patience = 0;
-    while (!this.#isClosed) {
-      const ready = calls.ready(this.#epoll, patience);
-      if (ready <= 0) {
-        patience = 0;
-        await calls.whenReady(this.#epoll);
-        turn = systemHost.monotonic();
-        continue;
-      }
-      this.#serve(ready);
-      const now = systemHost.monotonic();
-      patience = now - lastRound < TURN_MS ? PATIENCE_MS : 0;
-      lastRound = now;
-      if (now - turn < TURN_MS) continue;
-      await new Promise((resolve) => setImmediate(resolve));
-      turn = systemHost.monotonic();
-    }
-    calls.close(this.#bell);
-    calls.close(this.#epoll);
+  serve(milliseconds: number): boolean {
+    const ready = this.#kernel.calls.ready(this.#epoll, milliseconds);
+    if (ready <= 0) return false;
+    this.#serve(ready);
+    return true;
+  }
+
+  async whenReady(): Promise<void> {
+    await this.#kernel.calls.whenReady(this.#epoll);
+  }
+
+  async #serveUntilClosed(run: (rounds: Rounds) => Promise<void>): Promise<void> {
+    await run(this);
+    this.#kernel.calls.close(this.#bell);
+    this.#kernel.calls.close(this.#epoll);
   }
 
   #serve(ready: number): void {
@@ -117,7 +157,9 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
     this.isServing = true;
     try {
       for (let i = 0; i < ready; i++) {
-        const socket = this.#sockets[calls.readyFd(i)];
+        const fd = calls.readyFd(i);
+        const socket = this.#sockets[fd];
+        if (fd === this.#bell) this.#isRung = true;
         if (socket === undefined) continue;
         const events = calls.readyFor(i);
         if ((events & EPOLLERR) !== 0) socket.readErrors();
@@ -135,6 +177,16 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox {
   flush(): void {
     this.#kernel.queue.flush();
     this.#usedSlots = 0;
+  }
+
+  /** What one callback sends leaves together: a stream may bring many datagrams at once. */
+  flushSoon(): void {
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    queueMicrotask(() => {
+      this.#isFlushDue = false;
+      this.flush();
+    });
   }
 
   /** Takes one batch of a socket, so that a busy one does not keep the others waiting. */

@@ -12,6 +12,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
+const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SOL_IP = 0;
@@ -35,6 +36,8 @@ const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 export const EPOLLIN = 1;
 export const EPOLLERR = 8;
+/** Tells of work once, when it comes. */
+const EPOLLET = 1 << 31;
 /** The kernel packs `struct epoll_event` on x86-64 only. */
 const EVENT_SIZE = Deno.build.arch === "x86_64" ? 12 : 16;
 const EVENT_DATA = EVENT_SIZE - 8;
@@ -75,16 +78,22 @@ export class SocketCalls {
   }
 
   /**
-   * Opens a UDP socket on an address of this machine. Returns its descriptor and port.
+   * Opens a UDP socket on an address of this machine. Returns its descriptor and port. Several that
+   * are shared may have one address: the kernel spreads senders over them.
    *
    * @throws what `Deno.listenDatagram` would: `AddrInUse`, `PermissionDenied`, `AddrNotAvailable`.
    */
-  open(to: AddressWords, family: AddressFamily): { readonly fd: number; readonly port: number } {
+  open(
+    to: AddressWords,
+    family: AddressFamily,
+    isShared = false,
+  ): { readonly fd: number; readonly port: number } {
     const { symbols } = this.#memory.libc;
     const kind = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     const fd = symbols.socket(family === 4 ? AF_INET : AF_INET6, kind, 0);
     if (fd < 0) throw this.#failure("open a socket");
     if (family === 6) this.#set(fd, SOL_IPV6, IPV6_V6ONLY, 1);
+    if (isShared) this.#set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     const length = this.#writeName(to, family);
     if (symbols.bind(fd, this.#name, length) !== 0) {
       const failure = this.#failure(`bind port ${to.port}`);
@@ -156,7 +165,16 @@ export class SocketCalls {
 
   /** @throws {Error} when the kernel has no room for it. */
   watch(epoll: number, fd: number): void {
-    this.#putWord(EVENT, EPOLLIN);
+    this.#watchFor(epoll, fd, EPOLLIN);
+  }
+
+  /** The same for a bell, which is heard once each time that it is rung. */
+  hear(epoll: number, bell: number): void {
+    this.#watchFor(epoll, bell, EPOLLIN | EPOLLET);
+  }
+
+  #watchFor(epoll: number, fd: number, events: number): void {
+    this.#putWord(EVENT, events);
     this.#putWord(EVENT + EVENT_DATA, fd);
     if (this.#memory.libc.symbols.epollControl(epoll, EPOLL_CTL_ADD, fd, this.#event) !== 0) {
       throw this.#failure("wait for a socket");

@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { MiddlewareHandler } from "hono";
-import { problem } from "./problem.ts";
+import { problem } from "../../problem.ts";
 
 /**
  * Lets only requests through that name this server by `localhost`, an IP address or one of `hosts`:

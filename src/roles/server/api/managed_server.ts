@@ -30,6 +30,8 @@ export interface ManagedServer {
   readonly inquiry: Pick<MailboxInquiry, "waitingFor" | "waitingFrom"> | undefined;
   readonly trace: Pick<MessageTrace, "of"> | undefined;
   readonly pairing: PairingControl;
+  /** URLs of the signaling servers at which a peer finds it by a PIN. */
+  readonly meetsAt: readonly string[];
   /** `undefined` when the store is not in a folder of ours. */
   readonly backups: Pick<BackupDesk, "open"> | undefined;
   readonly audit: Pick<AuditLog, "record" | "entries">;

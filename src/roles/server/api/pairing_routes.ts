@@ -154,7 +154,12 @@ export function pairingRoutes(server: ManagedServer): Api {
     const make = () => pairing.createPin();
     const offer = await audited(server, context, "pairing.offer", undefined, make, "pin");
     const { pin, id, expiresAt } = offer;
-    return context.json({ pin, expires_in_secs: secondsLeft(expiresAt), id }, 200);
+    return context.json({
+      pin,
+      expires_in_secs: secondsLeft(expiresAt),
+      id,
+      signal_servers: [...server.meetsAt],
+    }, 200);
   });
 
   api.openapi(link, async (context) => {

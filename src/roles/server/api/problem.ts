@@ -2,24 +2,9 @@ import { getLogger } from "@logtape/logtape";
 import type { Context } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { CairnError, type CairnErrorCode } from "../../../base/errors.ts";
+import { problem, type ProblemStatus } from "../../problem.ts";
 
 const log = getLogger(["cairn", "server", "api"]);
-
-/** The statuses that the management API answers a request with when it does not do it. */
-export type ProblemStatus =
-  | 400
-  | 401
-  | 403
-  | 404
-  | 405
-  | 409
-  | 413
-  | 415
-  | 422
-  | 429
-  | 500
-  | 503
-  | 507;
 
 /** Ends a request: a sentence for people and a code for programs. */
 export class Refusal extends Error {
@@ -28,16 +13,6 @@ export class Refusal extends Error {
   constructor(readonly status: ProblemStatus, readonly code: string, message: string) {
     super(message);
   }
-}
-
-/** Answers with an error: a sentence for people and a code for programs. */
-export function problem(
-  context: Context,
-  status: ProblemStatus,
-  code: string,
-  error: string,
-): Response {
-  return context.json({ error, code }, status);
 }
 
 const STATUS_OF: Partial<Record<CairnErrorCode, ProblemStatus>> = {

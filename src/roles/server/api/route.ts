@@ -4,7 +4,8 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { PeerId } from "../../../protocol/crypto/peer_id.ts";
 import type { AuditActor } from "../audit_log.ts";
 import type { ManagedServer } from "./managed_server.ts";
-import { problem, type ProblemStatus, Refusal } from "./problem.ts";
+import { problem, type ProblemStatus } from "../../problem.ts";
+import { Refusal } from "./problem.ts";
 import { Problem } from "./shapes.ts";
 
 /** How the verbs of `cairn server` call themselves, followed by a version. */

@@ -143,6 +143,9 @@ export const PairingPin = z.object({
   pin: z.string().openapi({ example: "98AF-XZ2P" }),
   expires_in_secs: expiry,
   id: offerId,
+  signal_servers: z.array(z.string()).openapi({
+    description: "Where the PIN is good: for `cairn peer pair --signal`",
+  }),
 }).openapi("PairingPin");
 
 /** `POST /pairing/link`. */

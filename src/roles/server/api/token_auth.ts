@@ -3,7 +3,7 @@ import { CairnError } from "../../../base/errors.ts";
 import { type Host, systemHost } from "../../../base/host.ts";
 import { RateLimit } from "../../../base/rate_limit.ts";
 import { bearerCheck } from "../../bearer_check.ts";
-import { isDiskFull, mapDiskFull } from "../../disk_space.ts";
+import { isDiskFull, mapDiskFull } from "../../disk_full.ts";
 import { keepSecret } from "../../secret_file.ts";
 import { addressKey, plainAddress } from "../../signal/client_address.ts";
 import { Refusal } from "./problem.ts";

@@ -22,7 +22,8 @@ byId("sign-in-form", HTMLFormElement).onsubmit = async (event) => {
   try {
     await session.signIn(token.value.trim());
     await enter();
-    byId("content", HTMLElement).focus();
+    // The state of the contact is above it, and is to be seen, too.
+    byId("content", HTMLElement).focus({ preventScroll: true });
   } catch (error) {
     const isWrong = error instanceof Refused && error.status === 401;
     setText(problem, isWrong ? "This is not the token of this server" : sentenceOf(error));

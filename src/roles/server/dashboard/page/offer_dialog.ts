@@ -16,6 +16,8 @@ export interface MadeOffer {
   readonly secret: string;
   /** The link as a QR code. */
   readonly svg?: string;
+  /** Where a PIN is good. */
+  readonly signalServers?: readonly string[];
   readonly until: number;
 }
 
@@ -35,7 +37,7 @@ export class OfferDialog {
   constructor(session: Session, made: MadeOffer) {
     this.#session = session;
     this.#made = made;
-    this.#secret = made.kind === "pin" ? pinView(made.secret) : linkView(made);
+    this.#secret = made.kind === "pin" ? pinView(made) : linkView(made);
     this.#dialog = openDialog(
       made.kind === "pin" ? "Pair by PIN" : "Pair by link or QR code",
       this.#secret,
@@ -91,7 +93,9 @@ export class OfferDialog {
   }
 }
 
-function pinView(pin: string): HTMLElement {
+function pinView({ secret: pin, signalServers = [] }: MadeOffer): HTMLElement {
+  const signal = signalServers.length > 0 ? ` --signal ${signalServers.join(",")}` : "";
+  const command = `cairn peer pair --pin ${pin}${signal}`;
   return element(
     "div",
     { class: "offered" },
@@ -100,8 +104,9 @@ function pinView(pin: string): HTMLElement {
       "p",
       { class: "fine" },
       "On the peer: ",
-      element("code", {}, `cairn peer pair --pin ${pin}`),
+      element("code", {}, command),
     ),
+    copyButton("the command", () => command),
   );
 }
 
@@ -117,7 +122,7 @@ function linkView({ secret, svg = "" }: MadeOffer): HTMLElement {
       // As an image it can neither run a script nor load anything.
       src: `data:image/svg+xml,${encodeURIComponent(svg)}`,
     }),
-    element("p", { class: "fine" }, "Scan the code, or on the peer: cairn peer pair LINK"),
+    element("p", { class: "fine" }, "Scan the code, or on the peer: cairn peer pair 'LINK'"),
     element("p", { class: "link" }, element("code", {}, secret)),
     copyButton("the link", () => secret),
   );

@@ -60,7 +60,7 @@ export class PairingSection {
 
   async #makePin(): Promise<MadeOffer> {
     const made = ending(await this.#session.send<PairingPin>("POST", "pairing/pin"));
-    return { ...made, kind: "pin", secret: made.pin };
+    return { ...made, kind: "pin", secret: made.pin, signalServers: made.signal_servers };
   }
 
   async #makeLink(): Promise<MadeOffer> {

@@ -1,0 +1,36 @@
+import { equal } from "node:assert/strict";
+import { within } from "../../support/deadline.ts";
+import { TEST_UDP_ENGINE } from "../../support/test_udp_engine.ts";
+import { openUdpEngine } from "../../../src/roles/relay/udp_engine.ts";
+
+const MINUTE = 60_000;
+const script = new URL("../../support/path_engine.ts", import.meta.url).href;
+
+await using available = openUdpEngine(TEST_UDP_ENGINE);
+const { engine } = available;
+
+Deno.test({
+  name: `Paths move datagrams in batches, also once FFI is given up${
+    engine === "batch" ? "" : ": SKIPPED, this machine cannot"
+  }`,
+  ignore: engine !== "batch",
+  async fn() {
+    equal(await engineWith("--allow-all"), "batch 7");
+  },
+});
+
+Deno.test("Paths move datagrams one by one where FFI is not permitted, and ask nobody for it", async () => {
+  equal(await engineWith("--allow-net", "--allow-env"), "portable 7");
+});
+
+async function engineWith(...permissions: readonly string[]): Promise<string> {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "--no-check", "--unstable-net", ...permissions, script],
+    stdin: "null",
+    stderr: "piped",
+  });
+  const ended = command.output();
+  const { stdout, stderr } = await within(AbortSignal.timeout(MINUTE), ended, () => "its engine");
+  const decoder = new TextDecoder();
+  return decoder.decode(stdout).trim() || decoder.decode(stderr);
+}
