@@ -166,7 +166,12 @@ class Channel implements LocalChannel {
     const isZoneless = /^fe[89ab].*:/i.test(address) && !address.includes("%");
     const target = isZoneless ? `${address}%${this.interface.name}` : address;
     const error = await new Promise<Error | null>((resolve) => {
-      this.#socket.send(message, port, target, resolve);
+      try {
+        this.#socket.send(message, port, target, resolve);
+      } catch (error) {
+        // What is wrong with the arguments is thrown.
+        resolve(error instanceof Error ? error : new Error(String(error)));
+      }
     });
     if (error) log.debug("A message could not be sent: {message}", { message: error.message });
   }

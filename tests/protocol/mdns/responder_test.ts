@@ -106,6 +106,12 @@ Deno.test("mDNS: who does not speak mDNS gets an answer that ordinary DNS unders
   ok([...reply?.answers ?? [], ...reply?.additionals ?? []].every(({ ttl }) => ttl <= 10));
 });
 
+Deno.test("mDNS: who asks from port 0, where nothing can be sent to, is not answered", () => {
+  const server = responder();
+  server.take(query(), { ...PEER, port: 0 }, 0, 0);
+  equal(server.due, undefined);
+});
+
 Deno.test("mDNS: responses, other services and a flood of queries are not answered", () => {
   const server = responder();
   server.take({ ...query(), isResponse: true }, PEER, 0, 0);
