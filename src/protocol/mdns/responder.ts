@@ -115,7 +115,8 @@ export class Responder {
         to: asker,
         answers: short(answers),
         additionals: short(this.#additionals(answers)),
-        query: { id, questions },
+        // Those without an answer would make a short query's answer a long one.
+        query: { id, questions: questions.filter((each) => this.#answers([each]).length > 0) },
       }];
     }
     const isForAskerAlone = questions.every(({ isUnicast }) => isUnicast) &&
