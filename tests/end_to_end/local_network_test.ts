@@ -85,6 +85,26 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: `Local network: a server is announced once another program leaves it the port${note}`,
+  ignore: natWorldObstacle !== undefined,
+  async fn() {
+    await using scene = await LocalScene.open();
+    const home = await scene.addMachine();
+    const holder = scene.run(home.namespace, Deno.execPath(), [
+      "eval",
+      "--unstable-net",
+      'Deno.listenDatagram({ transport: "udp", hostname: "::", port: 5353 }); ' +
+      'console.log("held"); setInterval(() => {}, 1_000);',
+    ]);
+    await holder.output.first(1);
+    const { program: server } = await scene.startServer(home, 9_091);
+    await server.logged(/The server is not announced by mDNS/);
+    await holder.kill();
+    await server.logged(/The server is announced on/);
+  },
+});
+
 interface ListeningPeer {
   readonly machine: NatNetwork;
   readonly name: string;
