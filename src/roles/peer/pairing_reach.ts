@@ -96,7 +96,7 @@ export async function reachAcceptor(
  */
 export class AcceptorSearch implements Disposable {
   readonly #ways: PairingWays;
-  readonly #onLink: (link: LinkConnection) => void;
+  readonly #onLink: (link: LinkConnection, isFound: boolean) => void;
   readonly #ending = new AbortController();
   readonly #ends: (() => void)[] = [];
   readonly #errors: unknown[] = [];
@@ -105,8 +105,12 @@ export class AcceptorSearch implements Disposable {
   #links = 0;
   #dialing = 0;
 
-  /** @throws {CairnError} `unreachable` when there is no way to search. */
-  constructor(ways: PairingWays, onLink: (link: LinkConnection) => void) {
+  /**
+   * `isFound` says that the local network led to the other end, where any server may be.
+   *
+   * @throws {CairnError} `unreachable` when there is no way to search.
+   */
+  constructor(ways: PairingWays, onLink: (link: LinkConnection, isFound: boolean) => void) {
     requireWays(ways, "No way to find who made the PIN");
     this.#ways = ways;
     this.#onLink = onLink;
@@ -119,7 +123,10 @@ export class AcceptorSearch implements Disposable {
       hasOtherWays: ways.urls.length > 0 || ways.clients.length > 0,
       onUrl: (url) => {
         if (ways.urls.includes(url)) return;
-        this.#open((signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }));
+        this.#open(
+          (signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }),
+          true,
+        );
       },
     });
   }
@@ -159,13 +166,13 @@ export class AcceptorSearch implements Disposable {
     }, (error) => this.#errors.push(error));
   }
 
-  #open(open: (signal: AbortSignal) => Promise<LinkConnection>): void {
+  #open(open: (signal: AbortSignal) => Promise<LinkConnection>, isFound = false): void {
     if (this.#links >= MAX_ACCEPTORS || this.#ending.signal.aborted) return;
     this.#links++;
     this.#dialing++;
     open(AbortSignal.any([this.#ways.signal, this.#ending.signal])).then((link) => {
       if (this.#ending.signal.aborted) link.close("going-away");
-      else this.#onLink(link);
+      else this.#onLink(link, isFound);
     }, (error) => this.#errors.push(error)).finally(() => this.#dialing--);
   }
 }
