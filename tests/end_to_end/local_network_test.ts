@@ -3,10 +3,12 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { LocalScene } from "../support/local_scene.ts";
 import type { Program } from "../support/namespace_program.ts";
-import { type NatNetwork, natWorldObstacle } from "../support/nat_world.ts";
+import { ipv6Obstacle, type NatNetwork, natWorldObstacle } from "../support/nat_world.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
-const note = natWorldObstacle === undefined ? "" : `: SKIPPED, ${natWorldObstacle}`;
+const skipped = (obstacle: string | undefined) =>
+  obstacle === undefined ? "" : `: SKIPPED, ${obstacle}`;
+const note = skipped(natWorldObstacle);
 
 Deno.test({
   name: `Local network: peers pair, write and find their server again without signaling${note}`,
@@ -74,8 +76,10 @@ Deno.test({
 });
 
 Deno.test({
-  name: `Local network: a peer finds its server where there is nothing but IPv6${note}`,
-  ignore: natWorldObstacle !== undefined,
+  name: `Local network: a peer finds its server where there is nothing but IPv6${
+    skipped(ipv6Obstacle)
+  }`,
+  ignore: ipv6Obstacle !== undefined,
   async fn() {
     await using scene = await LocalScene.open();
     const [home, laptop] = [await scene.addMachineOfIpv6(1), await scene.addMachineOfIpv6(2)];
