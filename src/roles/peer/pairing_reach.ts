@@ -2,7 +2,7 @@ import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import { LocalLook, type LocalSearch, openLocally } from "../mdns/local_look.ts";
-import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
+import { FALLBACK_DELAY, inTurn, rankClients, signalingFailure } from "../ranked_clients.ts";
 import type { SignalClient, TopicAccess } from "../signal_client.ts";
 import { callOnTopic, initiateOnTopic } from "../topic_carrier.ts";
 import { dialLink } from "./dial_link.ts";
@@ -186,7 +186,7 @@ function requireWays({ urls, clients, local }: PairingWays, problem: string): vo
 function mostTelling(error: unknown, clients: readonly PairingClient[]): CairnError | undefined {
   const errors = flatten(error).filter((each) => each instanceof CairnError);
   return errors.find(({ code }) => code === "refused" || code === "invalid-option") ??
-    clients.map((client) => client.lastError).find((cause) => cause !== undefined) ??
+    signalingFailure(clients) ??
     (clients.length === 0 ? errors[0] : undefined);
 }
 
