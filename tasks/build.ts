@@ -111,7 +111,8 @@ function lastCause(text: string): string {
 /**
  * Two lines that a shell obeys and JavaScript skips. The shell looks for a Deno that is new enough
  * and else asks npm for the binary itself, because killing npx would leave its child behind. What
- * npm answers is remembered: to ask takes a second of computing, `cairn health` a fifth of one.
+ * npm answers is remembered: to ask takes a second of computing, `cairn health` a fifth of one. What
+ * another user has put in its place is not run.
  */
 function portableHeader(): string {
   const run = ["run", "--ext=js", "--no-config", "--no-lock", ...UNSTABLE, ...PERMISSIONS].join(
@@ -122,7 +123,7 @@ function portableHeader(): string {
     `case "$(deno --version 2>/dev/null)" in`,
     `"deno 2.9."*|"deno 2."[1-9][0-9].*|"deno "[3-9].*) ;;`,
     `*) f="\${XDG_CACHE_HOME:-\${HOME:-/dev/null}/.cache}/cairn/deno-${DENO_VERSION}";`,
-    `d=; read -r d 2>/dev/null <"$f"; [ -x "$d" ] ||`,
+    `d=; [ -O "$f" ] && read -r d 2>/dev/null <"$f"; [ -f "$d" ] && [ -x "$d" ] ||`,
     `{ d=$(npx -y deno@${DENO_VERSION} eval "console.log(Deno.execPath())" </dev/null) ||`,
     `{ echo "cairn needs Deno ${DENO_VERSION} or newer, or Node with npm" >&2; exit 1; };`,
     `(umask 077; mkdir -p "\${f%/*}" && echo "$d" >"$f") 2>/dev/null; } ;; esac`,

@@ -1,4 +1,5 @@
 import { toHex, utf8 } from "../base/bytes.ts";
+import type { CairnError } from "../base/errors.ts";
 import { sha256 } from "../protocol/crypto/primitives.ts";
 import { rankServers } from "../protocol/rendezvous/topics.ts";
 
@@ -28,6 +29,18 @@ export function rankClients<Client extends SignalingServer>(
     ...ranked.filter(({ connected }) => connected),
     ...ranked.filter(({ connected }) => !connected),
   ];
+}
+
+/**
+ * Why signaling may be what keeps peers apart: a server of it has refused, or none is connected. One
+ * that was remembered and is gone is no reason while another works.
+ */
+export function signalingFailure(
+  clients: readonly { readonly connected: boolean; readonly lastError: CairnError | undefined }[],
+): CairnError | undefined {
+  const errors = clients.flatMap(({ lastError }) => lastError ?? []);
+  const works = clients.some(({ connected }) => connected);
+  return errors.find(({ code }) => code === "refused") ?? (works ? undefined : errors[0]);
 }
 
 /**

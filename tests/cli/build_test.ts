@@ -54,12 +54,27 @@ Deno.test("The portable cairn asks npm once, and again when the Deno that it fou
     assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
     assert.equal(await times(), 2);
 
+    // Nor does it run what is no program, or what another user says.
+    const remembered = `${cache}/cairn/deno-2.9.6`;
+    await Deno.writeTextFile(remembered, `${folder}\n`);
+    assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
+    assert.equal(await times(), 3);
+    if (Deno.uid() === 0) {
+      await program(`${folder}/evil`, "echo evil");
+      await Deno.writeTextFile(remembered, `${folder}/evil\n`);
+      await Deno.chown(remembered, 65_534, 65_534);
+    } else {
+      await Deno.writeTextFile(remembered, "");
+    }
+    assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
+    assert.equal(await times(), 4);
+
     // Nowhere to remember it: it runs all the same.
     await Deno.remove(cache, { recursive: true });
     await Deno.writeTextFile(cache, "");
     assert.equal(await versionOf(cairn, env), `cairn ${VERSION}\n`);
     assert.equal(await versionOf(cairn, { PATH: bin }), `cairn ${VERSION}\n`);
-    assert.equal(await times(), 4);
+    assert.equal(await times(), 6);
   });
 });
 

@@ -3,10 +3,12 @@
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { LocalScene } from "../support/local_scene.ts";
 import type { Program } from "../support/namespace_program.ts";
-import { type NatNetwork, natWorldObstacle } from "../support/nat_world.ts";
+import { ipv6Obstacle, type NatNetwork, natWorldObstacle } from "../support/nat_world.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
-const note = natWorldObstacle === undefined ? "" : `: SKIPPED, ${natWorldObstacle}`;
+const skipped = (obstacle: string | undefined) =>
+  obstacle === undefined ? "" : `: SKIPPED, ${obstacle}`;
+const note = skipped(natWorldObstacle);
 
 Deno.test({
   name: `Local network: peers pair, write and find their server again without signaling${note}`,
@@ -74,14 +76,36 @@ Deno.test({
 });
 
 Deno.test({
-  name: `Local network: a peer finds its server where there is nothing but IPv6${note}`,
-  ignore: natWorldObstacle !== undefined,
+  name: `Local network: a peer finds its server where there is nothing but IPv6${
+    skipped(ipv6Obstacle)
+  }`,
+  ignore: ipv6Obstacle !== undefined,
   async fn() {
     await using scene = await LocalScene.open();
     const [home, laptop] = [await scene.addMachineOfIpv6(1), await scene.addMachineOfIpv6(2)];
     const { id } = await scene.startServer(home, 9_091, "--listen-addr", "[::]:9091");
     const pairing = scene.peer(laptop, "alice", "pair", "--pin", await scene.pin(home));
     deepEqual(await pairing.output.first(1), [id]);
+  },
+});
+
+Deno.test({
+  name: `Local network: a server is announced once another program leaves it the port${note}`,
+  ignore: natWorldObstacle !== undefined,
+  async fn() {
+    await using scene = await LocalScene.open();
+    const home = await scene.addMachine();
+    const holder = scene.run(home.namespace, Deno.execPath(), [
+      "eval",
+      "--unstable-net",
+      'Deno.listenDatagram({ transport: "udp", hostname: "::", port: 5353 }); ' +
+      'console.log("held"); setInterval(() => {}, 1_000);',
+    ]);
+    await holder.output.first(1);
+    const { program: server } = await scene.startServer(home, 9_091);
+    await server.logged(/The server is not announced by mDNS/);
+    await holder.kill();
+    await server.logged(/The server is announced on/);
   },
 });
 

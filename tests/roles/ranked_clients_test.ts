@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { inTurn, rankClients } from "../../src/roles/ranked_clients.ts";
+import { inTurn, rankClients, signalingFailure } from "../../src/roles/ranked_clients.ts";
+import { CairnError } from "../../src/base/errors.ts";
 
 const URLS = ["ws://a", "ws://b", "ws://c"];
 
@@ -73,4 +74,17 @@ Deno.test("inTurn() fails when all attempts have", async () => {
   const failing = () => Promise.reject(new Error("failed"));
   await assert.rejects(inTurn([failing, failing], 1e9), AggregateError);
   await assert.rejects(inTurn([], 1e9), AggregateError);
+});
+
+Deno.test("signalingFailure() tells of a server that is gone while no other works, of a refusal always", () => {
+  const failed = (code: "unreachable" | "refused") => ({
+    connected: false,
+    lastError: new CairnError(code, code),
+  });
+  const [gone, refused] = [failed("unreachable"), failed("refused")];
+  const works = { connected: true, lastError: undefined };
+  assert.equal(signalingFailure([gone]), gone.lastError);
+  assert.equal(signalingFailure([gone, works]), undefined);
+  assert.equal(signalingFailure([works, gone, refused]), refused.lastError);
+  assert.equal(signalingFailure([works]), undefined);
 });

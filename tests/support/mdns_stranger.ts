@@ -13,7 +13,8 @@ import dnsPacket, { type Answer } from "dns-packet";
 const GROUP = "224.0.0.251";
 const PORT = 5353;
 const SERVICE = "_cairn._tcp.local";
-const FLOOD_INTERVAL = 50;
+/** Milliseconds. No more than others read: what they hear must not be chance. */
+const FLOOD_INTERVAL = 150;
 
 const [address = ""] = Deno.args;
 let dialed = 0;

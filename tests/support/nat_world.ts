@@ -23,6 +23,9 @@ export const natWorldObstacle: string | undefined = await findObstacle();
 export const everyNatObstacle: string | undefined = natWorldObstacle ??
   (Deno.env.get("CAIRN_TEST_EVERY_NAT") === "1" ? undefined : "set CAIRN_TEST_EVERY_NAT=1");
 
+/** Why no scene is of IPv6 alone; `undefined` when one can be. */
+export const ipv6Obstacle: string | undefined = natWorldObstacle ?? await findIpv6Obstacle();
+
 /** Why no scene has coturn in it. */
 export const coturnObstacle: string | undefined = await new Deno.Command("turnserver", {
   args: ["--help"],
@@ -208,6 +211,20 @@ async function run(command: string, ...args: string[]): Promise<void> {
   throw new Error(`${command} ${args.join(" ")}: ${reason}`);
 }
 
+async function findIpv6Obstacle(): Promise<string | undefined> {
+  const name = `cairn-try6-${Deno.pid}`;
+  try {
+    await run("ip", "netns", "add", name);
+    await run("ip", "-n", name, "link", "set", "lo", "up");
+    await run("ip", "-n", name, "addr", "add", "fd77::1/64", "dev", "lo");
+    return undefined;
+  } catch (error) {
+    return `IPv6 does not work here (${String(error)})`;
+  } finally {
+    await run("ip", "netns", "delete", name);
+  }
+}
+
 async function findObstacle(): Promise<string | undefined> {
   const name = `cairn-try-${Deno.pid}`;
   try {
@@ -216,6 +233,8 @@ async function findObstacle(): Promise<string | undefined> {
     return `network namespaces are not allowed here (${String(error)})`;
   }
   try {
+    await run("ip", "-n", name, "link", "add", "br0", "type", "bridge");
+    await run("ip", "-n", name, "link", "add", "u1", "type", "veth", "peer", "name", "u1p");
     await inside(
       name,
       "nft",
@@ -223,7 +242,7 @@ async function findObstacle(): Promise<string | undefined> {
     );
     return undefined;
   } catch (error) {
-    return `nftables do not work here (${String(error)})`;
+    return `bridges, cables or nftables do not work here (${String(error)})`;
   } finally {
     await run("ip", "netns", "delete", name);
   }

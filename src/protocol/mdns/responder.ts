@@ -71,6 +71,8 @@ export class Responder {
   /** Takes a query; `chance` is uniform in [0, 1). */
   take(message: LocalMessage, asker: Sender, now: number, chance: number): void {
     if (message.isResponse || message.questions.length > MAX_QUESTIONS) return;
+    // A datagram may say that it came from port 0, to which nothing can be sent.
+    if (asker.port === 0) return;
     const known = message.records.filter((record) => this.#isFresh(record)).map(recordKey);
     if (message.questions.length === 0) {
       for (const waiting of this.#waiting) {
@@ -113,7 +115,8 @@ export class Responder {
         to: asker,
         answers: short(answers),
         additionals: short(this.#additionals(answers)),
-        query: { id, questions },
+        // Those without an answer would make a short query's answer a long one.
+        query: { id, questions: questions.filter((each) => this.#answers([each]).length > 0) },
       }];
     }
     const isForAskerAlone = questions.every(({ isUnicast }) => isUnicast) &&

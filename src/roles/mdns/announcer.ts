@@ -59,8 +59,9 @@ export class Announcer implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#renaming);
-    for (const timer of this.#timers) clearTimeout(timer);
+    // Channels that were on their way begin announcements of their own.
     await this.#multicast.opened;
+    for (const timer of this.#timers) clearTimeout(timer);
     await this.#sayGoodbye();
     await this.#multicast[Symbol.asyncDispose]();
   }

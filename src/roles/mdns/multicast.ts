@@ -52,6 +52,8 @@ class LocalMulticast implements Multicast {
   readonly #events: MulticastEvents;
   readonly #host: Host;
   readonly #channels = new Map<string, Channel>();
+  /** Keys of channels that could not be opened the last time. */
+  readonly #failing = new Set<string>();
   readonly #bucket: TokenBucket;
   readonly #timer: ReturnType<typeof setInterval>;
   readonly #opening: Promise<void>;
@@ -94,6 +96,7 @@ class LocalMulticast implements Multicast {
       this.#channels.delete(key);
       void channel.close();
     }
+    for (const key of this.#failing) if (!wanted.has(key)) this.#failing.delete(key);
     const fresh = [...wanted].filter(([key]) => !this.#channels.has(key));
     await Promise.all(fresh.map(async ([key, { local, family }]) => {
       const channel = new Channel(local, family, (bytes, sender) => {
@@ -101,8 +104,15 @@ class LocalMulticast implements Multicast {
       });
       this.#channels.set(key, channel);
       const failure = await channel.opened;
-      if (failure !== undefined) this.#complain(local.name, failure);
-      else if (!this.#isClosed) this.#events.onChannel?.(channel);
+      if (failure === undefined) {
+        this.#failing.delete(key);
+        if (!this.#isClosed) this.#events.onChannel?.(channel);
+        return;
+      }
+      // Another program may have the port for itself alone: the next look tries again.
+      if (this.#channels.get(key) === channel) this.#channels.delete(key);
+      if (!this.#failing.has(key)) this.#complain(local.name, failure);
+      this.#failing.add(key);
     }));
   }
 
@@ -166,7 +176,12 @@ class Channel implements LocalChannel {
     const isZoneless = /^fe[89ab].*:/i.test(address) && !address.includes("%");
     const target = isZoneless ? `${address}%${this.interface.name}` : address;
     const error = await new Promise<Error | null>((resolve) => {
-      this.#socket.send(message, port, target, resolve);
+      try {
+        this.#socket.send(message, port, target, resolve);
+      } catch (error) {
+        // What is wrong with the arguments is thrown.
+        resolve(error instanceof Error ? error : new Error(String(error)));
+      }
     });
     if (error) log.debug("A message could not be sent: {message}", { message: error.message });
   }

@@ -64,7 +64,7 @@ export class ServerFinder implements LocalSearch {
     }, this.#host);
     // Whoever floods the network with answers is not to be first every time.
     for (const found of this.#shuffled()) this.#tell(look, found);
-    this.#askLater();
+    this.#askLater(this.#isWatched(server));
     return () => this.#looks.delete(look);
   }
 
@@ -116,9 +116,16 @@ export class ServerFinder implements LocalSearch {
       .map(({ found }) => found);
   }
 
-  #askLater(): void {
+  /** A server that is watched is looked for again and again; for any other somebody waits. */
+  #isWatched(server: PeerId | undefined): boolean {
+    return server !== undefined &&
+      [...this.#watches].some((watch) => watch.server.equals(server));
+  }
+
+  #askLater(hasTime = true): void {
     const now = this.#host.monotonic();
-    if (now > this.#askAt + LONGEST_INTERVAL) {
+    const isFar = !hasTime && this.#askAt > now + INTERVAL;
+    if (isFar || now > this.#askAt + LONGEST_INTERVAL) {
       const { least, spread } = FIRST_DELAY;
       this.#interval = INTERVAL;
       this.#askAt = now + least + spread * this.#host.random(1)[0]! / 256;

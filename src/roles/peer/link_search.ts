@@ -11,7 +11,7 @@ import { LocalLook, type LocalSearch } from "../mdns/local_look.ts";
 import type { PathSession } from "../path/path_session.ts";
 import type { UdpPaths } from "../path/udp_paths.ts";
 import type { PeerBook } from "../peer_book.ts";
-import { FALLBACK_DELAY } from "../ranked_clients.ts";
+import { FALLBACK_DELAY, signalingFailure } from "../ranked_clients.ts";
 import { SealedRendezvous } from "../sealed_rendezvous.ts";
 import type { SignalClient } from "../signal_client.ts";
 import type { FrameSocket } from "../web_socket.ts";
@@ -185,7 +185,7 @@ export async function findLink(
 }
 
 function unreachable({ clients, serverUrl, remote, local }: LinkSearchOptions): CairnError {
-  const refused = clients.map((client) => client.lastError).find((error) => error !== undefined);
+  const refused = signalingFailure(clients);
   if (refused) return refused;
   if (clients.length === 0 && serverUrl === undefined) {
     return new PeerUnreachable(

@@ -2,7 +2,7 @@ import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { initiateLink, type LinkConnection, type LinkContext } from "../link_connection.ts";
 import { LocalLook, type LocalSearch, openLocally } from "../mdns/local_look.ts";
-import { FALLBACK_DELAY, inTurn, rankClients } from "../ranked_clients.ts";
+import { FALLBACK_DELAY, inTurn, rankClients, signalingFailure } from "../ranked_clients.ts";
 import type { SignalClient, TopicAccess } from "../signal_client.ts";
 import { callOnTopic, initiateOnTopic } from "../topic_carrier.ts";
 import { dialLink } from "./dial_link.ts";
@@ -96,7 +96,7 @@ export async function reachAcceptor(
  */
 export class AcceptorSearch implements Disposable {
   readonly #ways: PairingWays;
-  readonly #onLink: (link: LinkConnection) => void;
+  readonly #onLink: (link: LinkConnection, isFound: boolean) => void;
   readonly #ending = new AbortController();
   readonly #ends: (() => void)[] = [];
   readonly #errors: unknown[] = [];
@@ -105,8 +105,12 @@ export class AcceptorSearch implements Disposable {
   #links = 0;
   #dialing = 0;
 
-  /** @throws {CairnError} `unreachable` when there is no way to search. */
-  constructor(ways: PairingWays, onLink: (link: LinkConnection) => void) {
+  /**
+   * `isFound` says that the local network led to the other end, where any server may be.
+   *
+   * @throws {CairnError} `unreachable` when there is no way to search.
+   */
+  constructor(ways: PairingWays, onLink: (link: LinkConnection, isFound: boolean) => void) {
     requireWays(ways, "No way to find who made the PIN");
     this.#ways = ways;
     this.#onLink = onLink;
@@ -119,7 +123,10 @@ export class AcceptorSearch implements Disposable {
       hasOtherWays: ways.urls.length > 0 || ways.clients.length > 0,
       onUrl: (url) => {
         if (ways.urls.includes(url)) return;
-        this.#open((signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }));
+        this.#open(
+          (signal) => dialLink(url, undefined, ways.context, { signal, isFound: true }),
+          true,
+        );
       },
     });
   }
@@ -159,13 +166,13 @@ export class AcceptorSearch implements Disposable {
     }, (error) => this.#errors.push(error));
   }
 
-  #open(open: (signal: AbortSignal) => Promise<LinkConnection>): void {
+  #open(open: (signal: AbortSignal) => Promise<LinkConnection>, isFound = false): void {
     if (this.#links >= MAX_ACCEPTORS || this.#ending.signal.aborted) return;
     this.#links++;
     this.#dialing++;
     open(AbortSignal.any([this.#ways.signal, this.#ending.signal])).then((link) => {
       if (this.#ending.signal.aborted) link.close("going-away");
-      else this.#onLink(link);
+      else this.#onLink(link, isFound);
     }, (error) => this.#errors.push(error)).finally(() => this.#dialing--);
   }
 }
@@ -179,7 +186,7 @@ function requireWays({ urls, clients, local }: PairingWays, problem: string): vo
 function mostTelling(error: unknown, clients: readonly PairingClient[]): CairnError | undefined {
   const errors = flatten(error).filter((each) => each instanceof CairnError);
   return errors.find(({ code }) => code === "refused" || code === "invalid-option") ??
-    clients.map((client) => client.lastError).find((cause) => cause !== undefined) ??
+    signalingFailure(clients) ??
     (clients.length === 0 ? errors[0] : undefined);
 }
 

@@ -35,6 +35,8 @@ export function findByPin(
     const { signal, context } = ways;
     const talking = new Set<LinkConnection>();
     const failures: Error[] = [];
+    /** Of servers that are there whether or not they made the PIN: they end no search. */
+    const failuresNearby: Error[] = [];
     let rounds = 0;
     let roundOfLastFailure = 0;
     const settle = () => {
@@ -48,7 +50,7 @@ export function findByPin(
       reject(error);
     };
     const abort = () => giveUp(new CairnError("timeout", "The pairing took too long; try again"));
-    const onLink = async (link: LinkConnection) => {
+    const onLink = async (link: LinkConnection, isFound: boolean) => {
       talking.add(link);
       try {
         const outcome = await talk(link, { aim, context, signal, mayAnswer: budget.take });
@@ -59,8 +61,12 @@ export function findByPin(
       } catch (error) {
         talking.delete(link);
         link.close("going-away");
-        failures.push(error instanceof Error ? error : new Error(String(error)));
-        roundOfLastFailure = rounds;
+        const failure = error instanceof Error ? error : new Error(String(error));
+        if (isFound) failuresNearby.push(failure);
+        else {
+          failures.push(failure);
+          roundOfLastFailure = rounds;
+        }
         if (ways.clients.length === 0) consider();
       }
     };
@@ -69,9 +75,11 @@ export function findByPin(
       const isOver = ways.clients.length === 0
         ? search.isExhausted
         : rounds >= MAX_ROUNDS || (failures.length > 0 && rounds > roundOfLastFailure);
-      if (isOver) giveUp(worst(failures) ?? search.failure ?? nobody(ways));
+      if (isOver) {
+        giveUp(worst([...failures, ...failuresNearby]) ?? search.failure ?? nobody(ways));
+      }
     };
-    const search = new AcceptorSearch(ways, (link) => void onLink(link));
+    const search = new AcceptorSearch(ways, (link, isFound) => void onLink(link, isFound));
     const timer = setInterval(() => {
       rounds++;
       consider();

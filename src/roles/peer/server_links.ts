@@ -11,6 +11,7 @@ import { ConnectionStates } from "./connection_state.ts";
 import type { HubClient } from "./hub_client.ts";
 import type { KnownSignaling } from "./known_signaling.ts";
 import type { Listeners } from "./listeners.ts";
+import { signalingFailure } from "../ranked_clients.ts";
 import type { SignalClient } from "../signal_client.ts";
 import type { NodeEvents, PeerNodeOptions } from "./node_api.ts";
 import { MailboxChoice } from "./mailbox_choice.ts";
@@ -72,9 +73,7 @@ export class ServerLinks {
 
   /** Why the latest attempt to reach a server failed, if it did. */
   get lastFailure(): Error | undefined {
-    const signaling = this.#parts.signaling.clients.map(({ lastError }) => lastError)
-      .find((error) => error);
-    return signaling ?? this.#lastFailure;
+    return signalingFailure(this.#parts.signaling.clients) ?? this.#lastFailure;
   }
 
   /** Paths are found by signaling, which a pairing may be the first to bring. */

@@ -98,12 +98,21 @@ Deno.test("mDNS: who asks for a unicast answer gets one, once everybody has been
 Deno.test("mDNS: who does not speak mDNS gets an answer that ordinary DNS understands", () => {
   const server = responder();
   const asker = { address: "192.168.1.30", port: 40_000 };
-  server.take(query({ id: 7 }), asker, 0, 0);
+  const [asked] = query().questions;
+  const long = { name: "long.".repeat(50), type: "PTR", isUnicast: false };
+  const others = new Array<Question>(31).fill(long);
+  server.take(query({ id: 7, questions: [asked!, ...others] }), asker, 0, 0);
   const [reply] = server.replies(20);
   deepEqual(reply?.to, asker);
   equal(reply?.query?.id, 7);
-  equal(reply?.query?.questions.length, 1);
+  deepEqual(reply?.query?.questions, [asked], "what is not answered is not repeated");
   ok([...reply?.answers ?? [], ...reply?.additionals ?? []].every(({ ttl }) => ttl <= 10));
+});
+
+Deno.test("mDNS: who asks from port 0, where nothing can be sent to, is not answered", () => {
+  const server = responder();
+  server.take(query(), { ...PEER, port: 0 }, 0, 0);
+  equal(server.due, undefined);
 });
 
 Deno.test("mDNS: responses, other services and a flood of queries are not answered", () => {

@@ -98,6 +98,17 @@ Deno.test("mDNS announcer: takes everything back at the end", async () => {
   equal(there?.isOpen, false);
 });
 
+Deno.test("mDNS announcer: says nothing after its goodbye, also when it ends as it begins", async () => {
+  using time = new FakeTime();
+  const network = new TestMulticast("192.168.1.20/24");
+  const listener = { host: "0.0.0.0", port: 9_091, tls: false };
+  const announcer = new Announcer({ server, listener, host: time, open: network.open });
+  await announcer[Symbol.asyncDispose]();
+  network.take();
+  time.pass(10_000);
+  deepEqual(network.take(), []);
+});
+
 Deno.test("mDNS announcer: has another name every day", () =>
   announced((network, time) => {
     time.pass(10_000);

@@ -60,6 +60,21 @@ Deno.test("mDNS finder: asks ever more rarely, and not at all when nobody looks"
   equal(each.network.take().length, 0);
 });
 
+Deno.test("mDNS finder: a search that has grown slow does not slow another one down", async () => {
+  await using each = scene();
+  each.finder.watch(home, () => {});
+  each.finder.look(home, () => {});
+  await turns();
+  each.time.pass(310_000);
+  each.network.take();
+  each.finder.look(home, () => {});
+  each.time.pass(5_000);
+  equal(each.network.take().length, 0, "the next query leaves in a minute");
+  each.finder.look(undefined, () => {});
+  each.time.pass(5_000);
+  equal(each.network.take().length, 3);
+});
+
 Deno.test("mDNS finder: tells of the server that is looked for, of others only who looks for any", async () => {
   await using each = scene();
   const [wanted, all]: [string[], string[]] = [[], []];
