@@ -42,7 +42,8 @@ Deno.test("a thread hears what was said before its bell was known", { ignore }, 
 
 Deno.test(
   "where no other thread can be started, the first does everything",
-  { ignore },
+  // Deno itself closes the ports of a thread that has failed, perhaps after the test.
+  { ignore, sanitizeResources: false },
   async () => {
     await using sockets = openUdpEngine("auto");
     const broken = `data:text/javascript,${encodeURIComponent("throw new Error('out of luck')")}`;
