@@ -41,6 +41,9 @@ export class ProcessLife {
   /** Resolves when the process is asked to end. */
   readonly endRequested: Promise<void>;
   #role: RunningRole | undefined;
+  #isStarting = false;
+  /** SIGHUP came meanwhile: what it means shows when the role is there. */
+  #isHungUp = false;
 
   constructor() {
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -49,8 +52,9 @@ export class ProcessLife {
     for (const signal of SIGNALS) {
       Deno.addSignalListener(signal, () => {
         // At a terminal, SIGHUP says that it was closed.
-        if (signal === "SIGHUP" && this.#role?.reload && !Deno.stdin.isTerminal()) {
-          return this.#role.reload();
+        if (signal === "SIGHUP" && !Deno.stdin.isTerminal()) {
+          if (this.#role?.reload) return this.#role.reload();
+          if (this.#isStarting) return void (this.#isHungUp = true);
         }
         const meaning = requests.receive(systemHost.monotonic());
         if (meaning === "end-at-once") Deno.exit(1);
@@ -78,8 +82,13 @@ export class ProcessLife {
 
   /** Runs a role until it ends or is asked to, and closes it. Returns the exit status. */
   async run(start: () => Promise<RunningRole>): Promise<number> {
+    this.#isStarting = true;
     const role = this.#role = await start();
-    await Promise.race([this.endRequested, ...(role.closed ? [role.closed] : [])]);
+    this.#isStarting = false;
+    if (this.#isHungUp) role.reload?.();
+    if (!this.#isHungUp || role.reload) {
+      await Promise.race([this.endRequested, ...(role.closed ? [role.closed] : [])]);
+    }
     await role.close();
     return 0;
   }

@@ -16,9 +16,11 @@ export async function runRelay(settings: Settings): Promise<number> {
   const life = new ProcessLife();
   const options = relayOptions(settings);
   giveUp("run", "write");
-  const engine = await relayEngine(settings);
-  giveUp("ffi");
-  return await life.run(() => startRelay(options, systemHost, engine.sockets, engine.threads));
+  return await life.run(async () => {
+    const engine = await relayEngine(settings);
+    giveUp("ffi");
+    return await startRelay(options, systemHost, engine.sockets, engine.threads);
+  });
 }
 
 /** What moves the relay's packets. FFI is not needed any more afterwards. */

@@ -37,7 +37,7 @@ interface Opening {
   readonly level: LogLevel | undefined;
 }
 
-/** A thread as the first one sees it. A failure of its program ends the process. */
+/** A thread as the first one sees it. */
 export class RoleThread<Table extends Calls<Table>> implements Disposable {
   readonly #worker: Worker;
   readonly #control: MessagePort;
@@ -45,16 +45,17 @@ export class RoleThread<Table extends Calls<Table>> implements Disposable {
   #lastId = 0;
   /** Called after each message, for a thread that does not wait for messages. */
   wake: () => void = () => {};
+  /** Called when its program fails. Default: the process ends, as when its only thread fails. */
+  onFailure: (error: Error) => void = (error) => reportError(error);
 
   constructor(worker: Worker, level: LogLevel | undefined) {
     const { port1, port2 } = new MessageChannel();
     this.#worker = worker;
     this.#control = port1;
     port1.onmessage = (event) => this.#take(event);
-    // A thread that failed ends the process, as a failure of its only one does.
     worker.onerror = (event) => {
       event.preventDefault();
-      reportError(new Error(`A thread failed: ${event.message}`));
+      this.onFailure(new Error(`A thread failed: ${event.message}`));
     };
     const opening: Opening = { control: port2, level };
     worker.postMessage(opening, [port2]);

@@ -1,4 +1,7 @@
-/** A role that does nothing, for tests of how processes end: `idle_role.ts [hang|reject|throw]`. */
+/**
+ * A role that does nothing, for tests of how processes end: `idle_role.ts [hang|reject|throw]`, or
+ * `idle_role.ts late`, which has started when SIGHUP came, and ends when it is told to reload.
+ */
 
 import { getLogger } from "@logtape/logtape";
 import { parseLogFilter } from "../../src/base/log_filter.ts";
@@ -14,11 +17,19 @@ getLogger(["cairn", "signal"]).debug("A detail of {count} bytes", { count: 3 });
 getLogger(["cairn", "relay"]).info("Line one\nline two");
 
 const status = await life.run(async () => {
+  const hungUp = Promise.withResolvers<void>();
+  const reloaded = Promise.withResolvers<void>();
+  if (manner === "late") Deno.addSignalListener("SIGHUP", hungUp.resolve);
   await printLine(`ready run=${Deno.permissions.querySync({ name: "run" }).state}`);
   const alive = setInterval(() => {}, 60_000);
   if (manner === "reject") void Promise.reject(new Error("nobody caught this"));
   if (manner === "throw") setTimeout(() => raise(new Error("nobody caught this")));
+  if (manner === "late") await hungUp.promise;
   return {
+    ...(manner === "late" && {
+      reload: () => void printLine("reloaded").then(reloaded.resolve),
+      closed: reloaded.promise,
+    }),
     async close() {
       await printLine("closing");
       if (manner === "hang") await new Promise(() => {});

@@ -21,6 +21,14 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   });
 }
 
+Deno.test("SIGHUP while a role starts does not end it, and reaches it when it has started", {
+  ignore: Deno.build.os === "windows",
+}, async () => {
+  const role = await idleRole(["late"]);
+  role.child.kill("SIGHUP");
+  assert.deepEqual(await role.ended(), { code: 0, stdout: "reloaded\nclosing\nclosed\n" });
+});
+
 Deno.test("A role that does not manage to close ends at once when asked again after a second", async () => {
   const role = await idleRole(["hang"]);
   role.child.kill("SIGTERM");

@@ -7,6 +7,12 @@ import { eventLoopTurn, type Rounds } from "../relay/udp_batch/rounds.ts";
 
 const log = getLogger(["cairn", "path"]);
 
+/**
+ * Of so many nodes another thread may wait. Deno has 32 such threads, which files, names of hosts and
+ * much else need too; without one left, all of that stops.
+ */
+const MOST_WAITING = 16;
+
 /** Milliseconds of packets after which the QUIC endpoint, on this thread too, gets a turn. */
 const TURN_MS = 1;
 
@@ -27,19 +33,29 @@ export function loadPathBatches(): boolean {
   }
 }
 
-/** The UDP sockets of paths: by batches where those were loaded, else Deno's. */
+/** Sockets in batches that are open. */
+let waiting = 0;
+
+/** The UDP sockets of paths: by batches where those were loaded, for the first 16 nodes; else Deno's. */
 export function openPathSockets(): DatagramSockets {
   const kernel = BatchKernel.loaded;
-  return kernel ? new BatchDatagramSockets(kernel, besideQuic) : new DenoDatagramSockets();
+  return kernel && waiting < MOST_WAITING
+    ? new BatchDatagramSockets(kernel, besideQuic)
+    : new DenoDatagramSockets();
 }
 
 /** While this thread waited for a packet, QUIC could not make any: another thread waits. */
 async function besideQuic(rounds: Rounds): Promise<void> {
   let turn = systemHost.monotonic();
-  while (!rounds.isClosed) {
-    if (!rounds.serve(0)) await rounds.whenReady();
-    else if (systemHost.monotonic() - turn < TURN_MS) continue;
-    else await eventLoopTurn();
-    turn = systemHost.monotonic();
+  waiting++;
+  try {
+    while (!rounds.isClosed) {
+      if (!rounds.serve(0)) await rounds.whenReady();
+      else if (systemHost.monotonic() - turn < TURN_MS) continue;
+      else await eventLoopTurn();
+      turn = systemHost.monotonic();
+    }
+  } finally {
+    waiting--;
   }
 }

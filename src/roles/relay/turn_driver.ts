@@ -195,6 +195,8 @@ export class TurnDriver {
   }
 
   #open(port: RelayPort): void {
+    // The port below, of the same pair, could not be bound meanwhile: nobody waits for this one.
+    if (port.opening === undefined) return;
     const { sockets, relayHosts, shelf } = this.#options;
     const hostname = relayHosts[port.family];
     try {

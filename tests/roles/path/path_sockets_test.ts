@@ -1,6 +1,7 @@
 import { equal } from "node:assert/strict";
 import { within } from "../../support/deadline.ts";
 import { TEST_UDP_ENGINE } from "../../support/test_udp_engine.ts";
+import { loadPathBatches, openPathSockets } from "../../../src/roles/path/path_sockets.ts";
 import { openUdpEngine } from "../../../src/roles/relay/udp_engine.ts";
 
 const MINUTE = 60_000;
@@ -21,6 +22,16 @@ Deno.test({
 
 Deno.test("Paths move datagrams one by one where FFI is not permitted, and ask nobody for it", async () => {
   equal(await engineWith("--allow-net", "--allow-env"), "portable 7");
+});
+
+Deno.test("However many paths there are, files can still be read", async () => {
+  await using open = new AsyncDisposableStack();
+  loadPathBatches();
+  // Deno has threads for 32 things that block.
+  const sockets = Array.from({ length: 40 }, () => open.use(openPathSockets()));
+  equal(sockets.at(-1)?.engine, "portable");
+  const read = Deno.readTextFile(new URL(import.meta.url));
+  await within(AbortSignal.timeout(MINUTE), read, () => "a file");
 });
 
 async function engineWith(...permissions: readonly string[]): Promise<string> {

@@ -9,6 +9,11 @@ import type { Attribute, StunMessage } from "../../../src/protocol/stun/message.
 import { Method } from "../../../src/protocol/stun/message.ts";
 import type { RelayOptions } from "../../../src/roles/relay/relay_options.ts";
 import { openUdpEngine } from "../../../src/roles/relay/udp_engine.ts";
+import { openThread, type RelayCalls } from "../../../src/roles/relay/workers/relay_thread.ts";
+import { RelayThreads } from "../../../src/roles/relay/workers/relay_threads.ts";
+import { RoleThread } from "../../../src/roles/role_thread.ts";
+import { within } from "../../support/deadline.ts";
+import { ownPorts } from "../../support/free_port.ts";
 import { RawTurn } from "../../support/raw_turn.ts";
 import { startedRelay } from "../../support/started_relay.ts";
 import { bareAllocate } from "../../support/stun_bytes.ts";
@@ -18,10 +23,34 @@ const V4 = parseIp("127.0.0.1")!;
 const OTHER = parseIp("127.0.0.9")!;
 /** Enough that all of them on one of two threads would be a wonder. */
 const MANY = 16;
+const WITHIN_MS = 60_000;
 /** Reserves the next port too. */
 const PAIR: Attribute = [AttributeType.EvenPort, Uint8Array.of(0x80)];
 
-const ignore = openUdpEngine("auto").engine !== "batch";
+const available = openUdpEngine("auto");
+const ignore = available.engine !== "batch";
+await available[Symbol.asyncDispose]();
+
+Deno.test("a thread hears what was said before its bell was known", { ignore }, async () => {
+  using late = new RoleThread<RelayCalls>(openThread(), undefined);
+  using prompt = new RoleThread<RelayCalls>(openThread(), undefined);
+  // By then the other one, which is older, has looked for messages and found none.
+  await heard(prompt.call("load", undefined));
+  await heard(late.call("load", undefined));
+  await Promise.all([late, prompt].map((thread) => heard(thread.call("close", undefined))));
+});
+
+Deno.test(
+  "where no other thread can be started, the first does everything",
+  // Deno itself closes the ports of a thread that has failed, perhaps after the test.
+  { ignore, sanitizeResources: false },
+  async () => {
+    await using sockets = openUdpEngine("auto");
+    const broken = `data:text/javascript,${encodeURIComponent("throw new Error('out of luck')")}`;
+    const open = () => new Worker(broken, { type: "module" });
+    assert.equal(await heard(RelayThreads.open(sockets, 2, open)), undefined);
+  },
+);
 
 Deno.test("clients of all threads relay to one another, also over TCP", { ignore }, async () => {
   await using relay = await threads({ userQuota: MANY + 1 });
@@ -157,7 +186,7 @@ Deno.test(
   "a reserved port that was taken over relays, and is free when it ends",
   { ignore },
   async () => {
-    const first = 10_000 + Math.floor(Math.random() * 5_000) * 2;
+    const first = ownPorts();
     await using relay = await threads({
       relayPorts: { min: first, max: first + 1 },
       relayIps: [V4],
@@ -183,7 +212,7 @@ Deno.test(
   "no two threads give the same port, and a full range is full on all",
   { ignore },
   async () => {
-    const min = 10_000 + Math.floor(Math.random() * 5_000) * 2;
+    const min = ownPorts();
     await using relay = await threads({ relayPorts: { min, max: min + MANY - 1 }, relayIps: [V4] });
     const clients = await clientsOf(relay, MANY, 1);
     const ports = await Promise.all(clients.slice(0, MANY).map((client) => client.allocate()));
@@ -272,6 +301,10 @@ async function clientsOf(
   for (let i = 0; i < udp; i++) clients.push(await relay.client());
   for (let i = 0; i < Math.min(tcp, 2); i++) clients.push(await relay.client({ transport: "tcp" }));
   return clients;
+}
+
+function heard<T>(answer: Promise<T>): Promise<T> {
+  return within(AbortSignal.timeout(WITHIN_MS), answer, () => "a thread's answer");
 }
 
 function relayedPort(answer: StunMessage): number {

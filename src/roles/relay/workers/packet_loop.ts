@@ -37,8 +37,9 @@ export class PacketLoop implements Alarm {
     let turn = now;
     let hasMail = true;
     while (!rounds.isClosed) {
-      if (hasMail) this.#readMail();
       if (hasMail || now - turn >= TURN_EVERY) {
+        // Also the first message, which may come before whoever sent it knows the bell.
+        this.#readMail();
         await eventLoopTurn();
         turn = now;
       }

@@ -15,40 +15,80 @@ import { SharedShelf } from "./shelf.ts";
 
 const log = getLogger(["cairn", "relay"]);
 
+/** Milliseconds after which the metrics go without a thread that is too busy to tell its own. */
+const METRICS_PATIENCE = 8_000;
+/** Milliseconds after which a thread that does not drain or close is left as it is, or ended. */
+const CLOSE_PATIENCE = 5_000;
+
+/** A thread as the first one sees it. */
+class RelayThread extends RoleThread<RelayCalls> {
+  readonly #bell = this.call("load", undefined);
+  #lastMetrics = "";
+
+  /** Resolves when it waits for messages, of which `ring` tells. @throws {Error} when it has failed. */
+  async whenLoaded(ring: (bell: number) => void): Promise<void> {
+    const { onFailure } = this;
+    const failed = Promise.withResolvers<never>();
+    this.onFailure = failed.reject;
+    const bell = await Promise.race([this.#bell, failed.promise]);
+    this.onFailure = onFailure;
+    this.wake = () => ring(bell);
+  }
+
+  /** Its metrics; where it does not tell them in time, those that it told last. */
+  async metrics(): Promise<string> {
+    return this.#lastMetrics = await this.callWithin(METRICS_PATIENCE, "metrics", undefined) ??
+      this.#lastMetrics;
+  }
+
+  async close(): Promise<void> {
+    const closed = this.callWithin(CLOSE_PATIENCE, "close", undefined);
+    this.wake = () => {};
+    await closed;
+    this[Symbol.dispose]();
+  }
+}
+
 /** The threads that serve clients over UDP, beside the first one, which serves all others. */
 export class RelayThreads implements AsyncDisposable {
-  readonly #threads: readonly RoleThread<RelayCalls>[];
+  readonly #threads: readonly RelayThread[];
   readonly #sockets: BatchDatagramSockets;
   /** Of each thread, until it has them. */
   #bound: readonly BoundSocket[][];
   #memory: LedgerMemory | undefined;
 
-  private constructor(threads: readonly RoleThread<RelayCalls>[], sockets: BatchDatagramSockets) {
+  private constructor(threads: readonly RelayThread[], sockets: BatchDatagramSockets) {
     this.#threads = threads;
     this.#sockets = sockets;
     this.#bound = threads.map(() => []);
   }
 
   /**
-   * Opens `count` of them; with none, or with `sockets` that no others can share, which it says, the
-   * first thread does everything. Afterwards FFI is not needed any more.
+   * Opens `count` of them; with none, with `sockets` that no others can share, or where one cannot be
+   * started, which it says, the first thread does everything. Afterwards FFI is not needed any more.
    */
-  static async open(sockets: DatagramSockets, count: number): Promise<RelayThreads | undefined> {
+  static async open(
+    sockets: DatagramSockets,
+    count: number,
+    openWorker = openThread,
+  ): Promise<RelayThreads | undefined> {
     if (count === 0) return undefined;
     if (!(sockets instanceof BatchDatagramSockets)) {
       if (count > 1) log.info("One thread does all the work: workers need the batching UDP engine");
       return undefined;
     }
     const level = lowestLevel("relay");
-    const threads = Array.from(
-      { length: count },
-      () => new RoleThread<RelayCalls>(openThread(), level),
-    );
-    await Promise.all(threads.map(async (thread) => {
-      const bell = await thread.call("load", undefined);
-      thread.wake = () => sockets.ring(bell);
-    }));
-    return new RelayThreads(threads, sockets);
+    const threads: RelayThread[] = [];
+    try {
+      while (threads.length < count) threads.push(new RelayThread(openWorker(), level));
+      await Promise.all(threads.map((thread) => thread.whenLoaded((bell) => sockets.ring(bell))));
+      return new RelayThreads(threads, sockets);
+    } catch (error) {
+      for (const thread of threads) thread[Symbol.dispose]();
+      const reason = error instanceof Error ? error.message : String(error);
+      log.warn("One thread does all the work, as no others can be started: {reason}", { reason });
+      return undefined;
+    }
   }
 
   get count(): number {
@@ -116,21 +156,18 @@ export class RelayThreads implements AsyncDisposable {
 
   /** The pages of all. */
   metrics(): Promise<string[]> {
-    return Promise.all(this.#threads.map((thread) => thread.call("metrics", undefined)));
+    return Promise.all(this.#threads.map((thread) => thread.metrics()));
   }
 
   async drain(): Promise<void> {
-    await Promise.all(this.#threads.map((thread) => thread.call("drain", undefined)));
+    await Promise.all(
+      this.#threads.map((thread) => thread.callWithin(CLOSE_PATIENCE, "drain", undefined)),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { descriptor } of this.#bound.flat()) this.#sockets.closeDescriptor(descriptor);
     this.#bound = [];
-    await Promise.all(this.#threads.map(async (thread) => {
-      const closed = thread.call("close", undefined);
-      thread.wake = () => {};
-      await closed;
-      thread[Symbol.dispose]();
-    }));
+    await Promise.all(this.#threads.map((thread) => thread.close()));
   }
 }
