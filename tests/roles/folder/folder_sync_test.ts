@@ -246,6 +246,26 @@ Deno.test("Messages of other channels stay for whoever reads them", async () => 
   equal(message.id, sent.id);
 });
 
+Deno.test("What comes while a sync ends stays for its next life", async () => {
+  await using scene = await FolderScene.open(["laptop", "phone"]);
+  const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
+  const came: string[] = [];
+  let end: Promise<void> | undefined;
+  // Handlers are called in order, and this one before the sync's own.
+  const endAtFirst = () =>
+    phone.node!.on("message", ({ id }) => {
+      came.push(id);
+      end ??= phone.sync!.close();
+    });
+  await phone.start({ onEvent: ({ event }) => void (event === "started" && endAtFirst()) });
+  await laptop.start();
+  await phone.until(() => end !== undefined, "a message");
+  await end;
+  phone.sync = undefined;
+  await phone.stop();
+  equal((await phone.nextMessage()).id, came[0]);
+});
+
 Deno.test("What .cairnignore names stays where it is, and is not deleted elsewhere", async () => {
   await using scene = await FolderScene.open(["laptop", "phone"]);
   const [laptop, phone] = [scene.device("laptop"), scene.device("phone")];
