@@ -1,6 +1,7 @@
 import { deepEqual, equal } from "node:assert/strict";
 import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import type { Node } from "../../src/mod.ts";
+import { within } from "../support/deadline.ts";
 import { Home } from "../support/home.ts";
 
 Deno.test("Two peers of one server see each other, talk over its relay, and nothing is doubled", async () => {
@@ -19,7 +20,7 @@ Deno.test("Two peers of one server see each other, talk over its relay, and noth
   const sent = await alice.send(bob.peerId, "", utf8("100"));
   await sent.accepted;
   for (let index = 101; index < 200; index++) await alice.send(bob.peerId, "", utf8(`${index}`));
-  await all.promise;
+  await soon(all.promise, "all messages");
   deepEqual(received, Array.from({ length: 200 }, (_, index) => `${index}`));
   equal(home.server.relayStats()?.activePairs, 1);
 });
@@ -64,7 +65,7 @@ Deno.test("A relayed link that is lost leaves the messages to the mailbox, in or
     check();
   });
   check();
-  await all.promise;
+  await soon(all.promise, "all messages");
   const expected = Array.from({ length: 60 }, (_, index) => `${index}`);
   // What a handler had when its node was closed may be shown again, and nothing else.
   deepEqual(received.filter((text, index) => text !== received[index - 1]), expected);
@@ -80,7 +81,7 @@ Deno.test("A relay without room tells so, and messages go by the mailbox", async
   });
   await until(carol!, "roster", () => carol!.rosterMember(dave!.peerId).online);
   await carol!.send(dave!.peerId, "", utf8("by the mailbox"));
-  equal(await arrived, "by the mailbox");
+  equal(await soon(arrived, "the message"), "by the mailbox");
   equal(carol!.path(dave!.peerId), "mailbox");
   const { activePairs, refused } = home.server.relayStats() ?? {};
   deepEqual([activePairs, refused], [1, 1]);
@@ -111,7 +112,7 @@ Deno.test("A server without roster and relay keeps to its mailbox", async () => 
   const [alice, bob] = [await home.peer("alice"), await home.peer("bob")];
   const arrived = new Promise<void>((resolve) => void bob.on("message", () => resolve()));
   await alice.send(bob.peerId, "", utf8("x"));
-  await arrived;
+  await soon(arrived, "the message");
   deepEqual(alice.roster(), []);
   equal(alice.path(bob.peerId), "mailbox");
   equal(home.server.relayStats(), undefined);
@@ -127,13 +128,16 @@ Deno.test("A peer that takes messages of its contacts only refuses a stranger, w
     });
   });
   await alice.send(bob.peerId, "", utf8("from a stranger"));
-  equal(await refused, `The message did not reach ${bob.peerId}: refused by the recipient`);
+  equal(
+    await soon(refused, "a refusal"),
+    `The message did not reach ${bob.peerId}: refused by the recipient`,
+  );
   const arrived = new Promise<string>((resolve) => {
     bob.on("message", ({ data }) => resolve(fromUtf8(data)));
   });
   await bob.addContact(alice.peerId);
   await alice.send(bob.peerId, "", utf8("from a contact"));
-  equal(await arrived, "from a contact");
+  equal(await soon(arrived, "the message"), "from a contact");
   deepEqual(bob.contacts().map(String), [alice.peerId.toString()]);
 });
 
@@ -145,7 +149,7 @@ async function overRelay(from: Node, to: Node, text: string): Promise<void> {
 }
 
 function until(node: Node, event: "roster" | "path", isDone: () => boolean): Promise<void> {
-  return new Promise((resolve) => {
+  const done = new Promise<void>((resolve) => {
     if (isDone()) return resolve();
     const remove = node.on(event, () => {
       if (!isDone()) return;
@@ -153,4 +157,10 @@ function until(node: Node, event: "roster" | "path", isDone: () => boolean): Pro
       resolve();
     });
   });
+  return soon(done, `the event ${event} that makes true: ${isDone}`);
+}
+
+/** What does not come fails the test, rather than to hold it up for ever. */
+function soon<T>(promise: Promise<T>, what: string): Promise<T> {
+  return within(AbortSignal.timeout(120_000), promise, () => what);
 }

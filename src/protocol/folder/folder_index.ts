@@ -123,6 +123,11 @@ export class FolderIndex {
     this.#sequence = Math.max(this.#sequence, change.sequence);
   }
 
+  /** Counts on after `sequence`, of which others were told: its record may be forgotten since. */
+  countFrom(sequence: number): void {
+    this.#sequence = Math.max(this.#sequence, sequence);
+  }
+
   /** Whether the index takes a file at `path`; one that it does not take is counted. */
   hasRoomFor(path: string): boolean {
     if (this.#entries.has(path) || this.size < this.#limits.records) return true;

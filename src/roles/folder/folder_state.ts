@@ -216,6 +216,7 @@ export class FolderState {
     }
     for await (const { key, value } of kv.list<KnownMember>({ prefix: ["member"] })) {
       this.#members.set(String(key[1]), value);
+      this.index.countFrom(value.told);
     }
     this.reviewPending();
     await this.forgetDeletions();

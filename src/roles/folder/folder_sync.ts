@@ -197,7 +197,13 @@ export class FolderSync {
     const { said, unsound } = heard;
     if (said.folder !== this.#options.name) return;
     if (unsound > 0 && this.#members.has(from)) this.#progress.unsound(from, unsound);
-    await this.#do(() => this.#take(from, said));
+    let isTaken = false;
+    await this.#do(async () => {
+      await this.#take(from, said);
+      isTaken = true;
+    });
+    // It has ended meanwhile: the message stays for its next life.
+    if (!isTaken) throw new NotTaken();
   }
 
   async #take(from: PeerId, said: FolderMessage): Promise<void> {
@@ -205,7 +211,7 @@ export class FolderSync {
     if (said.kind === "state") return await this.#members.hear(from, said);
     // Whoever shares the folder has said so before.
     if (!this.#members.has(from)) return;
-    this.#fetcher.heard(from, now);
+    this.#fetcher.heard(from, now, said.kind);
     switch (said.kind) {
       case "changes": {
         const changes = await this.#state.merge(said.records);

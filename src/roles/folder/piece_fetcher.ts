@@ -1,4 +1,5 @@
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
+import type { FolderMessage } from "../../protocol/folder/folder_messages.ts";
 import type { PiecePlan } from "../../protocol/folder/piece_plan.ts";
 import type { FolderMembers, Member } from "./folder_members.ts";
 import type { FolderTalk } from "./folder_talk.ts";
@@ -12,6 +13,8 @@ const STALLED_AFTER_MS = 60_000;
 
 /** What a device lacked it may have after so long: a file that was just moved, for one. */
 const ASKED_AGAIN_AFTER_MS = 5_000;
+/** Each further time doubles it, up to this: two devices may lack what only a third one has. */
+const LAST_ASKED_AGAIN_AFTER_MS = 300_000;
 
 interface Source {
   /** When it was asked, or answered, last. */
@@ -21,6 +24,8 @@ interface Source {
   isAway: boolean;
   /** Since when it is known to lack something. */
   lackedAt?: number | undefined;
+  /** How long after that it is asked again. */
+  againAfter: number;
 }
 
 /** Asks other devices for the pieces that are missing: those that are there, and else any. */
@@ -51,10 +56,13 @@ export class PieceFetcher {
     for (const { peer } of others) await this.#askOne(peer, AWAY_WINDOW, now, nobodyThereHas);
   }
 
-  /** Something came from a device. */
-  heard(peer: PeerId, now: number): void {
+  /** A message of this kind came from a device. */
+  heard(peer: PeerId, now: number, kind: FolderMessage["kind"]): void {
     const source = this.#sources.get(peer.toString());
-    if (source) source.active = now;
+    if (!source) return;
+    source.active = now;
+    const hasMore = kind === "changes" || kind === "list" || kind === "pieces";
+    if (hasMore) source.againAfter = ASKED_AGAIN_AFTER_MS;
   }
 
   /** A device does not have a content, at `now`. */
@@ -89,10 +97,12 @@ export class PieceFetcher {
     mayAsk: (hash: string) => boolean,
   ): Promise<void> {
     const text = peer.toString();
-    const source = this.#sources.get(text) ?? { active: now, forgetful: true, isAway: false };
+    const source = this.#sources.get(text) ??
+      { active: now, forgetful: true, isAway: false, againAfter: ASKED_AGAIN_AFTER_MS };
     this.#sources.set(text, source);
-    if (source.lackedAt !== undefined && now - source.lackedAt > ASKED_AGAIN_AFTER_MS) {
+    if (source.lackedAt !== undefined && now - source.lackedAt > source.againAfter) {
       source.lackedAt = undefined;
+      source.againAfter = Math.min(2 * source.againAfter, LAST_ASKED_AGAIN_AFTER_MS);
       this.#plan.mayHave(text);
     }
     const isStalled = window === WINDOW && this.#plan.underWay(text) > 0 &&

@@ -59,16 +59,21 @@ export class PieceGiver {
     asker.running = true;
     this.#serve(asker).catch((error) => {
       log.warn("Pieces could not be given: {error}", { error });
-    }).finally(() => asker.running = false);
+    });
   }
 
   async #serve(asker: Asker): Promise<void> {
     const unaccepted: Promise<void>[] = [];
-    // What is asked for while the last answers are on their way is served, too.
-    while ((asker.queue.length > 0 || unaccepted.length > 0) && !this.#talk.closed) {
-      const isFull = unaccepted.length >= MAX_UNACCEPTED || asker.queue.length === 0;
-      if (isFull) await unaccepted.shift();
-      else unaccepted.push(this.#give(asker.peer, await this.#nextAnswer(asker)));
+    try {
+      // What is asked for while the last answers are on their way is served, too.
+      while ((asker.queue.length > 0 || unaccepted.length > 0) && !this.#talk.closed) {
+        const isFull = unaccepted.length >= MAX_UNACCEPTED || asker.queue.length === 0;
+        if (isFull) await unaccepted.shift();
+        else unaccepted.push(this.#give(asker.peer, await this.#nextAnswer(asker)));
+      }
+    } finally {
+      // In the same turn as the last look at the queue: nothing is put into it unseen.
+      asker.running = false;
     }
   }
 

@@ -53,6 +53,7 @@ export class DirectCourier {
   #lastSequence: number | undefined;
   #running: Promise<void> | undefined;
   #poked = false;
+  #paused = false;
   #closed = false;
   #stallTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -75,7 +76,7 @@ export class DirectCourier {
 
   /** Whether messages are taken to the recipient now. */
   get serves(): boolean {
-    return !this.#closed && this.#lastSequence !== undefined;
+    return !this.#closed && !this.#paused && this.#lastSequence !== undefined;
   }
 
   /** Whether nothing that was sent awaits its answer. */
@@ -139,6 +140,16 @@ export class DirectCourier {
     if (unopened?.length) this.poke();
   }
 
+  /** Offers nothing more before `resume`; what was offered is still answered. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.poke();
+  }
+
   /** Ends with the link; what was not answered goes another way. */
   close(): void {
     this.#closed = true;
@@ -150,7 +161,7 @@ export class DirectCourier {
   async #offerAll(): Promise<void> {
     const { outbox } = this.#parts;
     const { remote } = this.#link;
-    while (!this.#closed) {
+    while (this.serves) {
       this.#poked = false;
       const entry = outbox.entries(remote).find((each) => !this.#offered.has(each));
       if (!entry) return;
@@ -160,7 +171,10 @@ export class DirectCourier {
       const { wire, body, sharedBody } = prepared;
       const size = body.length + (sharedBody?.length ?? 0);
       await this.#window.enter(size);
-      if (this.#closed) return;
+      if (!this.serves) {
+        this.#offered.delete(entry);
+        return this.#window.leave(size);
+      }
       this.#unanswered.set(toHex(wire.outerId), { entry, size });
       this.#watch();
       this.#link.send(

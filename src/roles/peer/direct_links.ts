@@ -220,6 +220,10 @@ export class DirectLinks {
     const left = (this.#talks.get(text) ?? []).filter((talk) => talk.conversation !== conversation);
     if (left.length > 0) this.#talks.set(text, left);
     else this.#talks.delete(text);
+    // The other side may have nominated one on which this side had stopped.
+    for (const talk of left.toReversed()) {
+      if (!this.serves(remote)) talk.conversation.resumeSending();
+    }
     if (reason === "timeout" || reason === "protocol-error") this.#pause(remote);
     this.#track(conversation.close());
     if (!this.#closing.signal.aborted) this.#options.onPath(remote, this.path(remote));

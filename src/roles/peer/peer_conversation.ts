@@ -56,7 +56,7 @@ export class PeerConversation {
     const fail = (error: unknown) => this.#fail(error);
     this.#intake = new DeliveryIntake({ ...parts, link, fail });
     this.#courier = new DirectCourier(link, parts, fail);
-    this.#transient = new TransientExchange({ ...parts, link });
+    this.#transient = new TransientExchange({ ...parts, link, fail });
     this.#lastUsed = parts.host.monotonic();
     link.trustRemote();
     link.onEnvelope = (envelope) => this.#receive(envelope);
@@ -101,10 +101,15 @@ export class PeerConversation {
     this.#intake.roomMade();
   }
 
-  /** Sends nothing more here; what comes is still taken. */
+  /** Sends nothing more here before `resumeSending`; what comes is still taken, and answered. */
   stopSending(): void {
-    this.#courier.close();
-    this.#transient.close();
+    this.#courier.pause();
+    this.#transient.pause();
+  }
+
+  resumeSending(): void {
+    this.#courier.resume();
+    this.#transient.resume();
   }
 
   /** Resolves when the delivery under way is stored and purged. */

@@ -367,7 +367,7 @@ export class PeerNode {
    * Sends a message that is kept nowhere, for a peer that is there: over a link to that peer itself,
    * end to end encrypted as every link is. It has no place in the order of other messages, and at
    * most 4 MB await their answers; further ones wait for their turn. Resolves to true when the
-   * handlers there have dealt with it; to false when there is no such link, nobody there takes it,
+   * handlers there have dealt with it, however long they take; to false when there is no such link, nobody there takes it,
    * or the link ended on the way, in which case it may have come all the same.
    *
    * @throws {CairnError} `too-large`, `not-paired`.

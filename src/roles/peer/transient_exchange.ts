@@ -25,6 +25,8 @@ export interface TransientExchangeParts {
   readonly accepts: (peer: PeerId) => boolean;
   /** Shows a message to the application; resolves to whether it took it. */
   readonly onTransient: (message: TransientMessage) => Promise<boolean>;
+  /** An answer could not be sent. */
+  readonly fail: (error: unknown) => void;
 }
 
 /**
@@ -39,15 +41,16 @@ export class TransientExchange {
   #work: Promise<void> = Promise.resolve();
   #waiting = 0;
   #waitingBytes = 0;
+  #paused = false;
   #closed = false;
 
   constructor(parts: TransientExchangeParts) {
     this.#parts = parts;
   }
 
-  /** Whether the other end takes such messages. */
+  /** Whether such messages are sent here, and the other end takes them. */
   get serves(): boolean {
-    return !this.#closed && this.#parts.link.capabilities.has(TRANSIENT);
+    return !this.#closed && !this.#paused && this.#parts.link.capabilities.has(TRANSIENT);
   }
 
   /** Whether nothing that was sent awaits its answer. */
@@ -58,7 +61,10 @@ export class TransientExchange {
   /** Resolves to whether the reader took it; false, too, when the link ends before the answer. */
   async send(channel: string, data: Uint8Array): Promise<boolean> {
     await this.#window.enter(data.length);
-    if (!this.serves) return false;
+    if (!this.serves) {
+      this.#window.leave(data.length);
+      return false;
+    }
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const number = ++this.#last;
     this.#unanswered.set(number, resolve);
@@ -76,7 +82,7 @@ export class TransientExchange {
     if (++this.#waiting > WINDOW.requests || this.#waitingBytes > MAX_WAITING_BYTES) {
       throw new ProtocolError("too-large", "More transient messages at once than a peer may send");
     }
-    const { link, accepts, onTransient } = this.#parts;
+    const { link, accepts, onTransient, fail } = this.#parts;
     this.#work = this.#work.then(async () => {
       if (this.#closed) return;
       const from = link.remote;
@@ -84,7 +90,7 @@ export class TransientExchange {
       this.#waiting--;
       this.#waitingBytes -= length;
       link.send(MessageType.TransientAck, encodeTransientAck({ number, taken }));
-    });
+    }).catch(fail);
   }
 
   onAck({ number, taken }: TransientAck): void {
@@ -92,7 +98,16 @@ export class TransientExchange {
     this.#unanswered.delete(number);
   }
 
-  /** The link has ended, or sends nothing more: nobody is answered any more. */
+  /** Sends nothing more before `resume`; both ends still answer. */
+  pause(): void {
+    this.#paused = true;
+  }
+
+  resume(): void {
+    this.#paused = false;
+  }
+
+  /** The link has ended: nobody is answered any more. */
   close(): void {
     this.#closed = true;
     for (const resolve of this.#unanswered.values()) resolve(false);

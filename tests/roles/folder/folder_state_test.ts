@@ -34,3 +34,31 @@ Deno.test("Hundreds of files with long paths are kept, and are there after a res
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("What was told and forgotten since is not counted anew", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "cairn-folder-state-" });
+  let days = 0;
+  const host = { ...systemHost, now: () => systemHost.now() + days * 86_400_000 };
+  const open = () =>
+    FolderState.open(`${folder}/index.kv`, { self, label: "laptop", mark: "mark", host });
+  try {
+    const content: FileContent = { hash: "ab".repeat(32), size: 0, executable: false };
+    const stat = { size: 0, modified: 1, changed: 1, inode: 1, executable: false };
+    const first = await open();
+    await first.edit([{ path: "gone", content, modified: 1, base: undefined, stat }]);
+    const base = first.files.get("gone")?.version;
+    await first.edit([{ path: "gone", content: null, modified: 1, base, stat: undefined }]);
+    const told = first.index.sequence;
+    await first.setMember("phone", { joined: true, told });
+    await first.close();
+    days = 100;
+    await (await open()).close();
+    const third = await open();
+    equal(third.index.size, 0, "the deletion is forgotten");
+    await third.edit([{ path: "late", content, modified: 1, base: undefined, stat }]);
+    equal(third.index.after(told, 10).length, 1, "the phone is told of what comes after it");
+    await third.close();
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

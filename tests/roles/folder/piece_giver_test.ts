@@ -39,6 +39,21 @@ Deno.test("PieceGiver has few answers on their way, and says what it lacks", asy
   deepEqual(talk.given.at(-1), { kind: "lack", hashes: ["00".repeat(32)] });
 });
 
+Deno.test("PieceGiver misses no request, however close to its last answer it comes", async () => {
+  for (let steps = 0; steps < 12; steps++) {
+    const talk = new SlowTalk();
+    const giver = new PieceGiver(contents, talk);
+    giver.want(peerId, [{ hash, indices: [0] }], false);
+    await untilHolds(() => talk.given.length === 1, () => "the first answer");
+    talk.takeAll();
+    for (let step = 0; step < steps; step++) await Promise.resolve();
+    giver.want(peerId, [{ hash, indices: [1] }], false);
+    await untilHolds(() => talk.given.length === 2, () => `an answer after ${steps} steps`);
+    talk.takeAll();
+    await untilHolds(() => giver.idle, () => "the giver to be done");
+  }
+});
+
 const contents = {
   list: (name: string) => Promise.resolve(name === hash ? LIST : undefined),
   piece: (name: string) => Promise.resolve(name === hash ? PIECE : undefined),

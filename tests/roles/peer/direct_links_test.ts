@@ -33,6 +33,25 @@ Deno.test("DirectLinks that two peers open to each other at once become one", as
   deepEqual(await shown(bob.world), ["from alice", "again"]);
 });
 
+Deno.test("DirectLinks that cross become one that both ends send on", async () => {
+  await using scene = await Scene.open();
+  const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob")];
+  alice.links.want(bob.peerId);
+  bob.links.want(alice.peerId);
+  const { hub } = scene.server;
+  await scene.until(() => hub?.relayStats()?.opened === 2 && hub.relayStats()?.activePairs === 1);
+  await scene.until(() => alice.path(bob) === "relayed" && bob.path(alice) === "relayed");
+  const taken: boolean[] = [];
+  for (const [from, to] of [[alice, bob], [bob, alice]] as const) {
+    from.links.sendTransient(to.peerId, "", utf8("x")).then((answer) => taken.push(answer));
+    await from.send(to, "y");
+  }
+  await scene.delivered();
+  await scene.until(() => taken.length === 2);
+  deepEqual(taken, [true, true]);
+  deepEqual([await shown(alice.world), await shown(bob.world)], [["y"], ["y"]]);
+});
+
 Deno.test("DirectLinks carry what nobody keeps, once there is a link, and open one where they can", async () => {
   await using scene = await Scene.open();
   const [alice, bob] = [await scene.peer("alice"), await scene.peer("bob")];

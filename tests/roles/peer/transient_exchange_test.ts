@@ -109,7 +109,14 @@ class Scene implements AsyncDisposable {
     { accepts = true } = {},
   ): TransientExchange {
     const link: LinkConnection = this.pair[side];
-    const exchange = new TransientExchange({ link, accepts: () => accepts, onTransient });
+    const exchange = new TransientExchange({
+      link,
+      accepts: () => accepts,
+      onTransient,
+      fail: (error) => {
+        throw error;
+      },
+    });
     this.#exchanges.push(exchange);
     link.onEnvelope = ({ type, payload }) => {
       if (side === "far") this.heard.push(type);
