@@ -10,7 +10,7 @@ import { OPTIONS } from "./options.ts";
 import { giveUp, ProcessLife } from "./process_life.ts";
 import type { Settings } from "./settings.ts";
 import { tlsFiles } from "./tls_files.ts";
-import { MOST_WORKERS } from "./worker_count.ts";
+import { MOST_WORKERS_UNASKED } from "./worker_count.ts";
 
 export async function runRelay(settings: Settings): Promise<number> {
   const life = new ProcessLife();
@@ -31,7 +31,7 @@ export interface RelayEngine {
 
 export async function relayEngine(settings: Settings): Promise<RelayEngine> {
   const sockets = openUdpEngine(settings.value(OPTIONS.relayUdpEngine));
-  const cores = Math.min(navigator.hardwareConcurrency, MOST_WORKERS);
+  const cores = Math.min(navigator.hardwareConcurrency, MOST_WORKERS_UNASKED);
   const workers = settings.value(OPTIONS.relayWorkers) ?? cores;
   return { sockets, threads: await RelayThreads.open(sockets, workers) };
 }

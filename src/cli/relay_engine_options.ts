@@ -3,7 +3,7 @@
 import { UDP_ENGINES, type UdpEngine } from "../roles/relay/udp_engine.ts";
 import type { ValueKind } from "./option_values.ts";
 import type { OptionRow } from "./settings.ts";
-import { MOST_WORKERS, workers } from "./worker_count.ts";
+import { MOST_WORKERS, MOST_WORKERS_UNASKED, workers } from "./worker_count.ts";
 
 const udpEngine: ValueKind<UdpEngine> = {
   placeholder: "<auto|batch|portable>",
@@ -31,7 +31,7 @@ export const RELAY_ENGINE_OPTIONS = {
   relayWorkers: {
     flag: "--workers",
     env: "CAIRN_RELAY_WORKERS",
-    otherwise: "the cores",
+    otherwise: `the cores, at most ${MOST_WORKERS_UNASKED}`,
     sentence:
       "Threads that serve UDP, where the engine is batch; with 0, one thread does all the " +
       "work",

@@ -2,6 +2,8 @@ import { count, type ValueKind } from "./option_values.ts";
 
 /** Far beyond the machines that this was tried on. */
 export const MOST_WORKERS = 64;
+/** Threads that nobody asked for: each takes some 60 MB of memory and half a second at the start. */
+export const MOST_WORKERS_UNASKED = 8;
 /** Threads of a role. */
 export const workers: ValueKind<number> = {
   placeholder: "<number>",
