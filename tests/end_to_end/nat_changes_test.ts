@@ -18,7 +18,8 @@ Deno.test({
     await scene.startRelay();
     const id = await scene.startServer("port_restricted_cone");
     const program = await scene.startPeers(id, "port_restricted_cone");
-    match((await scene.report(program)).via, /^direct/);
+    await scene.report(program);
+    await scene.until(program, /^direct/);
     const { pause } = await scene.transfer(program, TRANSFER, async () => {
       await scene.peers?.changeAddress();
     });

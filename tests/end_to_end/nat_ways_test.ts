@@ -1,6 +1,6 @@
 /** Peers and a server behind NATs of every kind: what carries their messages, and how soon. */
 
-import { match, ok } from "node:assert/strict";
+import { ok } from "node:assert/strict";
 import { NatScene } from "../support/nat_scene.ts";
 import { hasOpenssl } from "../support/self_signed.ts";
 import {
@@ -23,9 +23,9 @@ interface Case {
   readonly isUsual?: true;
 }
 
-/** Bytes that the peers send at least, and that checks of ways not taken need at most. */
-const PAYLOAD = 100_000;
-const CHECKS = 40_000;
+/** What the peers write while the relay's bytes are counted, and what checks of ways need at most. */
+const WRITING = { messages: 20, bytes: 60_000 };
+const CHECKS = 200_000;
 
 const CASES: readonly Case[] = [
   { server: "none", peers: "none", via: /^ws:/, natKind: "open" },
@@ -108,14 +108,15 @@ for (const { server, peers, firewall = "none", relay, via, natKind, isUsual } of
       const id = await scene.startServer(server, "none", relays);
       const program = await scene.startPeers(id, peers, firewall);
       const report = await scene.report(program);
-      match(report.via, via);
       const isLossy = firewall === "every fifth datagram lost";
       ok(isLossy || report.natKind === natKind, `the NAT was taken for ${report.natKind}`);
+      // On a busy machine the better way may come only after the first messages.
+      if (!via.test(report.via)) await scene.until(program, via);
       if (relay === undefined && !isLossy) {
-        const bytes = await scene.relayedBytes();
-        scene.tell(`${bytes} bytes went through the relay`);
-        const isRelayed = report.via.startsWith("relayed");
-        ok(isRelayed ? bytes > PAYLOAD : bytes < CHECKS, `${bytes} bytes went through the relay`);
+        const isRelayed = via.test("relayed");
+        const expected = (bytes: number) =>
+          isRelayed ? bytes > WRITING.messages * WRITING.bytes : bytes < CHECKS;
+        await scene.writeUntilRelayed(program, WRITING, expected);
       }
       await program.write("end");
     },

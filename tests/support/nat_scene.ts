@@ -208,6 +208,23 @@ export class NatScene implements AsyncDisposable {
     while (!via.test((await this.transfer(peers, { messages: 1, bytes: 1_000 })).via));
   }
 
+  /** Lets the peers write until, while they did, the relay carried as many bytes as expected. */
+  async writeUntilRelayed(
+    peers: Program,
+    size: { readonly messages: number; readonly bytes: number },
+    expected: (bytes: number) => boolean,
+  ): Promise<void> {
+    for (let before = await this.relayedBytes();;) {
+      await this.transfer(peers, size);
+      const after = await this.relayedBytes();
+      const bytes = after - before;
+      this.tell(`${bytes} bytes of it went through the relay`);
+      if (expected(bytes)) return;
+      this.deadline.throwIfAborted();
+      before = after;
+    }
+  }
+
   /** Puts something between everybody and a server of the middle. */
   async startTap(orders: TapOrders): Promise<Program> {
     const program = new URL("tests/support/wire_tap.ts", ROOT).href;
