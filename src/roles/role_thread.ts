@@ -17,9 +17,15 @@ type Call<Table extends Calls<Table>, Kind extends keyof Table> = {
 };
 
 /** A call of any kind. */
-export type AnyCall<Table extends Calls<Table>> = {
-  readonly [Kind in keyof Table]: Call<Table, Kind>;
-}[keyof Table];
+export type AnyCall<Table extends Calls<Table>> =
+  | Ping
+  | { readonly [Kind in keyof Table]: Call<Table, Kind> }[keyof Table];
+
+/** Whether it still hears; every thread answers. */
+interface Ping {
+  readonly id: number;
+  readonly kind: "ping";
+}
 
 type Reply =
   | { readonly kind: "answer"; readonly id: number; readonly answer: unknown }
@@ -37,12 +43,19 @@ interface Opening {
   readonly level: LogLevel | undefined;
 }
 
+/** How often a thread is asked whether it hears, milliseconds: a busy one is late by seconds. */
+const PING_INTERVAL = 20_000;
+/** Questions in a row without an answer after which it has hung: one may fall into a long standstill. */
+const MAX_UNANSWERED = 3;
+
 /** A thread as the first one sees it. */
 export class RoleThread<Table extends Calls<Table>> implements Disposable {
   readonly #worker: Worker;
   readonly #control: MessagePort;
   readonly #asked = new Map<number, (event: MessageEvent) => void>();
   #lastId = 0;
+  #pinging: ReturnType<typeof setInterval> | undefined;
+  #unanswered = 0;
   /** Called after each message, for a thread that does not wait for messages. */
   wake: () => void = () => {};
   /** Called when its program fails. Default: the process ends, as when its only thread fails. */
@@ -89,7 +102,24 @@ export class RoleThread<Table extends Calls<Table>> implements Disposable {
     }
   }
 
+  /** From here on, that it hears nothing any more counts as a failure, too. */
+  watch(interval = PING_INTERVAL): void {
+    this.#pinging = setInterval(() => {
+      if (this.#unanswered === MAX_UNANSWERED) {
+        clearInterval(this.#pinging);
+        const seconds = Math.round(MAX_UNANSWERED * interval / 1_000);
+        this.onFailure(new Error(`A thread has not answered for ${seconds} seconds`));
+        return;
+      }
+      this.#unanswered++;
+      const id = ++this.#lastId;
+      this.#asked.set(id, () => this.#unanswered = 0);
+      this.#post({ id, kind: "ping" });
+    }, interval);
+  }
+
   [Symbol.dispose](): void {
+    clearInterval(this.#pinging);
     this.#control.close();
     this.#worker.terminate();
   }
@@ -106,10 +136,14 @@ export class RoleThread<Table extends Calls<Table>> implements Disposable {
         if (data.kind === "answer") resolve(data.answer);
         else reject(new CairnError(data.code, data.message));
       });
-      this.#control.postMessage(call, transfer);
-      this.wake();
+      this.#post(call, transfer);
     });
     return { id, answer };
+  }
+
+  #post(call: AnyCall<Table>, transfer: Transferable[] = []): void {
+    this.#control.postMessage(call, transfer);
+    this.wake();
   }
 
   #take(event: MessageEvent<Reply>): void {
@@ -137,9 +171,11 @@ export class ThreadCalls<Table extends Calls<Table>> {
     this.#answers = answers;
   }
 
-  async take<Kind extends keyof Table>({ id, kind, body }: Call<Table, Kind>): Promise<void> {
+  async take<Kind extends keyof Table>(call: Call<Table, Kind> | Ping): Promise<void> {
+    const { id } = call;
+    if (!("body" in call)) return this.#say({ kind: "answer", id, answer: undefined });
     try {
-      const answered = this.#answers[kind](body);
+      const answered = this.#answers[call.kind](call.body);
       this.#say({ kind: "answer", id, answer: await answered });
     } catch (error) {
       if (!(error instanceof CairnError)) throw error;

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { CairnError } from "../../src/base/errors.ts";
 import { RoleThread, ThreadCalls } from "../../src/roles/role_thread.ts";
 import { ThreadLock } from "../../src/roles/thread_lock.ts";
+import { FakeTime } from "../support/fake_time.ts";
 
 interface TestCalls {
   readonly double: { readonly body: number; readonly answer: number };
@@ -24,6 +25,34 @@ Deno.test("a thread that fails ends the process, with a sentence", async () => {
   using _thread = new RoleThread<TestCalls>(worker, undefined);
   assert.match((await failed.promise).error.message, /^A thread failed: .*out of luck/);
   removeEventListener("error", onError);
+});
+
+Deno.test("a thread that hears nothing any more is a failure; one that hears is none", async () => {
+  const module = new URL("../../src/roles/role_thread.ts", import.meta.url).href;
+  const program = `
+    import { ThreadCalls, whenOpened } from ${JSON.stringify(module)};
+    whenOpened((control) => {
+      const calls = new ThreadCalls(control, { double: (number) => 2 * number, refuse() { for (;;); } });
+      control.onmessage = ({ data }) => void calls.take(data);
+    });`;
+  const open = () =>
+    new Worker(`data:text/javascript,${encodeURIComponent(program)}`, { type: "module" });
+  using hung = new RoleThread<TestCalls>(open(), undefined);
+  using well = new RoleThread<TestCalls>(open(), undefined);
+  const failed = Promise.withResolvers<Error>();
+  hung.onFailure = failed.resolve;
+  well.onFailure = failed.reject;
+  assert.equal(await hung.call("double", 21), 42);
+  void hung.call("refuse", "for ever");
+  using time = new FakeTime();
+  well.watch();
+  hung.watch();
+  for (let minute = 0; minute < 2; minute++) {
+    time.pass(60_000);
+    // What was asked before it was answered before it.
+    assert.equal(await well.call("double", minute), 2 * minute);
+  }
+  assert.match((await failed.promise).message, /^A thread has not answered for 60 seconds$/);
 });
 
 Deno.test("what a thread refuses reaches whoever asked, in the same words", async () => {

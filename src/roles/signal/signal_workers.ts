@@ -75,6 +75,7 @@ export async function startSignalWorkers(
   const address = await begin(0, options.listenAddr);
   const shareAddress = formatListenAddress(address);
   await Promise.all(numbers.slice(1).map((number) => begin(number, shareAddress)));
+  for (const thread of threads) thread.watch();
   let isDraining = false;
   const standing = shared.standing && new BusStanding(shared.standing);
   const scraped = metricsAddr === undefined ? undefined : started.use(

@@ -147,6 +147,7 @@ export class RelayThreads implements AsyncDisposable {
         bound: bound[index] ?? [],
       })
     ));
+    for (const thread of this.#threads) thread.watch();
   }
 
   /** Puts other rules into force, which the first thread has found usable. */
