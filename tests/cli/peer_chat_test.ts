@@ -35,7 +35,7 @@ Deno.test("cairn peer chat in a pipe sends what it is given and ends with its in
   const alice = scene.chat("alice", bobId);
   await alice.say("one", "two");
   equal(await alice.endInput("and no newline"), 0);
-  const bob = await scene.run("bob", "listen", "--json", "--count", "3", "--timeout", "60s");
+  const bob = await scene.run("bob", "listen", "--json", "--count", "3", "--timeout", "2m");
   const texts = bob.stdout.trim().split("\n").map((line) => JSON.parse(line).text);
   deepEqual(texts, ["one", "two", "and no newline"]);
 });
@@ -111,7 +111,7 @@ class ChatProcess {
 
 class Scene implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
-  readonly #deadline = AbortSignal.timeout(120_000);
+  readonly #deadline = AbortSignal.timeout(300_000);
 
   private constructor(
     readonly folder: string,

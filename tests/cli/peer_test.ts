@@ -23,7 +23,7 @@ Deno.test("cairn peer pairs, sends to a peer that is away, and listen prints it 
 
     const sent = await alice("send", bobId, "héllo", "--channel", "chat");
     assert.deepEqual([sent.code, sent.stderr], [0, ""]);
-    const heard = await bob("listen", "--json", "--count", "1", "--timeout", "20s");
+    const heard = await bob("listen", "--json", "--count", "1", "--timeout", "2m");
     assert.deepEqual([heard.code, heard.stderr], [0, ""]);
     const { sent_at: sentAt, ...message } = JSON.parse(heard.stdout);
     const id = sent.stdout.trim();
@@ -47,7 +47,7 @@ Deno.test("cairn peer listen leaves what programs say to the program that reads 
     await alice("send", bobId, "for the sync of a folder", "--channel", "cairn/folder");
     await alice("send", bobId, "for bob");
     for (const text of ["for bob", "for bob, too"]) {
-      const heard = await bob("listen", "--json", "--count", "1", "--timeout", "60s");
+      const heard = await bob("listen", "--json", "--count", "1", "--timeout", "2m");
       assert.deepEqual([heard.code, JSON.parse(heard.stdout).text], [0, text]);
       await alice("send", bobId, "for bob, too");
     }
@@ -85,7 +85,7 @@ Deno.test("cairn peer send works while cairn peer listen has the data folder", a
     assert.equal(JSON.parse(text).text, "from alice");
     assert.equal((await listening.status).code, 0);
     await listening.stderr.cancel();
-    const heard = await alice("listen", "--json", "--count", "1", "--timeout", "20");
+    const heard = await alice("listen", "--json", "--count", "1", "--timeout", "2m");
     assert.equal(JSON.parse(heard.stdout).text, "from bob");
   });
 });
@@ -104,7 +104,7 @@ Deno.test("cairn peer send takes a file and standard input, and says when it is 
     await stdin.write(bytes);
     await stdin.close();
     assert.equal((await sending.output()).code, 0);
-    const heard = await bob("listen", "--json", "--count", "2", "--timeout", "20");
+    const heard = await bob("listen", "--json", "--count", "2", "--timeout", "2m");
     const lines = heard.stdout.trim().split("\n").map((line) => JSON.parse(line).data_base64);
     assert.deepEqual(lines, [bytes.toBase64(), bytes.toBase64()]);
 
@@ -118,7 +118,7 @@ Deno.test("cairn peer send takes a file and standard input, and says when it is 
 Deno.test("cairn peer that is not paired says what to do", async () => {
   await withServer(async ({ peer, serverId }) => {
     const alice = peer("alice");
-    for (const args of [["send", serverId, "text"], ["listen", "--timeout", "5"]]) {
+    for (const args of [["send", serverId, "text"], ["listen", "--timeout", "2m"]]) {
       const { code, stdout, stderr } = await alice(...args);
       assert.deepEqual([code, stdout], [1, ""]);
       assert.match(stderr, /^error: This peer is not paired with any server yet; pair it first/);

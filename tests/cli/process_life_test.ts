@@ -32,7 +32,7 @@ Deno.test("SIGHUP while a role starts does not end it, and reaches it when it ha
 Deno.test("A role that does not manage to close ends at once when asked again after a second", async () => {
   const role = await idleRole(["hang"]);
   role.child.kill("SIGTERM");
-  const insist = setInterval(() => role.child.kill("SIGINT"), 250);
+  const insist = setInterval(() => role.insist("SIGINT"), 250);
   try {
     assert.deepEqual(await role.ended(), { code: 1, stdout: "closing\n" });
   } finally {
@@ -75,6 +75,14 @@ async function idleRole(args: readonly string[] = [], options: RunOptions = {}) 
   return {
     child,
     firstLine,
+    /** Also when it has just ended. */
+    insist(signal: Deno.Signal) {
+      try {
+        child.kill(signal);
+      } catch (error) {
+        assert.ok(error instanceof TypeError || error instanceof Deno.errors.NotFound);
+      }
+    },
     closeStdin: () => stdin.close(),
     async ended() {
       let stdout = rest;

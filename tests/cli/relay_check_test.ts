@@ -11,7 +11,7 @@ Deno.test("cairn relay check prints a line for each step, and exits 0 when the r
   assert.match(right.stdout, /^ok: it answers over UDP/);
   assert.match(right.stdout, /\nThe relay works\.\n$/);
 
-  const wrong = await runCairn(["relay", "check", uri, "--user", "user"], {
+  const wrong = await runCairn(["relay", "check", uri, "--user", "user", "--timeout", "1m"], {
     env: { CAIRN_RELAY_CHECK_PASS: "hunter2" },
   });
   assert.equal(wrong.code, 1);

@@ -80,9 +80,13 @@ Deno.test("parseUpgradeHead() takes no time for lines made to take much", () => 
   for (
     const line of [`X:${spaces}\u0001`, `X: a${spaces}b${spaces}\u0001`, `Connection: ${spaces}`]
   ) {
-    const start = performance.now();
-    parsed("GET / HTTP/1.1", ...UPGRADE, line);
-    assert.ok(performance.now() - start < 1_000);
+    const times = Array.from({ length: 5 }, () => {
+      const start = performance.now();
+      parsed("GET / HTTP/1.1", ...UPGRADE, line);
+      return performance.now() - start;
+    });
+    // What else the machine does may hold up some of them, not all.
+    assert.ok(Math.min(...times) < 1_000, `${times} ms`);
   }
 });
 

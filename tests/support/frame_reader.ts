@@ -21,7 +21,7 @@ import {
 import { MAX_FRAME_LENGTH, StreamFramer } from "../../src/protocol/stun/stream_framer.ts";
 import { within } from "./deadline.ts";
 
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 120_000;
 const CHANNEL = 0x4000;
 const REALM = "cairn";
 
@@ -33,8 +33,7 @@ export class FrameReader implements Disposable {
     maxFrameLength: MAX_FRAME_LENGTH,
     lastChannel: 0x4fff,
   });
-  readonly #deadline = new AbortController();
-  readonly #timer = setTimeout(() => this.#deadline.abort(), WITHIN_MS);
+  readonly #deadline = AbortSignal.timeout(WITHIN_MS);
   #nonce: Uint8Array | undefined;
 
   constructor(connection: Deno.Conn) {
@@ -100,7 +99,6 @@ export class FrameReader implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
     this.#connection.close();
   }
 
@@ -130,6 +128,6 @@ export class FrameReader implements Disposable {
   }
 
   #wait<T>(promise: Promise<T>, what: string): Promise<T> {
-    return within(this.#deadline.signal, promise, () => what);
+    return within(this.#deadline, promise, () => what);
   }
 }

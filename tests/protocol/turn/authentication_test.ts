@@ -151,19 +151,21 @@ Deno.test("2-AU-46 An unknown user costs an HMAC like a known one", () => {
     },
   });
   const padding: Attribute = [0xfffe, new Uint8Array(60_000)];
-  const time = (username: string) => {
+  const attempt = (username: string) => {
     const client = scene.client().as(username, "wrong");
     client.nonce = nonceOf(client.ask(Method.Allocate));
     const bytes = client.signed(Method.Allocate, [UDP, padding]);
-    const samples = Array.from({ length: 40 }, () => {
+    return () => {
       const start = performance.now();
       client.receive(bytes);
       return performance.now() - start;
-    });
-    return samples.sort((a, b) => a - b)[10]!;
+    };
   };
-  time("user");
-  const [known, unknown] = [time("user"), time("nobody")];
+  const attempts = [attempt("user"), attempt("nobody")];
+  // In turn, so that what else the machine does slows neither down alone; the quickest counts.
+  const times = Array.from({ length: 60 }, () => attempts.map((each) => each()));
+  const [known, unknown] = [0, 1].map((who) => Math.min(...times.map((pair) => pair[who]!)));
+  ok(known !== undefined && unknown !== undefined);
   ok(unknown > known / 3 && known > unknown / 3, `${known} ms and ${unknown} ms`);
 });
 

@@ -332,7 +332,8 @@ Deno.test("A change in the middle of a large file takes one piece", async () => 
     "it",
   );
   await phone.settled();
-  deepEqual(came, [5]);
+  // It may be asked for again where it is long in coming.
+  deepEqual([...new Set(came)], [5]);
 });
 
 /** Bytes of the part that is being put together at the top of a device's folder. */

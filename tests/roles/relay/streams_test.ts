@@ -4,7 +4,9 @@ import { concatBytes, utf8 } from "../../../src/base/bytes.ts";
 import { MessageClass } from "../../../src/protocol/stun/message.ts";
 import { RELAY_LIMITS } from "../../../src/roles/relay/relay_options.ts";
 import { within } from "../../support/deadline.ts";
+import { FakeTime, turns } from "../../support/fake_time.ts";
 import { FrameReader } from "../../support/frame_reader.ts";
+import { untilHolds } from "../../support/rested.ts";
 import { hasOpenssl, makeSelfSigned } from "../../support/self_signed.ts";
 import { startedRelay } from "../../support/started_relay.ts";
 import { bareAllocate, bindingRequest, paddedChannelData } from "../../support/stun_bytes.ts";
@@ -85,24 +87,20 @@ Deno.test("2-TCP-34 a connection that ends takes its allocation along", async ()
 });
 
 Deno.test("2-TCP-35 a connection without allocation that says nothing is closed", async () => {
-  await using relay = await startedRelay({ limits: { idleTimeout: 200 } });
+  using time = new FakeTime();
+  await using relay = await startedRelay({ limits: { idleTimeout: 1_000 } }, time);
   const client = await relay.client({ transport: "tcp" });
   await client.allocate();
   using silent = await FrameReader.open(relay.port);
   using dribbling = await FrameReader.open(relay.port);
-  const dribble = (async () => {
-    try {
-      for (const byte of bareAllocate()) {
-        await dribbling.write(Uint8Array.of(byte));
-        await new Promise((resolve) => setTimeout(resolve, 40));
-      }
-    } catch {
-      // It is closed.
-    }
-  })();
+  await hasConnections(relay, 3);
+  for (const byte of bareAllocate().subarray(0, 4)) {
+    await dribbling.write(Uint8Array.of(byte));
+    await turns();
+    time.pass(300);
+  }
   await silent.isClosed();
   await dribbling.isClosed();
-  await dribble;
   // Whoever has an allocation may be silent.
   await client.permit(V4);
 });
@@ -170,13 +168,18 @@ Deno.test({
   name: "2-TCP-37 garbage, silence and a foreign protocol on the TLS port end there",
   ignore: !hasOpenssl,
   async fn() {
+    using time = new FakeTime();
     await using tls = await makeSelfSigned();
-    await using relay = await startedRelay({ tls, limits: { idleTimeout: 300 } });
-    for (const bytes of [utf8("GET / HTTP/1.1\r\n\r\n"), new Uint8Array(3_000), new Uint8Array()]) {
+    await using relay = await startedRelay({ tls }, time);
+    for (const bytes of [utf8("GET / HTTP/1.1\r\n\r\n"), new Uint8Array(3_000)]) {
       using connection = await FrameReader.open(relay.tlsPort!);
-      if (bytes.length > 0) await connection.write(bytes);
+      await connection.write(bytes);
       await connection.isClosed();
     }
+    using silent = await FrameReader.open(relay.tlsPort!);
+    await hasConnections(relay, 1);
+    time.pass(RELAY_LIMITS.idleTimeout + 5_000);
+    await silent.isClosed();
     const foreign = Deno.connectTls({
       hostname: "localhost",
       port: relay.tlsPort!,
@@ -202,6 +205,15 @@ Deno.test("the limits of connections are those of the checklist", () => {
   assert.equal(RELAY_LIMITS.idleTimeout, 30_000);
   assert.equal(RELAY_LIMITS.connectionsPerAddress, 64);
 });
+
+/** Waits until the relay has so many, also where the clocks are fake. */
+async function hasConnections(
+  { metrics }: { metrics: () => Promise<string> },
+  count: number,
+): Promise<void> {
+  const line = new RegExp(`^cairn_relay_connections ${count}$`, "m");
+  await untilHolds(async () => line.test(await metrics()), () => `${count} connections`);
+}
 
 /** A connection there is reset, at once or as soon as it is used. */
 async function isRefused(port: number): Promise<void> {

@@ -179,7 +179,8 @@ Deno.test("more messages than allowed close with 4429, at once or over time", as
 });
 
 Deno.test("more bytes than allowed close with 4429, text and pings included", async () => {
-  await using signal = await startedSignal({ limits: { bytesPerSecond: 1, maxFrameBytes: 60 } });
+  const limits = { bytesPerSecond: 1, maxFrameBytes: 60 };
+  await using signal = await startedSignal({ limits }, movableHost());
   const ann = await signal.client();
   ann.send(RELAY_ABC);
   ann.send(RELAY_ABC);
@@ -189,7 +190,7 @@ Deno.test("more bytes than allowed close with 4429, text and pings included", as
   bob.socket.send('{"type":"query","topic":"0123456789"}');
   bob.socket.send('{"type":"query","topic":"0123456789"}');
   assert.equal((await bob.closed).code, 4429);
-  await using strict = await startedSignal({ limits: { messagesPerSecond: 1 } });
+  await using strict = await startedSignal({ limits: { messagesPerSecond: 1 } }, movableHost());
   const cid = await strict.client();
   for (let i = 0; i < 21; i++) cid.socket.ping();
   assert.equal((await cid.closed).code, 4429);
