@@ -20,7 +20,7 @@ const PASSPHRASE = "nine green apples in a row";
 const WITH_PASSPHRASE = { env: { CAIRN_BACKUP_PASSPHRASE: PASSPHRASE } };
 
 Deno.test("A backup taken under load restores to exactly what was accepted at its moment", async () => {
-  await using scene = await CrashScene.open(["alice", "bob", "carol"], 300);
+  await using scene = await CrashScene.open(["alice", "bob", "carol"], 480);
   const { alice, bob, carol } = scene.peers;
   const file = `${scene.folder}/server.age`;
   for (const text of texts("read before", 3)) await alice.sendAccepted(bob, text);
@@ -70,7 +70,7 @@ Deno.test("A backup taken under load restores to exactly what was accepted at it
 });
 
 Deno.test("A peer that is restored from a backup goes on, in new sessions", async () => {
-  await using scene = await CrashScene.open(["alice", "bob"], 240);
+  await using scene = await CrashScene.open(["alice", "bob"]);
   const { alice, bob } = scene.peers;
   const file = `${scene.folder}/alice.age`;
   await alice.converse(bob, "before the backup");

@@ -6,8 +6,9 @@ import { encodeCbor } from "../../src/protocol/cbor.ts";
 import type { CborValue } from "../../src/protocol/cbor_value.ts";
 import type { Identity } from "../../src/protocol/crypto/identity.ts";
 import { x25519KeyPair } from "../../src/protocol/crypto/primitives.ts";
-import { encodeEnvelope } from "../../src/protocol/envelope.ts";
+import { decodeEnvelope, encodeEnvelope } from "../../src/protocol/envelope.ts";
 import { NoiseXxHandshake, type NoiseXxResult } from "../../src/protocol/link/noise_xx.ts";
+import { MessageType } from "../../src/protocol/message_types.ts";
 import { LinkKeys } from "../../src/roles/link_keys.ts";
 import { connectWebSocket, type FrameSocket } from "../../src/roles/web_socket.ts";
 import { within } from "../support/deadline.ts";
@@ -102,6 +103,19 @@ export class HostileLink {
       this.#grown = Promise.withResolvers();
     }
     return this.#frames.shift();
+  }
+
+  /** Asks for a sign of life; resolves when it has come, or the other side has hung up. */
+  async answered(): Promise<void> {
+    this.send(MessageType.Heartbeat, NOTHING);
+    let isInMiddle = false;
+    for (let frame = await this.nextFrame(); frame; frame = await this.nextFrame()) {
+      const part = this.#noise?.receive.decrypt(NOTHING, frame);
+      if (!part) return;
+      const isWhole = !isInMiddle && part[0] === 0;
+      isInMiddle = part[0] === 1;
+      if (isWhole && decodeEnvelope(part.subarray(1)).type === MessageType.HeartbeatAck) return;
+    }
   }
 
   close(): void {

@@ -3,6 +3,9 @@ import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import type { Node } from "../../src/mod.ts";
 import { within } from "../support/deadline.ts";
 import { Home } from "../support/home.ts";
+import { eventually } from "./bad_input_scene.ts";
+
+const PATIENCE = 120_000;
 
 Deno.test("Two peers of one server see each other, talk over its relay, and nothing is doubled", async () => {
   await using home = await Home.open();
@@ -56,10 +59,10 @@ Deno.test("A relayed link that is lost leaves the messages to the mailbox, in or
   })();
   await bob.close();
   await sending;
-  equal(alice.path(bobId), "mailbox");
+  await until(alice, "path", () => alice.path(bobId) === "mailbox");
   const back = await home.peer("bob");
   const all = Promise.withResolvers<void>();
-  const check = () => received.length >= 60 && all.resolve();
+  const check = () => new Set(received).size >= 60 && all.resolve();
   back.on("message", ({ data }) => {
     received.push(fromUtf8(data));
     check();
@@ -83,8 +86,10 @@ Deno.test("A relay without room tells so, and messages go by the mailbox", async
   await carol!.send(dave!.peerId, "", utf8("by the mailbox"));
   equal(await soon(arrived, "the message"), "by the mailbox");
   equal(carol!.path(dave!.peerId), "mailbox");
-  const { activePairs, refused } = home.server.relayStats() ?? {};
-  deepEqual([activePairs, refused], [1, 1]);
+  // The mailbox may have been faster than the answer to what carol asked of the relay.
+  const isRefused = () => Promise.resolve((home.server.relayStats()?.refused ?? 0) > 0);
+  await eventually(AbortSignal.timeout(PATIENCE), isRefused, Boolean);
+  equal(home.server.relayStats()?.activePairs, 1);
 });
 
 Deno.test("The operator's names reach the roster, and the relay's numbers the operator", async () => {
@@ -162,5 +167,5 @@ function until(node: Node, event: "roster" | "path", isDone: () => boolean): Pro
 
 /** What does not come fails the test, rather than to hold it up for ever. */
 function soon<T>(promise: Promise<T>, what: string): Promise<T> {
-  return within(AbortSignal.timeout(120_000), promise, () => what);
+  return within(AbortSignal.timeout(PATIENCE), promise, () => what);
 }

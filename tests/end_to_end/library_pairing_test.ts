@@ -54,7 +54,7 @@ Deno.test("The library finds the server of a link through the signaling server t
 });
 
 class Home implements AsyncDisposable {
-  readonly deadline = AbortSignal.timeout(60_000);
+  readonly deadline = AbortSignal.timeout(180_000);
   readonly #stack = new AsyncDisposableStack();
 
   private constructor(

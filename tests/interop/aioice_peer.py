@@ -43,4 +43,4 @@ async def main(port, user, password, transport, encrypted):
 
 # The test's certificate is signed by itself.
 ssl.create_default_context = ssl._create_unverified_context
-asyncio.run(asyncio.wait_for(main(*sys.argv[1:]), 60))
+asyncio.run(asyncio.wait_for(main(*sys.argv[1:]), 180))

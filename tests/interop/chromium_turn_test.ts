@@ -15,7 +15,7 @@ function relayOnly(url: string): string {
     const a = new RTCPeerConnection(settings), b = new RTCPeerConnection(settings);
     const failed = new Promise((_, reject) => {
       a.onicecandidateerror = ({ errorCode, errorText }) => reject(errorCode + " " + errorText);
-      setTimeout(() => reject("timeout"), 40_000);
+      setTimeout(() => reject("timeout"), 120_000);
     });
     a.onicecandidate = ({ candidate }) => candidate && b.addIceCandidate(candidate);
     b.onicecandidate = ({ candidate }) => candidate && a.addIceCandidate(candidate);

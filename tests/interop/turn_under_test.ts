@@ -9,6 +9,8 @@ export interface StartedTurn extends AsyncDisposable {
   readonly tlsPort: number;
   /** The certificate of TLS. */
   readonly certPath: string;
+  /** What it counts, as Prometheus reads it. */
+  metrics(): Promise<string>;
 }
 
 /** Our relay on the loopback, which may also be relayed to, for the user `user` with `pass`. */
@@ -20,12 +22,13 @@ export async function startTurn(): Promise<StartedTurn> {
     await startedRelay({ tls: certificate, legacyChannels: true, userQuota: 1_000 }),
   );
   assert.ok(relay.tlsPort !== undefined);
-  const { port, tlsPort } = relay;
+  const { port, tlsPort, metrics } = relay;
   const running = stack.move();
   return {
     port,
     tlsPort,
     certPath: certificate.certPath,
+    metrics,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }

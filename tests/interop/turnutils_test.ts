@@ -18,6 +18,8 @@ const PATIENCE_MS = 8_000;
 type Expectation =
   /** Every message comes back. */
   | "all"
+  /** Every message is sent back, but of those in one TLS record the client counts one. */
+  | "all in records"
   /** It ends well; it prints no statistics. */
   | "ends"
   /** The client is refused, and says so by its status. */
@@ -54,8 +56,8 @@ const MATRIX: readonly Row[] = [
   { options: "-t -c", exercises: "TCP", expect: "all" },
   { options: "-t -c -s", exercises: "TCP, indications", expect: "all" },
   { options: "-t", exercises: "TCP, port pairs", expect: "all" },
-  { options: "-t -S -c", exercises: "TLS", expect: "all" },
-  { options: "-t -S -c -s", exercises: "TLS, indications", expect: "all" },
+  { options: "-t -S -c", exercises: "TLS", expect: "all in records" },
+  { options: "-t -S -c -s", exercises: "TLS, indications", expect: "all in records" },
   { options: "-S -c", exercises: "DTLS, which is not offered", expect: "anything" },
   { options: "-T", exercises: "RFC 6062, which is not offered", expect: "refused" },
   { options: "-c -M", exercises: "RFC 8016, which is not offered", expect: "all" },
@@ -81,17 +83,34 @@ Deno.test({
   ignore: !hasTurnutils,
   async fn(test) {
     await using turn = await startTurn();
+    await using turnOfTls = await startTurn();
     await using peer = await EchoPeer.start();
-    const results = await Promise.all(MATRIX.map((row) => run(row, turn, peer)));
+    const results = await Promise.all(
+      MATRIX.map((row) => run(row, isInRecords(row) ? turnOfTls : turn, peer)),
+    );
     for (const [i, row] of MATRIX.entries()) {
       const title = `turnutils_uclient ${row.options}: ${row.exercises}`;
       await test.step(title, () => check(row, results[i]!));
     }
+    await test.step("over TLS every message went there and back", async () => {
+      const ofTls = results.filter((_, i) => isInRecords(MATRIX[i]!));
+      const sent = ofTls.reduce((sum, result) => sum + result.sent, 0);
+      const metrics = await turnOfTls.metrics();
+      for (const relayed of ["to_peer", "to_client"]) {
+        const count = `cairn_relay_relayed_packets_total{direction="${relayed}"} ${sent}`;
+        assert.ok(metrics.split("\n").includes(count), metrics);
+      }
+      assert.match(metrics, /^cairn_relay_dropped_total\{reason="backpressure"\} 0$/m);
+    });
     await test.step("the server still relays", async () => {
       assertAllCameBack(await run({ options: "-c", exercises: "", expect: "all" }, turn, peer));
     });
   },
 });
+
+function isInRecords({ expect }: Row): boolean {
+  return expect === "all in records";
+}
 
 function run(row: Row, turn: StartedTurn, peer: EchoPeer): Promise<UclientResult> {
   const options = row.options.split(" ").filter((option) => option !== "");
@@ -114,6 +133,9 @@ function check({ expect }: Row, result: UclientResult): void {
   switch (expect) {
     case "all":
       return assertAllCameBack(result);
+    case "all in records":
+      assert.equal(result.status, 0, result.output);
+      return assert.ok(result.received > 0, result.output);
     case "ends":
       return assert.equal(result.status, 0, result.output);
     case "refused":

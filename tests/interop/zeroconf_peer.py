@@ -14,6 +14,8 @@ import sys
 from zeroconf import ServiceBrowser, ServiceInfo, Zeroconf
 
 SERVICE = "_cairn._tcp.local."
+# Milliseconds in which a server has to say where it is, on a machine that is busy.
+ASKED_FOR = 60_000
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -23,7 +25,7 @@ def say(**values):
 
 class Listener:
     def add_service(self, zeroconf, service, name):
-        info = zeroconf.get_service_info(service, name)
+        info = zeroconf.get_service_info(service, name, ASKED_FOR)
         say(
             event="found",
             name=name,

@@ -13,7 +13,7 @@ import { CairnProcess } from "./processes.ts";
 const PSK = "correct horse battery staple";
 const TOKEN = "a-token-of-the-test";
 const LOOPBACK = "127.0.0.1";
-const WITHIN = 180_000;
+const WITHIN = 400_000;
 
 /** Everything ends with it. */
 export class BrowserHome implements AsyncDisposable {

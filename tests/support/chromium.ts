@@ -7,8 +7,8 @@ const FLAGS = [
   ..."--disable-background-networking --disable-component-update --disable-sync".split(" "),
   "--remote-debugging-port=0",
 ];
-const START_WITHIN_MS = 20_000;
-const END_WITHIN_MS = 10_000;
+const START_WITHIN_MS = 90_000;
+const END_WITHIN_MS = 60_000;
 
 /** Where the browser is on this machine, if it is. */
 export const chromiumPath = PATHS.find((path) => {
@@ -172,7 +172,8 @@ export class Chromium {
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), END_WITHIN_MS);
     const closed = new Promise((resolve) => this.#socket.onclose = resolve);
     this.#session = undefined;
-    await this.#ask("Browser.close", {});
+    // It may be killed before it answers.
+    await Promise.race([this.#ask("Browser.close", {}), closed]);
     await closed;
     await this.#child.status;
     clearTimeout(timer);

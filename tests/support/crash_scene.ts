@@ -29,7 +29,7 @@ export class CrashScene implements AsyncDisposable {
   /** Starts a server and pairs peers of these names with it. All must be over in `seconds`. */
   static async open<Name extends string>(
     names: readonly Name[],
-    seconds = 60,
+    seconds = 240,
   ): Promise<CrashScene & { readonly peers: Readonly<Record<Name, PeerActor>> }> {
     const folder = await Deno.makeTempDir({ prefix: "cairn-crash-" });
     const serverId = await makeIdentity(`${folder}/server`);

@@ -9,7 +9,7 @@ import { freePort } from "./free_port.ts";
 export const TOKEN = "token-of-the-dashboard";
 
 const LOOPBACK = "127.0.0.1";
-const WITHIN = 120_000;
+const WITHIN = 300_000;
 
 /** For the tests that need a browser: whether there is none, and what to say of it. */
 export const ignore = chromiumPath === undefined;
