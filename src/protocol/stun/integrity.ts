@@ -1,9 +1,8 @@
 /** What protects a STUN message: MESSAGE-INTEGRITY, its SHA-256 form, and FINGERPRINT. */
 
-import { hmac } from "@noble/hashes/hmac.js";
-import { md5, sha1 } from "@noble/hashes/legacy.js";
-import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
+import { md5 } from "@noble/hashes/legacy.js";
 import { utf8 } from "../../base/bytes.ts";
+import { hmacSha1, hmacSha256 } from "../crypto/hmac.ts";
 import { sha256 } from "../crypto/primitives.ts";
 
 /** How a password becomes a key (RFC 8489 section 18.5). */
@@ -44,11 +43,6 @@ export function userHash(username: string, realm: string): Uint8Array {
   return sha256(utf8(`${username}:${realm}`));
 }
 
-/** HMAC-SHA1 (RFC 2104), 20 bytes. */
-export function hmacSha1(key: Uint8Array, data: Uint8Array): Uint8Array {
-  return hmac(sha1, key, data);
-}
-
 /**
  * The value of the integrity attribute that begins at `end`: an HMAC over what lies before it, with
  * the header's length counted to the end of the attribute (RFC 8489 sections 14.5 and 14.6).
@@ -62,8 +56,8 @@ export function integrityTag(
   const header = message.slice(0, HEADER_LENGTH);
   header[2] = length >>> 8;
   header[3] = length;
-  return hmac.create(kind === "sha1" ? sha1 : nobleSha256, key)
-    .update(header).update(message.subarray(HEADER_LENGTH, end)).digest();
+  const hmac = kind === "sha1" ? hmacSha1 : hmacSha256;
+  return hmac(key, header, message.subarray(HEADER_LENGTH, end));
 }
 
 /**

@@ -4,10 +4,10 @@ import {
   fromBase64Url,
   readU32,
   toBase64Url,
-  u16,
   u32,
+  writeU16,
 } from "../../base/bytes.ts";
-import { hmacSha256 } from "../crypto/primitives.ts";
+import { hmacSha256 } from "../crypto/hmac.ts";
 import type { Client } from "./client.ts";
 
 /** How long a nonce is taken, milliseconds (RFC 8656 section 5: an hour at most). */
@@ -52,12 +52,12 @@ export class Nonces {
   }
 
   #tag({ transport, endpoint }: Client, time: Uint8Array): Uint8Array {
-    const source = concatBytes(
-      time,
-      Uint8Array.of(TRANSPORT_NUMBERS[transport]),
-      u16(endpoint.port),
-      endpoint.address,
-    );
+    const { port, address } = endpoint;
+    const source = new Uint8Array(7 + address.length);
+    source.set(time);
+    source[4] = TRANSPORT_NUMBERS[transport];
+    writeU16(source, 5, port);
+    source.set(address, 7);
     return hmacSha256(this.#key, source).subarray(0, TAG_LENGTH);
   }
 }

@@ -1,5 +1,5 @@
 import { readU32, utf8 } from "../../../base/bytes.ts";
-import { hmacSha256 } from "../../../protocol/crypto/primitives.ts";
+import { hmacSha256 } from "../../../protocol/crypto/hmac.ts";
 import { bandwidth } from "../../../protocol/turn/allocation.ts";
 import type { UserTally } from "../../../protocol/turn/siblings.ts";
 import { BucketAt, SharedBuckets } from "./shared_buckets.ts";
