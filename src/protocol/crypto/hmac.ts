@@ -1,6 +1,6 @@
 /**
  * HMAC (RFC 2104) on hash objects that are used again and again. A library makes new ones for every
- * tag, which takes longer than to hash what is as short as a request.
+ * tag, with arrays that V8 asks the system for: it takes longer than to hash a request.
  */
 
 import { sha1 } from "@noble/hashes/legacy.js";
@@ -17,32 +17,39 @@ class Hmac<T extends Hash<T>> {
   readonly #initial: T;
   readonly #work: T;
   readonly #block: Uint8Array;
+  readonly #inner: Uint8Array;
 
   constructor(hash: CHash<T>) {
     this.#hash = hash;
     this.#initial = hash.create();
     this.#work = hash.create();
     this.#block = new Uint8Array(hash.blockLen);
+    this.#inner = new Uint8Array(hash.outputLen);
   }
 
   /** The tag of `parts`, one behind the other. */
   tag(key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
     const block = this.#block;
+    const inner = this.#inner;
+    const tag = new Uint8Array(inner.length);
     try {
       block.set(key.length > block.length ? this.#hash(key) : key);
       this.#mask(INNER_PAD);
-      const inner = this.#digest(parts);
+      this.#digest(parts, inner);
       this.#mask(INNER_PAD ^ OUTER_PAD);
-      return this.#digest([inner]);
+      this.#digest([inner], tag);
+      return tag;
     } finally {
       block.fill(0);
+      inner.fill(0);
+      this.#work.destroy();
     }
   }
 
-  #digest(parts: readonly Uint8Array[]): Uint8Array {
+  #digest(parts: readonly Uint8Array[], into: Uint8Array): void {
     const work = this.#initial._cloneInto(this.#work).update(this.#block);
     for (const part of parts) work.update(part);
-    return work.digest();
+    work.digestInto(into);
   }
 
   #mask(pad: number): void {

@@ -59,6 +59,7 @@ export const MAX_USERNAME_LENGTH = 508;
 export const MAX_TEXT_LENGTH = 763;
 
 const MAX_REASON_CHARACTERS = 127;
+const NO_BYTES = new Uint8Array(0);
 const COOKIE_BYTES = Uint8Array.of(0x21, 0x12, 0xa4, 0x42);
 const FAMILY_CODES: Readonly<Record<AddressFamily, number>> = { 4: 0x01, 6: 0x02 };
 const PASSWORD_ALGORITHM_NUMBERS: Readonly<Record<PasswordAlgorithm, number>> = {
@@ -74,8 +75,7 @@ export function encodeXorAddress(
   const value = new Uint8Array(4 + address.length);
   value[1] = FAMILY_CODES[address.length === 4 ? 4 : 6];
   writeU16(value, 2, port ^ 0x2112);
-  value.set(address, 4);
-  mask(value.subarray(4), transactionId);
+  mask(address, transactionId, value, 4);
   return value;
 }
 
@@ -87,8 +87,7 @@ export function decodeXorAddress(
   const length = value[1] === 0x01 ? 4 : value[1] === 0x02 ? 16 : undefined;
   if (length === undefined || value.length !== 4 + length) return undefined;
   const address = new Uint8Array(length);
-  address.set(value.subarray(4));
-  mask(address, transactionId);
+  mask(value.subarray(4), transactionId, address, 0);
   return { address, port: readU16(value, 2) ^ 0x2112 };
 }
 
@@ -101,7 +100,9 @@ export interface ErrorCode {
 
 /** The reason is cut after 127 characters. */
 export function encodeErrorCode({ code, reason }: ErrorCode): Uint8Array {
-  const text = utf8([...reason].slice(0, MAX_REASON_CHARACTERS).join(""));
+  const text = reason === ""
+    ? NO_BYTES
+    : utf8([...reason].slice(0, MAX_REASON_CHARACTERS).join(""));
   const value = new Uint8Array(4 + text.length);
   value[2] = Math.floor(code / 100);
   value[3] = code % 100;
@@ -207,8 +208,14 @@ export function decodeText(value: Uint8Array): string | undefined {
 }
 
 /** Masks an address, or takes its mask away. */
-function mask(address: Uint8Array, transactionId: Uint8Array): void {
+function mask(
+  address: Uint8Array,
+  transactionId: Uint8Array,
+  into: Uint8Array,
+  offset: number,
+): void {
   for (let i = 0; i < address.length; i++) {
-    address[i]! ^= i < 4 ? COOKIE_BYTES[i]! : transactionId[i - 4]!;
+    const pad = i < 4 ? COOKIE_BYTES[i]! : transactionId[i - 4]!;
+    into[offset + i] = address[i]! ^ pad;
   }
 }

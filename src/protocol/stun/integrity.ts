@@ -1,7 +1,7 @@
 /** What protects a STUN message: MESSAGE-INTEGRITY, its SHA-256 form, and FINGERPRINT. */
 
 import { md5 } from "@noble/hashes/legacy.js";
-import { utf8 } from "../../base/bytes.ts";
+import { utf8, writeU16 } from "../../base/bytes.ts";
 import { hmacSha1, hmacSha256 } from "../crypto/hmac.ts";
 import { sha256 } from "../crypto/primitives.ts";
 
@@ -23,6 +23,8 @@ export const TAG_LENGTHS: Readonly<Record<IntegrityKind, number>> = { sha1: 20, 
 const FINGERPRINT_XOR = 0x5354554e;
 const CRC_TABLE = crcTable();
 const HEADER_LENGTH = 20;
+/** The header of the message at hand, as it is signed. */
+const signedHeader = new Uint8Array(HEADER_LENGTH);
 
 /**
  * The key of a long-term credential (RFC 8489 section 9.2.2): 16 bytes for MD5, 32 for SHA-256.
@@ -53,11 +55,10 @@ export function integrityTag(
   end: number,
 ): Uint8Array {
   const length = end - HEADER_LENGTH + 4 + TAG_LENGTHS[kind];
-  const header = message.slice(0, HEADER_LENGTH);
-  header[2] = length >>> 8;
-  header[3] = length;
+  signedHeader.set(message.subarray(0, HEADER_LENGTH));
+  writeU16(signedHeader, 2, length);
   const hmac = kind === "sha1" ? hmacSha1 : hmacSha256;
-  return hmac(key, header, message.subarray(HEADER_LENGTH, end));
+  return hmac(key, signedHeader, message.subarray(HEADER_LENGTH, end));
 }
 
 /**
