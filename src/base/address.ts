@@ -31,8 +31,8 @@ export function parseIp(text: string): IpAddress | undefined {
 
 /** Writes an address; IPv4-mapped ones as `::ffff:192.0.2.1`. */
 export function formatIp(address: IpAddress): string {
-  if (address.length === 4) return address.join(".");
-  if (startsWith(address, MAPPED)) return `::ffff:${address.subarray(12).join(".")}`;
+  if (address.length === 4) return formatIpv4(address, 0);
+  if (startsWith(address, MAPPED)) return `::ffff:${formatIpv4(address, 12)}`;
   const groups = Array.from({ length: 8 }, (_, i) => address[2 * i]! << 8 | address[2 * i + 1]!);
   const [start, length] = longestZeroRun(groups);
   const hex = groups.map((group) => group.toString(16));
@@ -130,6 +130,11 @@ function parseGroups(text: string, mayEndDotted: boolean): number[] | undefined 
     }
   }
   return bytes;
+}
+
+/** The four bytes from `offset` on. */
+function formatIpv4(bytes: Uint8Array, offset: number): string {
+  return `${bytes[offset]}.${bytes[offset + 1]}.${bytes[offset + 2]}.${bytes[offset + 3]}`;
 }
 
 /** The first of the longest runs of zeros. */

@@ -81,12 +81,16 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
 
 /** Big-endian encoding of an unsigned 16-bit integer. */
 export function u16(value: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.of(value >>> 8 & 0xff, value & 0xff);
+  const bytes = new Uint8Array(2);
+  writeU16(bytes, 0, value);
+  return bytes;
 }
 
 /** Big-endian encoding of an unsigned 32-bit integer. */
 export function u32(value: number): Uint8Array<ArrayBuffer> {
-  return Uint8Array.of(value >>> 24, value >>> 16 & 0xff, value >>> 8 & 0xff, value & 0xff);
+  const bytes = new Uint8Array(4);
+  writeU32(bytes, 0, value);
+  return bytes;
 }
 
 /** Big-endian encoding of an unsigned 64-bit integer, modulo 2^64. */
@@ -94,6 +98,20 @@ export function u64(value: number | bigint): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, BigInt(value)));
   return bytes;
+}
+
+/** Writes the low 16 bits of `value`, big-endian; the caller has checked the length. */
+export function writeU16(bytes: Uint8Array, offset: number, value: number): void {
+  bytes[offset] = value >>> 8;
+  bytes[offset + 1] = value;
+}
+
+/** Writes the low 32 bits of `value`, big-endian; the caller has checked the length. */
+export function writeU32(bytes: Uint8Array, offset: number, value: number): void {
+  bytes[offset] = value >>> 24;
+  bytes[offset + 1] = value >>> 16;
+  bytes[offset + 2] = value >>> 8;
+  bytes[offset + 3] = value;
 }
 
 /** Reads a big-endian unsigned 16-bit integer; the caller has checked the length. */

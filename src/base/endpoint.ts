@@ -1,5 +1,5 @@
 import { type AddressPort, formatIp, type IpAddress } from "./address.ts";
-import { readU32 } from "./bytes.ts";
+import { readU32, writeU32 } from "./bytes.ts";
 
 /**
  * An address and port as integers: what the packet path hashes and compares. An IPv4 address is
@@ -40,9 +40,14 @@ export class Endpoint implements AddressPort, AddressWords {
 
   /** The same address as these words of `family`. */
   static fromWords({ w0, w1, w2, w3, port }: AddressWords, family: AddressFamily): Endpoint {
-    const words = family === 4 ? [w0] : [w0, w1, w2, w3];
-    const bytes = words.flatMap((w) => [w >>> 24, w >>> 16 & 0xff, w >>> 8 & 0xff, w & 0xff]);
-    return new Endpoint(Uint8Array.from(bytes), port);
+    const address = new Uint8Array(family === 4 ? 4 : 16);
+    writeU32(address, 0, w0);
+    if (family === 6) {
+      writeU32(address, 4, w1);
+      writeU32(address, 8, w2);
+      writeU32(address, 12, w3);
+    }
+    return new Endpoint(address, port);
   }
 
   /** 4 or 6. */

@@ -9,7 +9,6 @@ import { gcm } from "@noble/ciphers/aes.js";
 import { chacha20poly1305, xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { ed25519, x25519 as curve25519 } from "@noble/curves/ed25519.js";
 import { hkdf } from "@noble/hashes/hkdf.js";
-import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 as nobleSha256, sha512 as nobleSha512 } from "@noble/hashes/sha2.js";
 import { utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
@@ -63,11 +62,6 @@ export function sha512(...parts: readonly Uint8Array[]): Uint8Array {
   const hash = nobleSha512.create();
   for (const part of parts) hash.update(part);
   return hash.digest();
-}
-
-/** HMAC-SHA256 (RFC 2104), 32 bytes. */
-export function hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array {
-  return hmac(nobleSha256, key, data);
 }
 
 /** HKDF-SHA256 (RFC 5869). No salt means 32 zero bytes; `length` is at most 8,160. */

@@ -1,7 +1,8 @@
 import { concatBytes, equalSecret, utf8 } from "../../base/bytes.ts";
 import { ProtocolError } from "../../base/errors.ts";
 import type { PeerId } from "../crypto/peer_id.ts";
-import { hkdfSha256, hmacSha256 } from "../crypto/primitives.ts";
+import { hmacSha256 } from "../crypto/hmac.ts";
+import { hkdfSha256 } from "../crypto/primitives.ts";
 import { Spake2 } from "../crypto/spake2.ts";
 import type { PairChallenge, PairConfirm, PairRequest, PairResponse } from "../pairing_messages.ts";
 

@@ -1,7 +1,16 @@
 /** STUN and TURN attributes: their numbers and the forms of their values. */
 
 import type { AddressPort } from "../../base/address.ts";
-import { concatBytes, fromUtf8, readU16, readU32, u16, u32, utf8 } from "../../base/bytes.ts";
+import {
+  concatBytes,
+  fromUtf8,
+  readU16,
+  readU32,
+  u16,
+  u32,
+  utf8,
+  writeU16,
+} from "../../base/bytes.ts";
 import type { AddressFamily } from "../../base/endpoint.ts";
 import type { PasswordAlgorithm } from "./integrity.ts";
 
@@ -50,6 +59,7 @@ export const MAX_USERNAME_LENGTH = 508;
 export const MAX_TEXT_LENGTH = 763;
 
 const MAX_REASON_CHARACTERS = 127;
+const NO_BYTES = new Uint8Array(0);
 const COOKIE_BYTES = Uint8Array.of(0x21, 0x12, 0xa4, 0x42);
 const FAMILY_CODES: Readonly<Record<AddressFamily, number>> = { 4: 0x01, 6: 0x02 };
 const PASSWORD_ALGORITHM_NUMBERS: Readonly<Record<PasswordAlgorithm, number>> = {
@@ -62,9 +72,11 @@ export function encodeXorAddress(
   { address, port }: AddressPort,
   transactionId: Uint8Array,
 ): Uint8Array {
-  const family = FAMILY_CODES[address.length === 4 ? 4 : 6];
-  const masked = maskAddress(address, transactionId);
-  return concatBytes(Uint8Array.of(0, family), u16(port ^ 0x2112), masked);
+  const value = new Uint8Array(4 + address.length);
+  value[1] = FAMILY_CODES[address.length === 4 ? 4 : 6];
+  writeU16(value, 2, port ^ 0x2112);
+  mask(address, transactionId, value, 4);
+  return value;
 }
 
 /** `undefined` unless the family is known and the length is that family's. */
@@ -74,7 +86,8 @@ export function decodeXorAddress(
 ): AddressPort | undefined {
   const length = value[1] === 0x01 ? 4 : value[1] === 0x02 ? 16 : undefined;
   if (length === undefined || value.length !== 4 + length) return undefined;
-  const address = maskAddress(value.subarray(4), transactionId);
+  const address = new Uint8Array(length);
+  mask(value.subarray(4), transactionId, address, 0);
   return { address, port: readU16(value, 2) ^ 0x2112 };
 }
 
@@ -87,8 +100,14 @@ export interface ErrorCode {
 
 /** The reason is cut after 127 characters. */
 export function encodeErrorCode({ code, reason }: ErrorCode): Uint8Array {
-  const text = [...reason].slice(0, MAX_REASON_CHARACTERS).join("");
-  return concatBytes(Uint8Array.of(0, 0, Math.floor(code / 100), code % 100), utf8(text));
+  const text = reason === ""
+    ? NO_BYTES
+    : utf8([...reason].slice(0, MAX_REASON_CHARACTERS).join(""));
+  const value = new Uint8Array(4 + text.length);
+  value[2] = Math.floor(code / 100);
+  value[3] = code % 100;
+  value.set(text, 4);
+  return value;
 }
 
 /** `undefined` unless the code lies in 300 to 699; a reason that is not UTF-8 becomes empty. */
@@ -188,6 +207,15 @@ export function decodeText(value: Uint8Array): string | undefined {
   }
 }
 
-function maskAddress(address: Uint8Array, transactionId: Uint8Array): Uint8Array {
-  return address.map((byte, i) => byte ^ (i < 4 ? COOKIE_BYTES[i]! : transactionId[i - 4]!));
+/** Masks an address, or takes its mask away. */
+function mask(
+  address: Uint8Array,
+  transactionId: Uint8Array,
+  into: Uint8Array,
+  offset: number,
+): void {
+  for (let i = 0; i < address.length; i++) {
+    const pad = i < 4 ? COOKIE_BYTES[i]! : transactionId[i - 4]!;
+    into[offset + i] = address[i]! ^ pad;
+  }
 }

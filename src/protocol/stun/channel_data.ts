@@ -1,7 +1,7 @@
 /** ChannelData messages (RFC 8656 section 12.4): four bytes in front of a datagram. */
 
-import { readU16 } from "../../base/bytes.ts";
-import { padded, writeU16 } from "./message.ts";
+import { readU16, writeU16 } from "../../base/bytes.ts";
+import { padded } from "./message.ts";
 
 export const CHANNEL_HEADER_LENGTH = 4;
 /** Channel numbers of RFC 8656 section 12. */

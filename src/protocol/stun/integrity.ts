@@ -1,9 +1,8 @@
 /** What protects a STUN message: MESSAGE-INTEGRITY, its SHA-256 form, and FINGERPRINT. */
 
-import { hmac } from "@noble/hashes/hmac.js";
-import { md5, sha1 } from "@noble/hashes/legacy.js";
-import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
-import { utf8 } from "../../base/bytes.ts";
+import { md5 } from "@noble/hashes/legacy.js";
+import { utf8, writeU16 } from "../../base/bytes.ts";
+import { hmacSha1, hmacSha256 } from "../crypto/hmac.ts";
 import { sha256 } from "../crypto/primitives.ts";
 
 /** How a password becomes a key (RFC 8489 section 18.5). */
@@ -24,6 +23,8 @@ export const TAG_LENGTHS: Readonly<Record<IntegrityKind, number>> = { sha1: 20, 
 const FINGERPRINT_XOR = 0x5354554e;
 const CRC_TABLE = crcTable();
 const HEADER_LENGTH = 20;
+/** The header of the message at hand, as it is signed. */
+const signedHeader = new Uint8Array(HEADER_LENGTH);
 
 /**
  * The key of a long-term credential (RFC 8489 section 9.2.2): 16 bytes for MD5, 32 for SHA-256.
@@ -44,11 +45,6 @@ export function userHash(username: string, realm: string): Uint8Array {
   return sha256(utf8(`${username}:${realm}`));
 }
 
-/** HMAC-SHA1 (RFC 2104), 20 bytes. */
-export function hmacSha1(key: Uint8Array, data: Uint8Array): Uint8Array {
-  return hmac(sha1, key, data);
-}
-
 /**
  * The value of the integrity attribute that begins at `end`: an HMAC over what lies before it, with
  * the header's length counted to the end of the attribute (RFC 8489 sections 14.5 and 14.6).
@@ -59,11 +55,10 @@ export function integrityTag(
   end: number,
 ): Uint8Array {
   const length = end - HEADER_LENGTH + 4 + TAG_LENGTHS[kind];
-  const header = message.slice(0, HEADER_LENGTH);
-  header[2] = length >>> 8;
-  header[3] = length;
-  return hmac.create(kind === "sha1" ? sha1 : nobleSha256, key)
-    .update(header).update(message.subarray(HEADER_LENGTH, end)).digest();
+  signedHeader.set(message.subarray(0, HEADER_LENGTH));
+  writeU16(signedHeader, 2, length);
+  const hmac = kind === "sha1" ? hmacSha1 : hmacSha256;
+  return hmac(key, signedHeader, message.subarray(HEADER_LENGTH, end));
 }
 
 /**

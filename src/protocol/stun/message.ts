@@ -1,6 +1,6 @@
 /** STUN messages as RFC 8489 section 5 lays them out. */
 
-import { equalSecret, readU16, readU32, u32 } from "../../base/bytes.ts";
+import { equalSecret, readU16, readU32, u32, writeU16, writeU32 } from "../../base/bytes.ts";
 import { AttributeType, isComprehensionRequired } from "./attributes.ts";
 import {
   fingerprint,
@@ -137,15 +137,15 @@ export function encodeStunMessage(parts: StunMessageParts): Uint8Array<ArrayBuff
   if (transactionId.length !== TRANSACTION_ID_LENGTH) {
     throw new RangeError("Cannot encode a transaction id that is not 12 bytes long");
   }
-  const signed = HEADER_LENGTH +
-    attributes.reduce((length, [, value]) => length + 4 + padded(value.length), 0);
+  let signed = HEADER_LENGTH;
+  for (const [, value] of attributes) signed += 4 + padded(value.length);
   const tagged = signed + (integrity === undefined ? 0 : 4 + TAG_LENGTHS[integrity.kind]);
   const total = tagged + (parts.fingerprint ? 8 : 0);
   if (total - HEADER_LENGTH > 0xffff) throw new RangeError("Cannot encode a message so long");
   const bytes = new Uint8Array(total);
   writeU16(bytes, 0, messageType(method, messageClass));
   writeU16(bytes, 2, total - HEADER_LENGTH);
-  bytes.set(u32(MAGIC_COOKIE), 4);
+  writeU32(bytes, 4, MAGIC_COOKIE);
   bytes.set(transactionId, 8);
   let offset = HEADER_LENGTH;
   for (const [type, value] of attributes) offset = writeAttribute(bytes, offset, type, value);
@@ -163,12 +163,6 @@ export function encodeStunMessage(parts: StunMessageParts): Uint8Array<ArrayBuff
 /** Length with the zeros that fill the last four bytes. */
 export function padded(length: number): number {
   return length + 3 & ~3;
-}
-
-/** Writes the low 16 bits of `value` in network order. */
-export function writeU16(bytes: Uint8Array, offset: number, value: number): void {
-  bytes[offset] = value >>> 8;
-  bytes[offset + 1] = value;
 }
 
 const INTEGRITY_TYPES: Readonly<Record<IntegrityKind, number>> = {

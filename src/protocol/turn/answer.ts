@@ -22,14 +22,19 @@ export interface Asked {
   readonly fingerprint: boolean;
 }
 
-/** Copies what it keeps. */
+/** Keeps a view on the request; see {@linkcode keptAsked}. */
 export function askedBy(client: Client, request: StunMessage): Asked {
   return {
     client,
     method: request.method,
-    transactionId: request.transactionId.slice(),
+    transactionId: request.transactionId,
     fingerprint: request.hasFingerprint,
   };
+}
+
+/** The same for an answer that outlives the request's buffer. */
+export function keptAsked(asked: Asked): Asked {
+  return { ...asked, transactionId: asked.transactionId.slice() };
 }
 
 /** What is in a success response. */

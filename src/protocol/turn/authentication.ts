@@ -60,6 +60,7 @@ interface Claim {
 
 export class Authenticator {
   readonly #credentials: Credentials;
+  readonly #realm: Uint8Array;
   readonly #settings: TurnSettings;
   readonly #limits: SourceLimits;
   readonly #nonces: Nonces;
@@ -76,6 +77,7 @@ export class Authenticator {
     counters: Counters;
   }) {
     this.#credentials = options.credentials;
+    this.#realm = utf8(options.credentials.realm);
     this.#settings = options.settings;
     this.#limits = options.limits;
     this.#nonces = options.nonces;
@@ -129,7 +131,7 @@ export class Authenticator {
       realm.length > MAX_TEXT_LENGTH || nonce.length > MAX_TEXT_LENGTH;
     const algorithm = chosenAlgorithm(request);
     if (isTooLong || algorithm === undefined) return refuse(400, "");
-    const isOurRealm = equalBytes(realm, utf8(this.#credentials.realm));
+    const isOurRealm = equalBytes(realm, this.#realm);
     return {
       kind,
       account: isOurRealm ? this.#account(username, hash) : undefined,
@@ -167,7 +169,7 @@ export class Authenticator {
 
   #challengeAttributes(client: Client, now: number): Attribute[] {
     return [
-      [AttributeType.Realm, utf8(this.#credentials.realm)],
+      [AttributeType.Realm, this.#realm],
       [AttributeType.Nonce, utf8(this.#nonces.make(client, now))],
       [AttributeType.PasswordAlgorithms, PASSWORD_ALGORITHMS_VALUE],
     ];

@@ -6,8 +6,9 @@
 
 import { toBase64, toHex, utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
+import { hmacSha1 } from "../crypto/hmac.ts";
 import { MAX_TEXT_LENGTH, MAX_USERNAME_LENGTH } from "../stun/attributes.ts";
-import { hmacSha1, longTermKey, type PasswordAlgorithm, userHash } from "../stun/integrity.ts";
+import { longTermKey, type PasswordAlgorithm, userHash } from "../stun/integrity.ts";
 import type { Account, Credentials } from "./authentication.ts";
 import { opaqueString } from "./opaque_string.ts";
 

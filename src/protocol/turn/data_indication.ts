@@ -1,4 +1,4 @@
-import { readU32 } from "../../base/bytes.ts";
+import { readU32, writeU16 } from "../../base/bytes.ts";
 import type { AddressFamily, AddressWords } from "../../base/endpoint.ts";
 import { AttributeType } from "../stun/attributes.ts";
 import {
@@ -8,7 +8,6 @@ import {
   messageType,
   Method,
   padded,
-  writeU16,
 } from "../stun/message.ts";
 
 const DATA_INDICATION = messageType(Method.Data, MessageClass.Indication);

@@ -1,13 +1,12 @@
 import {
-  concatBytes,
   equalSecret,
   fromBase64Url,
   readU32,
   toBase64Url,
-  u16,
-  u32,
+  writeU16,
+  writeU32,
 } from "../../base/bytes.ts";
-import { hmacSha256 } from "../crypto/primitives.ts";
+import { hmacSha256 } from "../crypto/hmac.ts";
 import type { Client } from "./client.ts";
 
 /** How long a nonce is taken, milliseconds (RFC 8656 section 5: an hour at most). */
@@ -20,7 +19,10 @@ export const NONCE_LIFETIME = 3_600_000;
  */
 export const NONCE_COOKIE = "obMatJos2wAAD";
 
+const TIME_LENGTH = 4;
 const TAG_LENGTH = 8;
+/** Of the time, the transport, the port and the longest address. */
+const SOURCE_LENGTH = TIME_LENGTH + 1 + 2 + 16;
 /** Milliseconds by which the clocks of threads that share a key may differ. */
 const CLOCK_SKEW = 1_000;
 const TRANSPORT_NUMBERS = { udp: 0, tcp: 1, tls: 2 } as const;
@@ -28,6 +30,9 @@ const TRANSPORT_NUMBERS = { udp: 0, tcp: 1, tls: 2 } as const;
 /** Nonces that need no memory: the time, and a MAC over it and the client's address. */
 export class Nonces {
   readonly #key: Uint8Array;
+  /** What is made at the moment. */
+  readonly #made = new Uint8Array(TIME_LENGTH + TAG_LENGTH);
+  readonly #source = new Uint8Array(SOURCE_LENGTH);
 
   /** `key` is 32 random bytes. */
   constructor(key: Uint8Array) {
@@ -36,8 +41,10 @@ export class Nonces {
 
   /** A nonce for this client: 29 characters. */
   make(client: Client, now: number): string {
-    const time = u32(Math.floor(now / 1000));
-    return NONCE_COOKIE + toBase64Url(concatBytes(time, this.#tag(client, time)));
+    const time = Math.floor(now / 1000);
+    writeU32(this.#made, 0, time);
+    this.#made.set(this.#tag(client, time), TIME_LENGTH);
+    return NONCE_COOKIE + toBase64Url(this.#made);
   }
 
   /** Whether this client was given `nonce`, and not too long ago. */
@@ -45,20 +52,20 @@ export class Nonces {
     if (nonce.length !== NONCE_COOKIE.length + 16 || !nonce.startsWith(NONCE_COOKIE)) return false;
     const value = decode(nonce.slice(NONCE_COOKIE.length));
     if (value === undefined) return false;
-    const time = value.subarray(0, 4);
-    const age = now - readU32(time, 0) * 1000;
+    const time = readU32(value, 0);
+    const age = now - time * 1000;
     if (age < -CLOCK_SKEW || age >= NONCE_LIFETIME) return false;
-    return equalSecret(value.subarray(4), this.#tag(client, time));
+    return equalSecret(value.subarray(TIME_LENGTH), this.#tag(client, time));
   }
 
-  #tag({ transport, endpoint }: Client, time: Uint8Array): Uint8Array {
-    const source = concatBytes(
-      time,
-      Uint8Array.of(TRANSPORT_NUMBERS[transport]),
-      u16(endpoint.port),
-      endpoint.address,
-    );
-    return hmacSha256(this.#key, source).subarray(0, TAG_LENGTH);
+  #tag({ transport, endpoint: { port, address } }: Client, time: number): Uint8Array {
+    const source = this.#source;
+    writeU32(source, 0, time);
+    source[TIME_LENGTH] = TRANSPORT_NUMBERS[transport];
+    writeU16(source, TIME_LENGTH + 1, port);
+    source.set(address, TIME_LENGTH + 3);
+    const signed = source.subarray(0, TIME_LENGTH + 3 + address.length);
+    return hmacSha256(this.#key, signed).subarray(0, TAG_LENGTH);
   }
 }
 

@@ -9,7 +9,7 @@ import type { Attribute } from "../stun/message.ts";
 import { addressError, type AllocateWish, readAllocate } from "./allocate.ts";
 import type { Allocation } from "./allocation.ts";
 import type { Allocations } from "./allocations.ts";
-import { type Asked, grant, type Granted, type Refusal, refuse } from "./answer.ts";
+import { type Asked, grant, type Granted, keptAsked, type Refusal, refuse } from "./answer.ts";
 import type { Client, RelaySocket } from "./client.ts";
 import type { PortWish } from "./port_pool.ts";
 import type { RelayPort } from "./relay_port.ts";
@@ -125,10 +125,11 @@ export class AllocationOpener {
     { client, account, asked, integrity }: AuthenticRequest,
     now: number,
   ): Granted | Refusal | undefined {
-    const allocation = this.#allocations.begin(client, account.user, asked.transactionId, now);
+    const kept = keptAsked(asked);
+    const allocation = this.#allocations.begin(client, account.user, kept.transactionId, now);
     const opening: Opening = {
       allocation,
-      asked,
+      asked: kept,
       integrity,
       lifetime,
       lanes: [],

@@ -3,7 +3,8 @@
 import { deepStrictEqual, match, notStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { concatBytes, fromBase64, toBase64, u16, utf8 } from "../../../src/base/bytes.ts";
 import { AttributeType, encodePasswordAlgorithm } from "../../../src/protocol/stun/attributes.ts";
-import { hmacSha1, longTermKey, userHash } from "../../../src/protocol/stun/integrity.ts";
+import { hmacSha1 } from "../../../src/protocol/crypto/hmac.ts";
+import { longTermKey, userHash } from "../../../src/protocol/stun/integrity.ts";
 import { type Attribute, Method, type StunMessage } from "../../../src/protocol/stun/message.ts";
 import { RelayUsers } from "../../../src/protocol/turn/credentials.ts";
 import { NONCE_COOKIE } from "../../../src/protocol/turn/nonces.ts";

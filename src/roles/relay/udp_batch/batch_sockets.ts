@@ -1,6 +1,6 @@
 /** UDP sockets of Linux, many datagrams with one call. */
 
-import { parseIp } from "../../../base/address.ts";
+import { type IpAddress, parseIp } from "../../../base/address.ts";
 import { Endpoint } from "../../../base/endpoint.ts";
 import type {
   DatagramSocket,
@@ -26,6 +26,8 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   readonly #bell: number;
   /** By descriptor. */
   readonly #sockets: (BatchSocket | undefined)[] = [];
+  /** By how the machine's addresses are written. */
+  readonly #addresses = new Map<string, IpAddress>();
   readonly #running: Promise<void>;
   #isClosed = false;
   #isFlushDue = false;
@@ -68,8 +70,7 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
   }
 
   open(options: DatagramSocketOptions): DatagramSocket {
-    const address = parseIp(options.hostname) ?? resolved(options.hostname);
-    const name = new Endpoint(address, options.port);
+    const name = new Endpoint(this.#addressOf(options.hostname), options.port);
     const { calls } = this.#kernel;
     const { bound } = options;
     const { fd, port } = bound === undefined
@@ -102,7 +103,7 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
     count: number,
   ): { readonly port: number; readonly descriptors: readonly number[] } {
     const { calls } = this.#kernel;
-    const address = parseIp(hostname) ?? resolved(hostname);
+    const address = this.#addressOf(hostname);
     const asked = new Endpoint(address, port);
     // A port that somebody else shares looks free to who shares too.
     const trial = calls.open(asked, asked.family);
@@ -118,6 +119,16 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
       throw error;
     }
     return { port: trial.port, descriptors };
+  }
+
+  /** Read once: every relay port is opened on one of a few. */
+  #addressOf(hostname: string): IpAddress {
+    const known = this.#addresses.get(hostname);
+    if (known !== undefined) return known;
+    const address = parseIp(hostname);
+    if (address === undefined) return resolved(hostname);
+    this.#addresses.set(hostname, address);
+    return address;
   }
 
   /** Forgets a socket that is about to be closed. */
@@ -232,7 +243,7 @@ export class BatchDatagramSockets implements DatagramSockets, Outbox, Rounds {
 }
 
 /** The address of a name, as Deno's own sockets find it. */
-function resolved(hostname: string): Uint8Array {
+function resolved(hostname: string): IpAddress {
   const socket = Deno.listenDatagram({ transport: "udp", hostname, port: 0 });
   const { addr } = socket;
   socket.close();

@@ -1,5 +1,6 @@
 /** What is done to a socket once in its life, and the epoll that tells which of them have work. */
 
+import { readU16, writeU16, writeU32 } from "../../../base/bytes.ts";
 import type { AddressFamily, AddressWords } from "../../../base/endpoint.ts";
 import type { MemoryPointer } from "./libc.ts";
 import { MAX_MESSAGES, type PacketMemory, SCRATCH } from "./packet_memory.ts";
@@ -100,10 +101,10 @@ export class SocketCalls {
       symbols.close(fd);
       throw failure;
     }
+    if (to.port !== 0) return { fd, port: to.port };
     this.#putWord(VALUE, length);
     symbols.getsockname(fd, this.#name, this.#value);
-    const { bytes } = this.#memory;
-    return { fd, port: bytes[NAME + 2]! << 8 | bytes[NAME + 3]! };
+    return { fd, port: readU16(this.#memory.bytes, NAME + 2) };
   }
 
   close(fd: number): void {
@@ -212,16 +213,16 @@ export class SocketCalls {
 
   /** Returns the length of the name. */
   #writeName({ w0, w1, w2, w3, port }: AddressWords, family: AddressFamily): number {
-    const view = new DataView(this.#memory.bytes.buffer, NAME, 28);
-    view.setUint16(0, family === 4 ? AF_INET : AF_INET6, true);
-    view.setUint16(2, port);
+    const { bytes } = this.#memory;
+    this.#putWord(NAME, family === 4 ? AF_INET : AF_INET6);
+    writeU16(bytes, NAME + 2, port);
     if (family === 4) {
-      view.setInt32(4, w0);
+      writeU32(bytes, NAME + 4, w0);
       return 16;
     }
-    view.setInt32(4, 0);
-    for (const [i, word] of [w0, w1, w2, w3].entries()) view.setInt32(8 + 4 * i, word);
-    view.setInt32(24, 0);
+    this.#putWord(NAME + 4, 0);
+    for (const [i, word] of [w0, w1, w2, w3].entries()) writeU32(bytes, NAME + 8 + 4 * i, word);
+    this.#putWord(NAME + 24, 0);
     return 28;
   }
 

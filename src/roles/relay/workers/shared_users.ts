@@ -1,5 +1,5 @@
 import { readU32, utf8 } from "../../../base/bytes.ts";
-import { hmacSha256 } from "../../../protocol/crypto/primitives.ts";
+import { hmacSha256 } from "../../../protocol/crypto/hmac.ts";
 import { bandwidth } from "../../../protocol/turn/allocation.ts";
 import type { UserTally } from "../../../protocol/turn/siblings.ts";
 import { BucketAt, SharedBuckets } from "./shared_buckets.ts";
@@ -63,6 +63,9 @@ export class SharedUsers {
   readonly #alone: SharedUsersOptions["alone"];
   readonly #toPeers: SharedBuckets | undefined;
   readonly #toClients: SharedBuckets | undefined;
+  /** A request asks for its user's key again and again. */
+  #lastName = "";
+  #lastKey: UserKey | undefined;
 
   constructor({ memory, key, maxBitsPerSecond, alone }: SharedUsersOptions) {
     const rate = bandwidth(maxBitsPerSecond);
@@ -74,8 +77,10 @@ export class SharedUsers {
   }
 
   keyOf(name: string): UserKey {
+    if (name === this.#lastName && this.#lastKey !== undefined) return this.#lastKey;
     const digest = hmacSha256(this.#key, utf8(name));
-    return { high: readU32(digest, 0) | 0, low: readU32(digest, 4) | 0 };
+    this.#lastName = name;
+    return this.#lastKey = { high: readU32(digest, 0) | 0, low: readU32(digest, 4) | 0 };
   }
 
   /** What a user holds. Needs `alone`. */
