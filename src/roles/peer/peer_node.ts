@@ -27,8 +27,8 @@ import type {
   SentCopy,
   SentMessage,
 } from "./node_api.ts";
-import { fullError } from "./outbox.ts";
 import type { OutboxEntry } from "./outbox_entry.ts";
+import { fullError } from "./outbox_intake.ts";
 import { hints, pairWith } from "./pair_with.ts";
 import { aimOf, type PairingWay } from "./pairing_way.ts";
 import { SentMessages } from "./sent_messages.ts";
