@@ -34,4 +34,5 @@ export type {
   TransientMessage,
 } from "./roles/peer/node_api.ts";
 export type { PairingWay } from "./roles/peer/pairing_way.ts";
-export { MAX_DATA_LENGTH, PeerNode } from "./roles/peer/peer_node.ts";
+export { MAX_DATA_LENGTH } from "./roles/peer/outgoing.ts";
+export { PeerNode } from "./roles/peer/peer_node.ts";

@@ -18,7 +18,8 @@ export { PeerId } from "./protocol/crypto/peer_id.ts";
 export type { CredentialKind, PairingMechanism } from "./protocol/pairing/pairing.ts";
 export { loadPathBatches } from "./roles/path/path_sockets.ts";
 export { Node } from "./roles/peer/node.ts";
-export { MAX_DATA_LENGTH, PeerNode } from "./roles/peer/peer_node.ts";
+export { MAX_DATA_LENGTH } from "./roles/peer/outgoing.ts";
+export { PeerNode } from "./roles/peer/peer_node.ts";
 export type {
   BroadcastOptions,
   NetworkInfo,

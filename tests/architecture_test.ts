@@ -77,7 +77,6 @@ const DOORS = new Set(["src/mod.ts", "src/browser.ts"]);
 
 /** Longer files, each with the reason why it is one thing. */
 const LONG_FILES = new Map([
-  ["src/roles/peer/outbox.ts", "one durable table and every change of it"],
   ["src/roles/peer/peer_node.ts", "the face of the library: half of it is documentation"],
 ]);
 

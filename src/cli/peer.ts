@@ -4,7 +4,7 @@ import { utf8 } from "../base/bytes.ts";
 import { CairnError } from "../base/errors.ts";
 import { safetyNumber } from "../protocol/crypto/safety_number.ts";
 import { Node } from "../roles/peer/node.ts";
-import { MAX_DATA_LENGTH } from "../roles/peer/peer_node.ts";
+import { MAX_DATA_LENGTH } from "../roles/peer/outgoing.ts";
 import { OPTIONS } from "./options.ts";
 import { parsePeerArgument } from "./peer_argument.ts";
 import { type ReachedNode, withNode } from "./peer_access.ts";

@@ -4,6 +4,7 @@ import type { MessagePort as NodeMessagePort } from "node:worker_threads";
 import type { LogLevel } from "@logtape/logtape";
 import { CairnError, type CairnErrorCode } from "../base/errors.ts";
 import { forwardLog, type ThreadRecord, writeRecord } from "./thread_log.ts";
+import { type ThreadName, threadName } from "./thread_name.ts";
 
 /** What can be asked: for each kind what goes there, and what comes back. */
 export type Calls<Table> = {
@@ -189,10 +190,22 @@ export class ThreadCalls<Table extends Calls<Table>> {
 }
 
 /**
- * Calls `open` with the thread's end of the conversation, once as the web knows it and once as Node
- * does, and lets its log go there.
+ * Starts a thread that runs `module`, which says by {@linkcode runThread} what the thread does. In a
+ * bundle `module` is the whole program, whose first lines lead to the right one by the name.
  */
-export function whenOpened(open: (control: MessagePort, same: NodeMessagePort) => void): void {
+export function startThread(name: ThreadName, module: string): Worker {
+  return new Worker(module, { type: "module", name });
+}
+
+/**
+ * In a thread of this name, calls `open` with the thread's end of the conversation, once as the web
+ * knows it and once as Node does, and lets its log go there; elsewhere does nothing.
+ */
+export function runThread(
+  name: ThreadName,
+  open: (control: MessagePort, same: NodeMessagePort) => void,
+): void {
+  if (threadName() !== name) return;
   addEventListener("message", (event) => {
     if (!(event instanceof MessageEvent)) return;
     const { control, level }: Opening = event.data;

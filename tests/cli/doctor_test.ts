@@ -1,8 +1,8 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from "node:assert/strict";
-import { startSignal } from "../../src/roles/signal/run_signal.ts";
 import { freePort } from "../support/free_port.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 import { startedRelay } from "../support/started_relay.ts";
+import { startedSignal } from "../support/started_signal.ts";
 import { runCairn } from "./run_cairn.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -10,18 +10,17 @@ const SECRET = "canary-relay-secret";
 
 Deno.test("cairn doctor finds nothing wrong where everything works, over UDP and TCP", async () => {
   await using relay = await startedRelay({ restSecrets: [SECRET] });
-  const signal = await startSignal({ listenAddr: `${LOOPBACK}:0`, authTokens: ["canary-token"] });
+  await using signal = await startedSignal({ authTokens: ["canary-token"] });
   const folder = await Deno.makeTempDir({ prefix: "cairn-doctor-" });
   const { code, stdout, stderr } = await runCairn(["doctor"], {
     env: {
       CAIRN_DATA_DIR: `${folder}/not/yet/there`,
-      CAIRN_SIGNAL_SERVERS: `ws://${LOOPBACK}:${signal.address.port}`,
+      CAIRN_SIGNAL_SERVERS: `ws://${LOOPBACK}:${signal.port}`,
       CAIRN_SIGNAL_AUTH_TOKEN: "canary-token",
       CAIRN_TURN_SERVERS: `turn:${LOOPBACK}:${relay.port}`,
       CAIRN_TURN_SECRET: SECRET,
     },
   });
-  await signal.close();
   const left = await Array.fromAsync(Deno.readDir(folder));
   await Deno.remove(folder, { recursive: true });
   deepEqual([code, stderr], [0, ""], stdout);
@@ -38,10 +37,10 @@ Deno.test("cairn doctor finds nothing wrong where everything works, over UDP and
 
 Deno.test("cairn doctor says how to mend what is wrong, for programs too", async () => {
   await using relay = await startedRelay({ restSecrets: [SECRET] });
-  const signal = await startSignal({ listenAddr: `${LOOPBACK}:0`, authTokens: ["right"] });
+  await using signal = await startedSignal({ authTokens: ["right"] });
   const addresses = [
-    `ws://${LOOPBACK}:${signal.address.port}`,
-    `wss://${LOOPBACK}:${signal.address.port}`,
+    `ws://${LOOPBACK}:${signal.port}`,
+    `wss://${LOOPBACK}:${signal.port}`,
     `ws://${LOOPBACK}:${freePort()}/link`,
     "wss://no-such-name.invalid",
     `turn:${LOOPBACK}:${relay.port}`,
@@ -53,7 +52,6 @@ Deno.test("cairn doctor says how to mend what is wrong, for programs too", async
       CAIRN_DATA_DIR: "/proc/1",
     },
   });
-  await signal.close();
   equal(code, 1);
   const { ok: isOk, findings } = JSON.parse(stdout);
   equal(isOk, false);
@@ -62,7 +60,7 @@ Deno.test("cairn doctor says how to mend what is wrong, for programs too", async
       each.check === check && each.subject?.startsWith(subject) && each.state === "problem"
     ))?.sentence ?? `nothing: ${stdout}`;
   match(
-    said("websocket", `ws://${LOOPBACK}:${signal.address.port}`),
+    said("websocket", `ws://${LOOPBACK}:${signal.port}`),
     /the right one in CAIRN_SIGNAL/,
   );
   match(said("tls", "wss://127"), /no TLS handshake .* the one with the certificate$/);
@@ -77,16 +75,10 @@ Deno.test({
   ignore: !hasOpenssl,
   async fn() {
     await using tls = await makeSelfSigned();
-    const { certPath, keyPath } = tls;
-    const signal = await startSignal({
-      listenAddr: `${LOOPBACK}:0`,
-      authTokens: [],
-      tls: { certPath, keyPath },
-    });
-    const asked = ["doctor", `wss://localhost:${signal.address.port}`];
+    await using signal = await startedSignal({ tls });
+    const asked = ["doctor", `wss://localhost:${signal.port}`];
     const stranger = await runCairn(asked);
-    const trusting = await runCairn(asked, { env: { DENO_CERT: certPath } });
-    await signal.close();
+    const trusting = await runCairn(asked, { env: { DENO_CERT: tls.certPath } });
     equal(stranger.code, 1);
     match(stranger.stdout, /problem: wss:.*: the certificate is not trusted .*DENO_CERT/);
     ok(

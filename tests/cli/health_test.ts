@@ -4,7 +4,7 @@ import { createServer } from "../../src/mod.ts";
 import { freePort } from "../support/free_port.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 import { startedRelay } from "../support/started_relay.ts";
-import { startSignal } from "../../src/roles/signal/run_signal.ts";
+import { startedSignal } from "../support/started_signal.ts";
 import { runCairn } from "./run_cairn.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -70,19 +70,13 @@ Deno.test({
   ignore: !hasOpenssl,
   async fn() {
     await using tls = await makeSelfSigned();
-    const { certPath, keyPath } = tls;
-    const signal = await startSignal({
-      listenAddr: `${LOOPBACK}:0`,
-      authTokens: ["token"],
-      tls: { certPath, keyPath },
-    });
-    const { port } = signal.address;
+    await using signal = await startedSignal({ authTokens: ["token"], tls });
+    const { port } = signal;
     const env = { ...nowhere(), CAIRN_SIGNAL_LISTEN_ADDR: `${LOOPBACK}:${port}` };
     const own = await runCairn(["health", "signal"], {
-      env: { ...env, CAIRN_SIGNAL_TLS_CERT: certPath, CAIRN_SIGNAL_TLS_KEY: keyPath },
+      env: { ...env, CAIRN_SIGNAL_TLS_CERT: tls.certPath, CAIRN_SIGNAL_TLS_KEY: tls.keyPath },
     });
     const named = await runCairn(["health", "--url", `wss://${LOOPBACK}:${port}`], { env });
-    await signal.close();
     equal(own.code, 0, own.stdout);
     equal(named.code, 1, "as anybody else would see it");
     match(named.stdout, /^problem: what is at wss:.* cannot be reached \(.*certificate/i);
@@ -94,12 +88,11 @@ Deno.test("cairn health --url asks what it names, and knows what is not cairn", 
   await new Promise<void>((resolve) => stranger.listen(0, LOOPBACK, resolve));
   const address = stranger.address();
   const port = typeof address === "object" && address ? address.port : 0;
-  const signal = await startSignal({ listenAddr: `${LOOPBACK}:0`, authTokens: [] });
+  await using signal = await startedSignal();
   const url = (
     port: number,
   ) => ["health", "--timeout", "1m", "--url", `http://${LOOPBACK}:${port}`];
-  const [right, wrong] = [await runCairn(url(signal.address.port)), await runCairn(url(port))];
-  await signal.close();
+  const [right, wrong] = [await runCairn(url(signal.port)), await runCairn(url(port))];
   stranger.closeAllConnections();
   await new Promise((resolve) => stranger.close(resolve));
   equal(right.code, 0, right.stdout);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { configure, type LogRecord, reset } from "@logtape/logtape";
+import type { LogRecord } from "@logtape/logtape";
 import { systemHost } from "../../src/base/host.ts";
 import { type CertificateEvent, CertificateWatch } from "../../src/roles/certificate_watch.ts";
 import { listen } from "../../src/roles/http.ts";
+import { collectedLog } from "../support/collected_log.ts";
 import { hasOpenssl, makeSelfSigned, type SelfSigned } from "../support/self_signed.ts";
 
 const DAY = 86_400_000;
@@ -115,14 +116,7 @@ async function setScene() {
     await Deno.symlink(join("data", file), join(folder, file));
   }
   const tls = { certPath: join(folder, "cert.pem"), keyPath: join(folder, "key.pem") };
-  const log: LogRecord[] = [];
-  await configure({
-    sinks: { log: (record) => void log.push(record) },
-    loggers: [
-      { category: "cairn", lowestLevel: "info", sinks: ["log"] },
-      { category: ["logtape", "meta"], sinks: [] },
-    ],
-  });
+  const log = await collectedLog("info");
   const listener = await listen({ host: "127.0.0.1", port: 0, tls });
   const events: CertificateEvent[] = [];
   const clock: { now: number | undefined } = { now: undefined };
@@ -138,7 +132,7 @@ async function setScene() {
     folder,
     watch,
     events,
-    log,
+    log: log.records,
     clock,
     end: listener.certificate?.validToDate.getTime() ?? NaN,
     async connect(trusted: SelfSigned): Promise<Deno.TlsConn> {
@@ -166,7 +160,7 @@ async function setScene() {
     async [Symbol.asyncDispose]() {
       watch.close();
       await listener.close();
-      await reset();
+      await log[Symbol.asyncDispose]();
       await Deno.remove(folder, { recursive: true });
       await first[Symbol.asyncDispose]();
     },

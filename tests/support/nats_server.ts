@@ -18,6 +18,12 @@ export class NatsServer implements AsyncDisposable {
     }
   }
 
+  /** What the names of tests that need it end with, and their options: without it they are left out. */
+  static forTests(): { readonly note: string; readonly options: { readonly ignore: boolean } } {
+    const ignore = !NatsServer.isInstalled();
+    return { note: ignore ? " (SKIPPED: nats-server is not installed)" : "", options: { ignore } };
+  }
+
   /** On a free port of this machine; `args` beside those that say so. */
   static async start(...args: string[]): Promise<NatsServer> {
     const server = new NatsServer(freePort(), args);

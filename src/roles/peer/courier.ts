@@ -208,7 +208,7 @@ export class Courier {
         if (!prepared) continue;
         const { left, answer } = await this.#offer(entry, prepared);
         const ack = answer.then(async (answer) => {
-          if (answer.accepted) await outbox.accepted(entry, prepared.wire);
+          if (answer.accepted) await outbox.wires.accepted(entry, prepared.wire);
           // The first refusal is the cause; those behind it only wait for that number.
           else refusal ??= { entry, ack: answer };
         }).finally(() => inFlight.delete(ack));
@@ -247,13 +247,7 @@ export class Courier {
   }
 
   #isDue(entry: OutboxEntry): boolean {
-    const { outbox } = this.#parts;
-    return outbox.needsSending(
-      entry,
-      this.#link.remote,
-      this.#status.storeId,
-      this.#takeOver.isKept,
-    );
+    return this.#takeOver.isDue(entry, this.#status.storeId);
   }
 
   /** The acknowledgement of a repeat may be the receipt at the same time. */

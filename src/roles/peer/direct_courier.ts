@@ -89,7 +89,7 @@ export class DirectCourier {
     if (this.#lastSequence !== undefined || this.#closed) return;
     const { outbox, sessions } = this.#parts;
     const { remote } = this.#link;
-    const own = outbox.lastSequence(remote);
+    const own = outbox.sequences.last(remote);
     if (lastSequence > own + MAX_LOST) {
       throw new ProtocolError("malformed", "The peer reports a count that cannot be");
     }
@@ -97,7 +97,7 @@ export class DirectCourier {
       // This folder was rolled back: no ratchet state that it knows may encrypt again.
       await sessions.locked(remote, async () => {
         await sessions.retire(remote);
-        await outbox.jumpPast(remote, lastSequence);
+        await outbox.sequences.jumpPast(remote, lastSequence);
       });
     }
     this.#lastSequence = lastSequence;

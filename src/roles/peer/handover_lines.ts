@@ -1,5 +1,5 @@
 import { CairnError, type CairnErrorCode } from "../../base/errors.ts";
-import { MAX_DATA_LENGTH } from "./peer_node.ts";
+import { MAX_DATA_LENGTH } from "./outgoing.ts";
 import type { PairingWay } from "./pairing_way.ts";
 
 /** Bytes of a line: a message as base64 and what surrounds it. */

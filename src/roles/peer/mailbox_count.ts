@@ -40,8 +40,8 @@ export class MailboxCount {
   async renumber(recipient: PeerId): Promise<void> {
     const { outbox, server, storeId } = this.parts;
     const highest = await this.#ask(recipient);
-    await outbox.setRoute(server, recipient, { storeId, highest });
-    outbox.unnumber(recipient);
+    await outbox.routes.set(server, recipient, { storeId, highest });
+    outbox.wires.unnumber(recipient);
   }
 
   /**
@@ -51,7 +51,7 @@ export class MailboxCount {
   async #ask(recipient: PeerId): Promise<number> {
     const { outbox, server, storeId, ask, rolledBack } = this.parts;
     const lastSequence = await ask(recipient);
-    const route = outbox.route(server, recipient);
+    const route = outbox.routes.get(server, recipient);
     const highest = route?.highest ?? 0;
     if (lastSequence > highest + MAX_LOST) {
       throw new ProtocolError("malformed", "The server reports a count that cannot be");
@@ -63,11 +63,11 @@ export class MailboxCount {
       );
       await rolledBack();
       // Only now: a crash in between must find the difference again.
-      await outbox.setRoute(server, recipient, { storeId, highest: lastSequence });
+      await outbox.routes.set(server, recipient, { storeId, highest: lastSequence });
     } else if (!route || !equalBytes(route.storeId, storeId)) {
-      await outbox.setRoute(server, recipient, { storeId, highest: lastSequence });
+      await outbox.routes.set(server, recipient, { storeId, highest: lastSequence });
     } else {
-      outbox.unaccept(server, recipient, lastSequence);
+      outbox.wires.unaccept(server, recipient, lastSequence);
     }
     this.#agreed.add(recipient.toString());
     return lastSequence;

@@ -103,7 +103,7 @@ export class MailboxRefusals {
     if (!isLeft || tooLarge) {
       return await outbox.drop(entry, refusalError(entry.recipient, reason));
     }
-    if (entry.wire?.server === server) await outbox.unseal(entry);
+    if (entry.wire?.server === server) await outbox.wires.unseal(entry);
     leftToOthers?.(entry.recipient);
   }
 

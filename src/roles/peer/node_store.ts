@@ -83,7 +83,7 @@ export class NodeStore {
   async startAfresh(): Promise<void> {
     await this.sessions.retireAll();
     await this.prekeys.replaceAll();
-    await this.outbox.jump();
+    await this.outbox.sequences.jump();
   }
 
   /** Another store id than the one last acted on: the folder was copied, or restored. */

@@ -51,13 +51,6 @@ export interface OutboxEntry {
   readonly refusedBy: Set<string>;
 }
 
-/** Where the numbering of one pair at one mailbox stands. */
-export interface Route {
-  readonly storeId: Uint8Array;
-  /** Highest number ever given to a message, durable before the message leaves. */
-  readonly highest: number;
-}
-
 /** Called with the message's id when its fate at the mailbox is known. */
 export interface OutboxEvents {
   accepted(entry: OutboxEntry): void;

@@ -1,16 +1,13 @@
 import { getLogger } from "@logtape/logtape";
-import { utf8 } from "../../base/bytes.ts";
 import { CairnError } from "../../base/errors.ts";
 import type { Host } from "../../base/host.ts";
 import { PeerId } from "../../protocol/crypto/peer_id.ts";
 import { safetyNumber } from "../../protocol/crypto/safety_number.ts";
-import { ExpiryClock } from "../../protocol/mailbox/expiry_clock.ts";
-import { MAX_CHANNEL_LENGTH } from "../../protocol/message_types.ts";
-import { formatUuid } from "../../protocol/uuid.ts";
 import type { LinkContext } from "../link_connection.ts";
 import type { LocalSearch } from "../mdns/local_look.ts";
 import { Dispatcher, type HandlerScope } from "./dispatcher.ts";
 import { HubClient } from "./hub_client.ts";
+import { InboxSweep } from "./inbox_sweep.ts";
 import { KnownSignaling } from "./known_signaling.ts";
 import { Listeners } from "./listeners.ts";
 import type { NodeStore } from "./node_store.ts";
@@ -27,23 +24,15 @@ import type {
   SentCopy,
   SentMessage,
 } from "./node_api.ts";
-import { fullError } from "./outbox.ts";
-import type { OutboxEntry } from "./outbox_entry.ts";
-import { hints, pairWith } from "./pair_with.ts";
-import { aimOf, type PairingWay } from "./pairing_way.ts";
-import { SentMessages } from "./sent_messages.ts";
+import { Outgoing } from "./outgoing.ts";
+import { Pairings } from "./pairings.ts";
+import type { PairingWay } from "./pairing_way.ts";
 import { type DatagramWays, ServerLinks } from "./server_links.ts";
 import { TRANSIENT } from "./transient_exchange.ts";
 
 const log = getLogger(["cairn", "peer"]);
 
-/** Most bytes that one message may carry: what fits an envelope with everything around it. */
-export const MAX_DATA_LENGTH: number = 1_048_576 - 16_384;
-const MAX_RECIPIENTS = 64;
 const HEARTBEAT = 30_000;
-const PAIRING_TIMEOUT = 60_000;
-const PUBLISH_TIMEOUT = 15_000;
-const SWEEP_INTERVAL = 600_000;
 
 /** What a peer stands on, which is another thing in a program than in a page. */
 export interface PeerPlatform {
@@ -61,68 +50,61 @@ export interface PeerPlatform {
  * program it is a `Node`, in a page a `BrowserNode`, which differ in what they are made from.
  */
 export class PeerNode {
-  readonly #options: PeerNodeOptions;
   readonly #store: NodeStore;
-  readonly #host: Host;
-  readonly #datagrams: DatagramWays | undefined;
-  readonly #local: LocalSearch | undefined;
   readonly #listeners = new Listeners<NodeEvents>();
   readonly #signaling: KnownSignaling;
   readonly #closing = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #closed: Promise<void> | undefined;
   #failure: CairnError | undefined;
-  #sweeper: ReturnType<typeof setInterval> | undefined;
+  #isStarted = false;
   readonly #dispatcher: Dispatcher;
-  readonly #context: LinkContext;
+  readonly #sweep: InboxSweep;
   readonly #hub: HubClient;
   readonly #servers: ServerLinks;
-  readonly #sent: SentMessages;
+  readonly #pairings: Pairings;
+  readonly #outgoing: Outgoing;
 
   /** @ignore */
   protected constructor(options: PeerNodeOptions, platform: PeerPlatform) {
-    const { store, host, handlers, datagrams, local } = platform;
-    this.#options = options;
+    const { store, host, handlers } = platform;
+    const listeners = this.#listeners;
+    const signaling = new KnownSignaling(host);
     this.#store = store;
-    this.#host = host;
-    this.#datagrams = datagrams;
-    this.#local = local;
-    this.#signaling = new KnownSignaling(host);
-    this.#context = {
+    this.#signaling = signaling;
+    const context: LinkContext = {
       identity: store.own.identity,
       keys: store.linkKeys,
       capabilities: options.receive === false ? [] : ["receive", "roster", "relay", TRANSIENT],
       host,
       heartbeat: HEARTBEAT,
     };
-    this.#sent = new SentMessages(store.outboxEvents, this.#listeners);
-    this.#dispatcher = new Dispatcher(store.inbox, this.#listeners, handlers, () => {
+    this.#sweep = new InboxSweep(store.inbox, host);
+    this.#dispatcher = new Dispatcher(store.inbox, listeners, handlers, () => {
       this.#servers.roomMade();
       this.#hub.roomMade();
     });
     if (options.contactsOnly) store.inbox.accepts = (sender) => store.contacts.has(sender);
     this.#hub = new HubClient({
       store,
-      context: this.#context,
+      context,
       host,
-      onRoster: (member) => this.#listeners.emit("roster", member),
+      onRoster: (member) => listeners.emit("roster", member),
       onPath: (peerId, path) => {
         this.#servers.poke(peerId);
-        this.#listeners.emit("path", { peerId, path });
+        listeners.emit("path", { peerId, path });
       },
-      onTransient: (message) => this.#listeners.take("transient", message),
+      onTransient: (message) => listeners.take("transient", message),
     });
-    this.#servers = new ServerLinks({
-      options,
-      store,
-      host,
-      context: this.#context,
-      signaling: this.#signaling,
-      hub: this.#hub,
-      listeners: this.#listeners,
-      closing: this.#closing.signal,
-      datagrams,
-      local,
+    const closing = this.#closing.signal;
+    const parts = { ...platform, options, context, signaling, hub: this.#hub, listeners, closing };
+    this.#servers = new ServerLinks(parts);
+    const servers = this.#servers;
+    this.#pairings = new Pairings({ ...parts, servers });
+    this.#outgoing = new Outgoing({
+      ...parts,
+      servers,
+      addContact: (peer) => this.addContact(peer),
     });
     store.inbox.onRelease = () => this.#dispatcher.wake();
     void store.place.lost?.then((reason) => this.closeBecause(reason));
@@ -141,20 +123,10 @@ export class PeerNode {
   /** Begins to look for the paired servers and to keep links to them. */
   start(): Promise<void> {
     this.#requireOpen();
-    if (this.#sweeper !== undefined) return Promise.resolve();
-    const { signalServer, signalServers = [], signalAuthToken } = this.#options;
-    this.#signaling.add(
-      [...(signalServer ? [signalServer] : []), ...signalServers],
-      signalAuthToken,
-    );
-    const pairings = this.#store.book.list();
-    this.#signaling.add(pairings.flatMap((pairing) => pairing.signalServers));
-    this.#servers.openPaths();
-    for (const { peerId } of pairings) this.#servers.keep(peerId);
-    const clock = new ExpiryClock(this.#host.now(), this.#host.monotonic());
-    this.#sweeper = setInterval(() => {
-      if (clock.observe(this.#host.now(), this.#host.monotonic())) void this.#sweep();
-    }, SWEEP_INTERVAL);
+    if (this.#isStarted) return Promise.resolve();
+    this.#servers.start();
+    this.#sweep.start();
+    this.#isStarted = true;
     return Promise.resolve();
   }
 
@@ -223,26 +195,7 @@ export class PeerNode {
     way: PairingWay,
     options: { readonly onSas?: (sas: string) => void; readonly signal?: AbortSignal } = {},
   ): Promise<PeerId> {
-    const { onSas = () => {}, signal } = options;
-    const aim = aimOf(way, onSas);
-    const limits = [this.#closing.signal, ...(signal ? [signal] : [])];
-    if (way.by !== "ask") limits.push(AbortSignal.timeout(PAIRING_TIMEOUT));
-    this.#requireOpen();
-    const server = await this.#signaling.through(hints(aim, "signal"), () =>
-      pairWith({
-        aim,
-        book: this.#store.book,
-        clients: this.#signaling.clients,
-        context: this.#context,
-        urls: this.#options.serverUrl === undefined ? [] : [this.#options.serverUrl],
-        local: this.#local,
-        signal: AbortSignal.any(limits),
-      }));
-    this.#servers.keep(server);
-    const paths = this.#servers.openPaths();
-    if (paths) this.#datagrams?.learn(paths, hints(aim, "turn"));
-    await this.#servers.ready(PUBLISH_TIMEOUT, server);
-    return server;
+    return await this.#pairings.pair(way, options);
   }
 
   /**
@@ -250,23 +203,12 @@ export class PeerNode {
    * could not be told.
    */
   async unpair(peer: PeerId | string): Promise<boolean> {
-    const server = PeerId.from(peer);
-    if (!this.#store.book.has(server)) {
-      throw new CairnError("not-paired", `Not paired with ${server}`);
-    }
-    const isTold = await this.#servers.tellUnpaired(server);
-    await this.#servers.forget(server);
-    return isTold;
+    return await this.#pairings.unpair(PeerId.from(peer));
   }
 
   /** The paired servers. */
   pairings(): PairedPeer[] {
-    return this.#store.book.list().map(({ peerId, mechanism, pairedAt }) => ({
-      peerId,
-      mechanism,
-      pairedAt,
-      connected: this.#servers.isUp(peerId),
-    }));
+    return this.#pairings.list();
   }
 
   /** The peers that the servers of this one tell of: names, and who is online. */
@@ -318,14 +260,7 @@ export class PeerNode {
   /** How this machine is connected, and what carries its links; asks relays, for some seconds. */
   async networkInfo(): Promise<NetworkInfo> {
     this.#requireOpen();
-    await this.#servers.learnRelays();
-    const { kind, publicAddress } = await this.#servers.openPaths()?.probeNat() ??
-      { kind: "unknown" };
-    return {
-      natKind: kind,
-      ...(publicAddress !== undefined && { publicAddress }),
-      links: this.#servers.ways(),
-    };
+    return await this.#servers.networkInfo();
   }
 
   /**
@@ -335,7 +270,7 @@ export class PeerNode {
    */
   async connect(peer: PeerId | string, timeout = 30_000): Promise<PeerSession> {
     const peerId = PeerId.from(peer);
-    this.#requirePairing();
+    this.#servers.requirePaired();
     await this.#servers.ready(timeout);
     return {
       peerId,
@@ -353,14 +288,9 @@ export class PeerNode {
     peer: PeerId | string,
     channel: string,
     data: Uint8Array | string,
-    { addsContact = true }: SendOptions = {},
+    options: SendOptions = {},
   ): Promise<SentMessage> {
-    const recipient = PeerId.from(peer);
-    const bytes = bytesOf(data);
-    this.#requireSendable([recipient], channel, bytes);
-    const queued = this.#store.outbox.enqueue(recipient, channel, bytes);
-    const [entry] = await Promise.all([queued, ...(addsContact ? [this.#pin(recipient)] : [])]);
-    return this.#sendOff(entry);
+    return await this.#outgoing.send(PeerId.from(peer), channel, data, options);
   }
 
   /**
@@ -377,10 +307,7 @@ export class PeerNode {
     channel: string,
     data: Uint8Array | string,
   ): Promise<boolean> {
-    const recipient = PeerId.from(peer);
-    const bytes = bytesOf(data);
-    this.#requireSendable([recipient], channel, bytes);
-    return await this.#hub.sendTransient(recipient, channel, bytes);
+    return await this.#outgoing.sendTransient(PeerId.from(peer), channel, data);
   }
 
   /**
@@ -400,22 +327,7 @@ export class PeerNode {
     data: Uint8Array | string,
     options: BroadcastOptions = {},
   ): Promise<SentCopy[]> {
-    const { to = this.#audience(), addsContact = true } = options;
-    const bytes = bytesOf(data);
-    const recipients = [...new Map(to.map((peer) => [`${peer}`, PeerId.from(peer)])).values()];
-    this.#requireSendable(recipients, channel, bytes);
-    if (recipients.length === 0) return [];
-    const queued = this.#store.outbox.enqueueForAll(recipients, channel, bytes, {
-      skipsFull: options.to === undefined,
-    });
-    const pinned = addsContact ? recipients.map((each) => this.#pin(each)) : [];
-    const [entries] = await Promise.all([queued, ...pinned]);
-    const copies = new Map(entries.map((entry) => [`${entry.recipient}`, this.#sendOff(entry)]));
-    const id = formatUuid(entries[0]!.id);
-    return recipients.map((to) => {
-      const copy = copies.get(`${to}`) ?? { id, accepted: refusal(fullError(to)) };
-      return { to, ...copy };
-    });
+    return await this.#outgoing.broadcast(channel, data, options);
   }
 
   /**
@@ -454,11 +366,11 @@ export class PeerNode {
 
   async #close(reason: CairnError): Promise<void> {
     this.#closing.abort(reason);
-    clearInterval(this.#sweeper);
+    this.#sweep.close();
     await this.#hub.close();
     await this.#servers.close();
     await this.#signaling.close();
-    this.#sent.abandon(
+    this.#outgoing.close(
       this.#failure ??
         new CairnError("closed", "The node was closed; the message waits in its outbox"),
     );
@@ -467,79 +379,7 @@ export class PeerNode {
     await this.#store.close();
   }
 
-  #requireSendable(recipients: readonly PeerId[], channel: string, data: Uint8Array): void {
-    if (data.length > MAX_DATA_LENGTH) {
-      throw new CairnError(
-        "too-large",
-        `The message has ${data.length} bytes; at most ${MAX_DATA_LENGTH} can be sent at once`,
-      );
-    }
-    if (utf8(channel).length > MAX_CHANNEL_LENGTH) {
-      throw new CairnError("too-large", `A channel name has at most ${MAX_CHANNEL_LENGTH} bytes`);
-    }
-    if (recipients.length > MAX_RECIPIENTS) {
-      throw new CairnError("too-large", `A broadcast has at most ${MAX_RECIPIENTS} recipients`);
-    }
-    if (recipients.some((recipient) => recipient.equals(this.peerId))) {
-      throw new CairnError("refused", "A peer cannot send to itself");
-    }
-    this.#requirePairing();
-  }
-
-  #sendOff(entry: OutboxEntry): SentMessage {
-    const sent = this.#sent.track(entry);
-    this.#servers.poke(entry.recipient);
-    this.#hub.want(entry.recipient);
-    return sent;
-  }
-
-  /** The contacts, but those that every server says it does not know. */
-  #audience(): PeerId[] {
-    const servers = this.#store.book.list().map(({ peerId }) => peerId);
-    return this.contacts().filter((peer) => !this.#hub.roster.isGone(peer, servers));
-  }
-
-  /** Whoever is written to is known from here on. */
-  async #pin(recipient: PeerId): Promise<void> {
-    try {
-      await this.addContact(recipient);
-    } catch (error) {
-      log.warn("A contact could not be noted: {error}", { error });
-    }
-  }
-
-  async #sweep(): Promise<void> {
-    try {
-      await this.#store.inbox.sweep();
-    } catch (error) {
-      log.warn("Old message ids could not be forgotten: {error}", { error });
-    }
-  }
-
   #requireOpen(): void {
     this.#closing.signal.throwIfAborted();
   }
-
-  #requirePairing(): void {
-    this.#requireOpen();
-    if (this.#store.book.list().length > 0) return;
-    throw new CairnError(
-      "not-paired",
-      "This peer is not paired with any server yet; pair it first",
-    );
-  }
-}
-
-/** @throws {TypeError} for what pages, which nobody checks the types of, might send otherwise. */
-function bytesOf(data: Uint8Array | string): Uint8Array {
-  if (typeof data === "string") return utf8(data);
-  if (data instanceof Uint8Array) return data;
-  throw new TypeError("A message is a Uint8Array or a string");
-}
-
-/** A promise that rejects, whether or not anybody looks at it. */
-function refusal(error: CairnError): Promise<void> {
-  const accepted = Promise.reject<void>(error);
-  accepted.catch(() => {});
-  return accepted;
 }

@@ -28,7 +28,7 @@ export async function takeReceipt(
       // Of a mailbox from which another one took over: it need not have given up.
       return ack.delivered ? await outbox.delivered(entry) : undefined;
     }
-    await outbox.accepted(entry, wire);
+    await outbox.wires.accepted(entry, wire);
     if (ack.delivered) return await outbox.delivered(entry);
     const reason = ack.rejectionReason ?? "no reason given";
     await endUndelivered(entry, reason, { outbox, sessions });

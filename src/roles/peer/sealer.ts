@@ -96,7 +96,7 @@ export class Sealer {
     const { outbox, sessions } = this.parts;
     for (;;) {
       const wire = await encrypted();
-      const body = wire && await outbox.readWire(wire);
+      const body = wire && await outbox.wires.read(wire);
       if (wire === undefined) return undefined;
       const sharedBody = wire.isNote && body && await outbox.readShared(entry);
       if (body !== undefined && (sharedBody || !wire.isNote)) {
@@ -104,7 +104,7 @@ export class Sealer {
       }
       // Damaged on this disk: it is encrypted once more, with the next key.
       await sessions.locked(entry.recipient, async () => {
-        if (entry.wire?.outerId === wire.outerId) await outbox.unseal(entry);
+        if (entry.wire?.outerId === wire.outerId) await outbox.wires.unseal(entry);
       });
     }
   }
@@ -117,7 +117,7 @@ export class Sealer {
       if (!outbox.has(entry)) return undefined;
       if (entry.wire?.server === server.toString() && (shares || !entry.wire.isNote)) {
         const valid = equalBytes(entry.wire.storeId, storeId) && entry.wire.sequence > 0;
-        return valid ? entry.wire : await outbox.number(entry, entry.wire, storeId);
+        return valid ? entry.wire : await outbox.wires.number(entry, entry.wire, storeId);
       }
       const isOthers = entry.wire && entry.wire.server !== server.toString();
       if (entry.wire && isOthers && isKept(entry.wire)) return undefined;
@@ -179,7 +179,7 @@ export class Sealer {
       retired: server === NO_SERVER,
     });
     try {
-      return await outbox.seal(entry, wire, sealed.body, step);
+      return await outbox.wires.seal(entry, wire, sealed.body, step);
     } catch (error) {
       sessions.revert(entry.recipient, session.id);
       throw error;

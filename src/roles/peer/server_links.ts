@@ -13,7 +13,7 @@ import type { KnownSignaling } from "./known_signaling.ts";
 import type { Listeners } from "./listeners.ts";
 import { signalingFailure } from "../ranked_clients.ts";
 import type { SignalClient } from "../signal_client.ts";
-import type { NodeEvents, PeerNodeOptions } from "./node_api.ts";
+import type { NetworkInfo, NodeEvents, PeerNodeOptions } from "./node_api.ts";
 import { MailboxChoice } from "./mailbox_choice.ts";
 import type { NodeStore } from "./node_store.ts";
 import { takeRepeatedSecret } from "./repeated_secret.ts";
@@ -45,8 +45,8 @@ export interface ServerLinksParts {
   readonly listeners: Listeners<NodeEvents>;
   /** Aborted, with the reason, when the node closes. */
   readonly closing: AbortSignal;
-  readonly datagrams: DatagramWays | undefined;
-  readonly local: LocalSearch | undefined;
+  readonly datagrams?: DatagramWays | undefined;
+  readonly local?: LocalSearch | undefined;
 }
 
 /** The links to the paired servers, and what is said on them. */
@@ -76,6 +76,17 @@ export class ServerLinks {
     return signalingFailure(this.#parts.signaling.clients) ?? this.#lastFailure;
   }
 
+  /** Begins to look for the paired servers, by the signaling of its user and theirs. */
+  start(): void {
+    const { options, signaling, store } = this.#parts;
+    const { signalServer, signalServers = [], signalAuthToken } = options;
+    signaling.add([...(signalServer ? [signalServer] : []), ...signalServers], signalAuthToken);
+    const pairings = store.book.list();
+    signaling.add(pairings.flatMap((pairing) => pairing.signalServers));
+    this.openPaths();
+    for (const { peerId } of pairings) this.keep(peerId);
+  }
+
   /** Paths are found by signaling, which a pairing may be the first to bring. */
   openPaths(): UdpPaths | undefined {
     const { signaling, datagrams } = this.#parts;
@@ -85,18 +96,30 @@ export class ServerLinks {
     return this.#paths;
   }
 
-  /** What carries each link now. */
-  ways(): { readonly peerId: string; readonly via: string }[] {
-    return [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []);
-  }
-
-  /** Learns the relays of servers from signaling, where nothing else has asked for them. */
-  async learnRelays(): Promise<void> {
+  /** How this machine is connected, and what carries each link now. */
+  async networkInfo(): Promise<NetworkInfo> {
+    // Nothing else may have asked signaling for the relays of servers.
     await Promise.all([...this.#links.values()].map((link) => link.learnRelays()));
+    const { kind, publicAddress } = await this.openPaths()?.probeNat() ?? { kind: "unknown" };
+    return {
+      natKind: kind,
+      ...(publicAddress !== undefined && { publicAddress }),
+      links: [...this.#links].flatMap(([peerId, { via }]) => via ? [{ peerId, via }] : []),
+    };
   }
 
   isUp(server: PeerId): boolean {
     return this.#link(server) !== undefined;
+  }
+
+  /** @throws {CairnError} `not-paired` when there is no server, or why the node has closed. */
+  requirePaired(): void {
+    this.#parts.closing.throwIfAborted();
+    if (this.#parts.store.book.list().length > 0) return;
+    throw new CairnError(
+      "not-paired",
+      "This peer is not paired with any server yet; pair it first",
+    );
   }
 
   /** Something waits in the outbox. */

@@ -1,3 +1,4 @@
+import { equalBytes } from "../../base/bytes.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { MailboxChoice } from "./mailbox_choice.ts";
 import type { Outbox } from "./outbox.ts";
@@ -39,6 +40,15 @@ export class TakeOver {
   /** Whether a message has yet to be encrypted for this mailbox. */
   isUnsealed({ wire }: OutboxEntry): boolean {
     return !wire || (wire.server !== this.server.toString() && !this.isKept(wire));
+  }
+
+  /** Whether a message is to be offered, or offered again, while this mailbox has this store id. */
+  isDue(entry: OutboxEntry, storeId: Uint8Array): boolean {
+    const { wire, refusedBy } = entry;
+    const server = this.server.toString();
+    if (refusedBy.has(server)) return false;
+    if (wire?.server !== server) return this.isUnsealed(entry);
+    return !wire.accepted || !equalBytes(wire.storeId, storeId);
   }
 
   /**

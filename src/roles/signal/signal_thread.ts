@@ -3,8 +3,7 @@
 import { systemHost } from "../../base/host.ts";
 import type { ListenAddress } from "../http.ts";
 import { EventLoopLag, MetricsRegistry } from "../metrics.ts";
-import { type Answers, type AnyCall, ThreadCalls, whenOpened } from "../role_thread.ts";
-import { threadName } from "../thread_name.ts";
+import { type Answers, type AnyCall, runThread, startThread, ThreadCalls } from "../role_thread.ts";
 import { SharedCounts } from "./address_counts.ts";
 import { BusStanding } from "./bus_standing.ts";
 import { type RunningSignal, startSignal } from "./run_signal.ts";
@@ -36,17 +35,15 @@ export interface SignalCalls {
   readonly close: { readonly body: undefined; readonly answer: void };
 }
 
-/** This file in a bundle is the whole program, whose first lines lead here by the name. */
+/** Another thread, which runs this file. */
 export function openThread(): Worker {
-  return new Worker(import.meta.url, { type: "module", name: "cairn signal" });
+  return startThread("cairn signal", import.meta.url);
 }
 
-if (threadName() === "cairn signal") {
-  whenOpened((control) => {
-    const calls = new ThreadCalls<SignalCalls>(control, answers());
-    control.onmessage = ({ data }: MessageEvent<AnyCall<SignalCalls>>) => void calls.take(data);
-  });
-}
+runThread("cairn signal", (control) => {
+  const calls = new ThreadCalls<SignalCalls>(control, answers());
+  control.onmessage = ({ data }: MessageEvent<AnyCall<SignalCalls>>) => void calls.take(data);
+});
 
 function answers(): Answers<SignalCalls> {
   const registry = new MetricsRegistry();

@@ -126,7 +126,7 @@ Deno.test("Courier loses nothing and uses no key twice, whatever commit a crash 
     for (const { msgId, encryptedPayload } of left) {
       const wire = scene.alice.outbox.byOuterId(msgId)?.wire;
       ok(wire, "what has left is on disk");
-      deepEqual(await scene.alice.outbox.readWire(wire), encryptedPayload);
+      deepEqual(await scene.alice.outbox.wires.read(wire), encryptedPayload);
     }
     await scene.connect();
     await untilAllAccepted(scene);

@@ -180,7 +180,7 @@ for (const reason of ["sequence gap", "already used"]) {
     await alice.events.untilLine("accepted 2");
     if (reason === "sequence gap") {
       const { storeId } = mailbox;
-      await alice.outbox.setRoute(mailboxId(alice.outbox, scene), bob.peerId, {
+      await alice.outbox.routes.set(mailboxId(alice.outbox, scene), bob.peerId, {
         storeId,
         highest: 2_000,
       });

@@ -27,7 +27,7 @@ class Scene implements AsyncDisposable {
   /** Gives an entry a ciphertext, without a session. */
   async seal(entry: OutboxEntry, body: Uint8Array = bytesFor("body")): Promise<void> {
     const label = `outer ${entry.sequence}`;
-    await this.outbox.seal(
+    await this.outbox.wires.seal(
       entry,
       {
         server: server.toString(),
@@ -121,15 +121,15 @@ outboxTest("remembers how a message was encrypted, and under which number", asyn
   const entry = await scene.enqueue("1");
   await scene.seal(entry, LARGE);
   await scene.seal(await scene.enqueue("2"));
-  await scene.outbox.accepted(entry, entry.wire!);
+  await scene.outbox.wires.accepted(entry, entry.wire!);
   const before = scene.outbox.entries(bob).map(({ wire }) => wire);
   await scene.restart();
   const after = scene.outbox.entries(bob).map(({ wire }) => wire);
   deepEqual(after, before);
   deepEqual(after.map((wire) => [wire?.sequence, wire?.accepted]), [[1, true], [2, false]]);
-  deepEqual(await scene.outbox.readWire(after[0]!), LARGE);
+  deepEqual(await scene.outbox.wires.read(after[0]!), LARGE);
   equal(scene.outbox.byOuterId(after[1]!.outerId)?.sequence, 2);
-  equal(scene.outbox.route(server, bob)?.highest, 2);
+  equal(scene.outbox.routes.get(server, bob)?.highest, 2);
   deepEqual(scene.alice.events.lines, []);
 });
 
@@ -139,11 +139,11 @@ outboxTest("does not encrypt by halves", async (scene) => {
     scene.alice.commit.dieAfter(survived);
     await rejects(scene.seal(entry, LARGE), Crash);
     equal(entry.wire, undefined);
-    equal(scene.outbox.route(server, bob), undefined);
+    equal(scene.outbox.routes.get(server, bob), undefined);
   }
   await scene.restart();
   equal(scene.outbox.entries(bob)[0]?.wire, undefined);
-  equal(scene.outbox.route(server, bob), undefined);
+  equal(scene.outbox.routes.get(server, bob), undefined);
   deepEqual(await scene.alice.records("blob"), []);
 });
 
@@ -238,7 +238,7 @@ outboxTest("takes ten thousand messages for one recipient", async (scene) => {
 outboxTest("uses no number again after a rollback", async (scene) => {
   await scene.enqueue("1");
   await scene.enqueue("1", carol);
-  await scene.outbox.jump();
+  await scene.outbox.sequences.jump();
   await scene.restart();
   for (const to of [bob, carol]) ok((await scene.enqueue("2", to)).sequence > 1_000_000);
 });

@@ -65,7 +65,7 @@ Deno.test("PeerConversation closes gaps that nothing can fill any more", async (
   await scene.connect();
   await scene.send("alice", "one");
   await scene.delivered();
-  await scene.alice.outbox.jump();
+  await scene.alice.outbox.sequences.jump();
   await scene.send("alice", "after the jump");
   await scene.shows(2);
   deepEqual(await shown(scene.bob), ["one", "after the jump"]);
@@ -94,7 +94,7 @@ Deno.test("PeerConversation notices that its folder was rolled back, before it e
   await scene.delivered();
   await scene.restore(copy);
   await scene.connect();
-  await scene.until(() => scene.alice.outbox.lastSequence(scene.bob.peerId) > 1_000_000);
+  await scene.until(() => scene.alice.outbox.sequences.last(scene.bob.peerId) > 1_000_000);
   await scene.send("alice", "four");
   await scene.shows(4);
   deepEqual(await shown(scene.bob), ["one", "two", "three", "four"]);

@@ -1,11 +1,12 @@
 /* What an operator sees of a relay: its start, pages, metrics, log, reload and end. */
 
 import assert from "node:assert/strict";
-import { configure, type LogRecord, reset } from "@logtape/logtape";
+import type { LogRecord } from "@logtape/logtape";
 import { parseIp, parsePrefix } from "../../../src/base/address.ts";
 import { utf8 } from "../../../src/base/bytes.ts";
 import type { RelayPolicyOptions } from "../../../src/roles/relay/relay_options.ts";
 import { startRelay } from "../../../src/roles/relay/run_relay.ts";
+import { collectedLog } from "../../support/collected_log.ts";
 import { hasOpenssl, makeSelfSigned } from "../../support/self_signed.ts";
 import { startedRelay } from "../../support/started_relay.ts";
 import { bareAllocate, bindingRequest } from "../../support/stun_bytes.ts";
@@ -16,7 +17,7 @@ const OTHER = parseIp("127.0.0.9")!;
 const LOOPBACK = parsePrefix("127.0.0.0/8")!;
 
 Deno.test("with neither users nor secrets it is a STUN server, and says so loudly", async () => {
-  await using log = await collectedLog();
+  await using log = await collectedLog("debug");
   await using relay = await startedRelay({ users: [], restSecrets: [] });
   const socket = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
   const to = { transport: "udp", hostname: "127.0.0.1", port: relay.port } as const;
@@ -26,7 +27,7 @@ Deno.test("with neither users nor secrets it is a STUN server, and says so loudl
   const [answer] = await socket.receive();
   assert.deepEqual(answer.subarray(8, 20), binding.subarray(8, 20));
   socket.close();
-  const warning = log.lines.find(({ level }) => level === "warning");
+  const warning = log.records.find(({ level }) => level === "warning");
   assert.match(textOf(warning), /RELAYING IS OFF.*--credentials \(CAIRN_RELAY_CREDENTIALS\)/);
 });
 
@@ -37,9 +38,9 @@ Deno.test("an address that no peer can send to is refused at the start, a privat
       { code: "invalid-option", message: /--external-ip \(CAIRN_RELAY_EXTERNAL_IP\)/ },
     );
   }
-  await using log = await collectedLog();
+  await using log = await collectedLog("debug");
   await using _relay = await startedRelay({ externalIps: [parseIp("10.1.2.3")!] });
-  const warnings = log.lines.filter(({ level }) => level === "warning").map(textOf);
+  const warnings = log.records.filter(({ level }) => level === "warning").map(textOf);
   assert.match(warnings.join("\n"), /10\.1\.2\.3, which is private .*--external-ip/);
 });
 
@@ -57,7 +58,7 @@ Deno.test("a port that is taken is named with its option", async () => {
 });
 
 Deno.test("18 the log has one line for an ended allocation, and no user's name in it", async () => {
-  await using log = await collectedLog();
+  await using log = await collectedLog("debug");
   const username = "mallory\n\u001b[31m{client}";
   const users = [{ username: "user", password: "pass" }];
   await using relay = await startedRelay({ users, restSecrets: ["secret"] });
@@ -72,7 +73,7 @@ Deno.test("18 the log has one line for an ended allocation, and no user's name i
   await client.release();
   // What another thread has logged comes before its metrics.
   await relay.metrics();
-  const [ended, ...more] = log.lines.filter(({ message }) => message.join("").includes("ended"));
+  const [ended, ...more] = log.records.filter(({ message }) => message.join("").includes("ended"));
   assert.deepEqual(more, []);
   assert.match(
     textOf(ended),
@@ -80,7 +81,7 @@ Deno.test("18 the log has one line for an ended allocation, and no user's name i
   );
   const stranger = await relay.client({ username, password: "wrong" });
   await assert.rejects(stranger.allocate());
-  assert.ok(!JSON.stringify(log.lines).includes("mallory"));
+  assert.ok(!JSON.stringify(log.records).includes("mallory"));
 });
 
 Deno.test("metrics have no label that tells a user or an address", async () => {
@@ -128,12 +129,12 @@ Deno.test("an ending relay is not ready, grants nothing, and waits for its alloc
 });
 
 Deno.test("a relay that may not wait ends with its allocations", async () => {
-  await using log = await collectedLog();
+  await using log = await collectedLog("debug");
   const relay = await startedRelay({ drainTimeout: 0 });
   const client = await relay.client();
   await client.allocate();
   await relay[Symbol.asyncDispose]();
-  assert.match(log.lines.map(textOf).join("\n"), /ended after \d+ s \(closed\)/);
+  assert.match(log.records.map(textOf).join("\n"), /ended after \d+ s \(closed\)/);
 });
 
 Deno.test("a reload changes users and peers, and what is forbidden ends at once", async () => {
@@ -161,13 +162,13 @@ Deno.test("a reload changes users and peers, and what is forbidden ends at once"
 });
 
 Deno.test("a reload that fails keeps what was", async () => {
-  await using log = await collectedLog();
+  await using log = await collectedLog("debug");
   let users = [{ username: "user", password: "pass" }];
   const policy = () => ({ users, restSecrets: [], allowPeers: [], denyPeers: [] });
   await using relay = await startedRelay({ ...policy(), reread: policy });
   users = [{ username: "user", password: "pass" }, { username: "user", password: "again" }];
   relay.reload();
-  assert.match(log.lines.map(textOf).join("\n"), /Keeping the former credentials and lists/);
+  assert.match(log.records.map(textOf).join("\n"), /Keeping the former credentials and lists/);
   await (await relay.client()).allocate();
 });
 
@@ -215,22 +216,6 @@ Deno.test("a relay that cannot start leaves no socket behind", async () => {
   }));
   taken.close();
 });
-
-async function collectedLog() {
-  const lines: LogRecord[] = [];
-  await configure({
-    sinks: { lines: (record) => void lines.push(record) },
-    loggers: [
-      { category: ["cairn"], sinks: ["lines"], lowestLevel: "debug" },
-      { category: ["logtape", "meta"], sinks: [] },
-    ],
-    reset: true,
-  });
-  return {
-    lines,
-    [Symbol.asyncDispose]: () => reset(),
-  };
-}
 
 function textOf(record: LogRecord | undefined): string {
   return record?.message.map((part) => typeof part === "string" ? part : String(part)).join("") ??

@@ -1,12 +1,12 @@
 /* How a signaling server stands with its bus, and whom it tells. */
 
 import assert from "node:assert/strict";
-import { configure, reset } from "@logtape/logtape";
 import { systemHost } from "../../../src/base/host.ts";
 import { BusStanding } from "../../../src/roles/signal/bus_standing.ts";
 import { NatsBus } from "../../../src/roles/signal/nats_bus.ts";
 import { startSignalWorkers } from "../../../src/roles/signal/signal_workers.ts";
 import { MetricsRegistry } from "../../../src/roles/metrics.ts";
+import { collectedLog } from "../../support/collected_log.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import {
   accessTo,
@@ -20,9 +20,7 @@ import { NatsServer } from "../../support/nats_server.ts";
 import { untilHolds } from "../../support/rested.ts";
 import { startedSignal } from "../../support/started_signal.ts";
 
-const isThere = NatsServer.isInstalled();
-const note = isThere ? "" : " (SKIPPED: nats-server is not installed)";
-const options = { ignore: !isThere };
+const { note, options } = NatsServer.forTests();
 const MANY = 2_000;
 
 Deno.test("one thread that has lost the bus is enough for the server to say so", () => {
@@ -83,15 +81,8 @@ for (
     options,
     async () => {
       await using nats = await NatsServer.startWith(config);
-      const lines: string[] = [];
-      await configure({
-        sinks: { lines: (record) => void lines.push(JSON.stringify(record)) },
-        loggers: [
-          { category: "cairn", lowestLevel: "info", sinks: ["lines"] },
-          { category: ["logtape", "meta"], sinks: [] },
-        ],
-      });
-      try {
+      await using log = await collectedLog("info");
+      {
         await using signal = await startedSignal({ ...MEASURED, bus: accessTo(nats, "a:b@") });
         await untilMetric(signal, "bus_connected", 1);
         const [ann, bob] = [await signal.client(), await signal.client()];
@@ -108,10 +99,8 @@ for (
         assert.deepEqual(await readiness(signal.port), [503, "the bus refuses\n"]);
         bob.send(relayOf("one", "still"));
         assert.deepEqual(await ann.next(), relayOf("one", "still"));
-      } finally {
-        await reset();
       }
-      const told = lines.filter((line) => line.includes("The bus refuses"));
+      const told = log.lines.filter((line) => line.includes("The bus refuses"));
       assert.ok(told.length <= 2, `once for each reason: ${told.join("\n")}`);
       assert.match(told[0] ?? "", reason);
     },

@@ -1,12 +1,12 @@
 /* Signaling servers that a real nats-server joins. */
 
 import assert from "node:assert/strict";
-import { configure, reset } from "@logtape/logtape";
 import { concatBytes, toHex, utf8 } from "../../../src/base/bytes.ts";
 import { encodeBusMessage } from "../../../src/protocol/signal/bus_message.ts";
 import { encodeSignalFrame } from "../../../src/protocol/signal/signal_frame.ts";
 import { parseBusServers } from "../../../src/roles/signal/bus_access.ts";
 import { connectNats } from "../../../src/roles/signal/nats_connection.ts";
+import { collectedLog } from "../../support/collected_log.ts";
 import type { ForeignClient } from "../../support/foreign_client.ts";
 import {
   accessTo,
@@ -21,9 +21,7 @@ import { NatsServer } from "../../support/nats_server.ts";
 import { untilHolds } from "../../support/rested.ts";
 import { startedSignal } from "../../support/started_signal.ts";
 
-const isThere = NatsServer.isInstalled();
-const note = isThere ? "" : " (SKIPPED: nats-server is not installed)";
-const options = { ignore: !isThere };
+const { note, options } = NatsServer.forTests();
 
 Deno.test(
   `clients of two servers on one bus meet, and nothing comes twice or back${note}`,
@@ -185,19 +183,12 @@ Deno.test(
   options,
   async () => {
     await using nats = await NatsServer.start("--user", "canary-user", "--pass", "canary,pass");
-    const lines: string[] = [];
-    await configure({
-      sinks: { lines: (record) => void lines.push(JSON.stringify(record)) },
-      loggers: [
-        { category: "cairn", lowestLevel: "trace", sinks: ["lines"] },
-        { category: ["logtape", "meta"], sinks: [] },
-      ],
-    });
-    try {
+    await using log = await collectedLog("trace");
+    {
       const bus = accessTo(nats, "canary-user:canary%2Cpass@");
       await using _right = await startedSignal({ ...MEASURED, bus });
       await untilHolds(
-        () => lines.some((line) => line.includes("Joined the bus")),
+        () => log.lines.some((line) => line.includes("Joined the bus")),
         () => "joining",
       );
       await using _wrong = await startedSignal({
@@ -205,12 +196,10 @@ Deno.test(
         bus: accessTo(nats, "canary:canary@"),
       });
       const refused = () =>
-        lines.some((line) => /The bus fails.*Authorization Violation/i.test(line));
-      await untilHolds(refused, () => `being refused, in ${lines.join("\n")}`);
-    } finally {
-      await reset();
+        log.lines.some((line) => /The bus fails.*Authorization Violation/i.test(line));
+      await untilHolds(refused, () => `being refused, in ${log.lines.join("\n")}`);
     }
-    for (const line of lines) assert.doesNotMatch(line, /canary/, line);
+    for (const line of log.lines) assert.doesNotMatch(line, /canary/, line);
   },
 );
 

@@ -1,9 +1,9 @@
 /* What an operator sees of a signaling server: pages, metrics, its end, and its log. */
 
 import assert from "node:assert/strict";
-import { configure, reset } from "@logtape/logtape";
 import { fromHex } from "../../../src/base/bytes.ts";
 import { drain } from "../../../src/roles/signal/drain.ts";
+import { collectedLog } from "../../support/collected_log.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import { RawWebSocket } from "../../support/raw_web_socket.ts";
 import { startedSignal } from "../../support/started_signal.ts";
@@ -113,15 +113,8 @@ Deno.test("drain() closes each socket once, a few at a time", async () => {
 });
 
 Deno.test("no topic, address, token or payload comes into the log, not even at its most detailed", async () => {
-  const lines: string[] = [];
-  await configure({
-    sinks: { lines: (record) => void lines.push(JSON.stringify(record)) },
-    loggers: [
-      { category: "cairn", lowestLevel: "trace", sinks: ["lines"] },
-      { category: ["logtape", "meta"], sinks: [] },
-    ],
-  });
-  try {
+  await using log = await collectedLog("trace");
+  {
     await using signal = await startedSignal({
       authTokens: ["canary-token"],
       trustedProxies: ["127.0.0.1"],
@@ -138,11 +131,9 @@ Deno.test("no topic, address, token or payload comes into the log, not even at i
     await (await signal.page("https://canary-origin", "cairn.bearer.Y2FuYXJ5")).closed;
     for (let i = 0; i < 3; i++) ann.socket.send('{"type":"canary-type"');
     await ann.closed;
-  } finally {
-    await reset();
   }
-  assert.ok(lines.some((line) => line.includes("Refused a connection")), "the log was read");
-  for (const line of lines) {
+  assert.ok(log.lines.some((line) => line.includes("Refused a connection")), "the log was read");
+  for (const line of log.lines) {
     assert.doesNotMatch(line, /canary|Y2FuYXJ5|198\.51\.100\.77|127\.0\.0\.1/, line);
   }
 });

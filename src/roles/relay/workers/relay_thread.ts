@@ -3,8 +3,13 @@
 import { type MessagePort as NodeMessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { hostInStep } from "../../../base/host.ts";
 import { MetricsRegistry } from "../../metrics.ts";
-import { type Answers, type AnyCall, ThreadCalls, whenOpened } from "../../role_thread.ts";
-import { threadName } from "../../thread_name.ts";
+import {
+  type Answers,
+  type AnyCall,
+  runThread,
+  startThread,
+  ThreadCalls,
+} from "../../role_thread.ts";
 import { RelayCore, type RelayPlan, type RelayRules } from "../relay_core.ts";
 import { describeDriver } from "../relay_metrics.ts";
 import { BatchKernel } from "../udp_batch/batch_kernel.ts";
@@ -39,22 +44,20 @@ export interface RelayCalls {
   readonly close: { readonly body: undefined; readonly answer: void };
 }
 
-/** This file in a bundle is the whole program, whose first lines lead here by the name. */
+/** Another thread, which runs this file. */
 export function openThread(): Worker {
-  return new Worker(import.meta.url, { type: "module", name: "cairn relay" });
+  return startThread("cairn relay", import.meta.url);
 }
 
-if (threadName() === "cairn relay") {
-  whenOpened((control, same) => {
-    const loop = new PacketLoop(() => {
-      for (let mail = receive(same); mail !== undefined; mail = receive(same)) {
-        void calls.take(mail);
-      }
-    });
-    const sockets = new BatchDatagramSockets(BatchKernel.load(), (rounds) => loop.run(rounds));
-    const calls = new ThreadCalls<RelayCalls>(control, answers(sockets, loop));
+runThread("cairn relay", (control, same) => {
+  const loop = new PacketLoop(() => {
+    for (let mail = receive(same); mail !== undefined; mail = receive(same)) {
+      void calls.take(mail);
+    }
   });
-}
+  const sockets = new BatchDatagramSockets(BatchKernel.load(), (rounds) => loop.run(rounds));
+  const calls = new ThreadCalls<RelayCalls>(control, answers(sockets, loop));
+});
 
 function receive(control: NodeMessagePort): AnyCall<RelayCalls> | undefined {
   return receiveMessageOnPort(control)?.message;
