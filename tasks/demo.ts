@@ -155,14 +155,16 @@ async function show(programs: Programs): Promise<void> {
 
 /** Starts the server on ports that no peer knows, and waits until it answers. */
 async function startServer(programs: Programs, signalUrl: string): Promise<Server> {
-  const managementPort = freePort();
   const program = programs.start("cairn server", [
     "server",
     ...["--data-dir", `${programs.folder}/server`],
     ...["--signal", signalUrl],
     ...["--listen-addr", "127.0.0.1:0"],
-    ...["--mgmt-port", `${managementPort}`],
+    ...["--mgmt-port", "0"],
   ]);
+  const managementPort = await program.logged(({ message, properties: { port } }) =>
+    /management API answers/.test(message) && typeof port === "number" ? port : undefined
+  );
   const ask = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${managementPort}${path}`, {
       headers: { authorization: `Bearer ${managementToken}` },
@@ -172,19 +174,7 @@ async function startServer(programs: Programs, signalUrl: string): Promise<Serve
     await response.body?.cancel();
     throw new StepFailure(`the server answers ${path} with status ${response.status}`, program);
   };
-  let peerId = "";
-  await until(program, "the server answers", async () => {
-    let response: Response;
-    try {
-      response = await ask("/health");
-    } catch (error) {
-      if (error instanceof TypeError) return false; // It does not listen yet.
-      throw error;
-    }
-    const health: { peer_id: string } = await response.json();
-    peerId = health.peer_id;
-    return true;
-  });
+  const { peer_id: peerId }: { peer_id: string } = await (await ask("/health")).json();
   return { program, peerId, ask };
 }
 
@@ -243,19 +233,6 @@ async function contains(folder: string, text: string): Promise<boolean> {
     if (isFile && Buffer.from(await Deno.readFile(`${folder}/${name}`)).includes(text)) return true;
   }
   return false;
-}
-
-/** Below the ports that systems give to whoever asks for any, so that nobody else gets it now. */
-function freePort(): number {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000);
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port }).close();
-      return port;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
-  }
 }
 
 function randomKey(): string {

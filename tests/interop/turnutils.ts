@@ -6,7 +6,7 @@ import { freePort } from "../support/free_port.ts";
 const UCLIENT = "turnutils_uclient";
 const PEER = "turnutils_peer";
 const PROBE_EVERY_MS = 50;
-const PEER_STARTS_WITHIN_MS = 20_000;
+const PEER_STARTS_WITHIN_MS = 90_000;
 
 /** Whether the programs are installed. */
 export const hasTurnutils = isInstalled(UCLIENT) && isInstalled(PEER);
