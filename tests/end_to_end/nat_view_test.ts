@@ -1,6 +1,6 @@
 /** What the signaling server and the relay see of peers that meet by them. */
 
-import { deepEqual, match, ok } from "node:assert/strict";
+import { deepEqual, ok } from "node:assert/strict";
 import { MAGIC_COOKIE } from "../../src/protocol/stun/message.ts";
 import { PeerId } from "../../src/protocol/crypto/peer_id.ts";
 import { parseIp } from "../../src/base/address.ts";
@@ -34,8 +34,8 @@ Deno.test({
     scene.signalAddress = `${tapped}:443`;
     const id = await scene.startServer("symmetric", "none", [12]);
     const program = await scene.startPeers(id, "symmetric");
-    const { via, peerIds } = await scene.report(program);
-    match(via, /^relayed/);
+    const { peerIds } = await scene.report(program);
+    await scene.until(program, /^relayed/);
     await program.write("end");
 
     const secrets: Secret[] = [

@@ -1,6 +1,5 @@
 /** Peers and a server behind NATs of every kind: what carries their messages, and how soon. */
 
-import { ok } from "node:assert/strict";
 import { NatScene } from "../support/nat_scene.ts";
 import { hasOpenssl } from "../support/self_signed.ts";
 import {
@@ -109,9 +108,12 @@ for (const { server, peers, firewall = "none", relay, via, natKind, isUsual } of
       const program = await scene.startPeers(id, peers, firewall);
       const report = await scene.report(program);
       const isLossy = firewall === "every fifth datagram lost";
-      ok(isLossy || report.natKind === natKind, `the NAT was taken for ${report.natKind}`);
-      // On a busy machine the better way may come only after the first messages.
-      if (!via.test(report.via)) await scene.until(program, via);
+      // On a busy machine the better way may come only after the first messages, and an answer of
+      // the relay too late for what Bob says about his NAT.
+      const isKnown = isLossy || report.natKind === natKind;
+      if (!isKnown || !via.test(report.via)) {
+        await scene.until(program, via, isLossy ? undefined : natKind);
+      }
       if (relay === undefined && !isLossy) {
         const isRelayed = via.test("relayed");
         const expected = (bytes: number) =>

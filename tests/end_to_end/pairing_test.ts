@@ -130,6 +130,8 @@ async function pairByAsking(home: Home): Promise<Outcome> {
   const asking = home.peerProcess("ask", ["pair", "--ask", home.serverId]);
   const [line = ""] = await asking.log.first(1);
   const shown = /The code is (\d{3} \d{3})/.exec(line)?.[1] ?? line;
+  // The digits are shown before the server hears of them.
+  await home.serverLogged("asks to be paired");
   const requests = await home.server(["requests"]);
   const [peerId = "", listed] = requests.stdout.trim().split("  ");
   equal(listed, `code ${shown}`);
@@ -145,7 +147,8 @@ async function pairByAsking(home: Home): Promise<Outcome> {
 class Home implements AsyncDisposable {
   usedLink = "";
   readonly #stack = new AsyncDisposableStack();
-  readonly #deadline = AbortSignal.timeout(120_000);
+  readonly #deadline = AbortSignal.timeout(400_000);
+  #server: CairnProcess | undefined;
 
   private constructor(
     readonly folder: string,
@@ -160,17 +163,23 @@ class Home implements AsyncDisposable {
     home.#stack.defer(() => Deno.remove(folder, { recursive: true }));
     const signal = home.#process(["signal", "--listen-addr", `127.0.0.1:${home.signalPort}`]);
     await signal.log.first(1);
-    const server = home.#process([
+    home.#server = home.#process([
       "server",
       ...["--data-dir", `${folder}/server`, "--mgmt-port", String(home.managementPort)],
       ...["--listen-addr", `127.0.0.1:${freePort()}`, "--psk", PSK],
       ...["--signal", `ws://127.0.0.1:${home.signalPort}`],
     ], { CAIRN_MGMT_TOKEN: TOKEN });
-    for await (const line of server.log) if (line.includes("accepts links")) break;
+    await home.serverLogged("accepts links");
     const { stdout, stderr } = await home.server(["id"]);
     match(stdout, /^Qm/, stderr);
     home.serverId = stdout.trim();
     return home;
+  }
+
+  /** Waits until the server has logged a line with these words. */
+  async serverLogged(words: string): Promise<void> {
+    for await (const line of this.#server?.log ?? []) if (line.includes(words)) return;
+    throw new Error(`The server ended without saying that it ${words}`);
   }
 
   /** Runs a verb of `cairn server`. */

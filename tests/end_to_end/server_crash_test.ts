@@ -130,7 +130,7 @@ Deno.test("A server that is killed before its acknowledgement came has stored on
 });
 
 Deno.test("Two senders write to one reader that is away while the server is killed three times", async () => {
-  await using scene = await CrashScene.open(["alice", "bob", "carol"], 90);
+  await using scene = await CrashScene.open(["alice", "bob", "carol"], 360);
   const { alice, bob, carol } = scene.peers;
   const senders = [await alice.listenOnline(), await carol.listenOnline()];
   const sent: Sent[] = [];

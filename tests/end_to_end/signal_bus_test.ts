@@ -23,7 +23,7 @@ Deno.test(
   async () => {
     await using certificate = await makeSelfSigned();
     const { certPath, keyPath } = certificate;
-    const deadline = AbortSignal.timeout(120_000);
+    const deadline = AbortSignal.timeout(300_000);
     const logins = ["--user", "signal", "--pass", "bus-password"];
     const tls = ["--tls", "--tlscert", certPath, "--tlskey", keyPath];
     await using nats = await NatsServer.start(...logins, ...tls);

@@ -126,7 +126,7 @@ async function goOn(path: string, format: number, host: Host): Promise<void> {
     await sender.start();
     await reader.start();
     await tablet?.start();
-    const deadline = AbortSignal.timeout(60_000);
+    const deadline = AbortSignal.timeout(240_000);
     await within(deadline, all.promise, () => `the rest after ${came.length}`);
     await within(deadline, receipts.promise, () => `receipts after ${receipted}`);
     deepEqual(came, texts);

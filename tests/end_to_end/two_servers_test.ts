@@ -93,7 +93,7 @@ class TwoServers implements AsyncDisposable {
   ) {}
 
   static async open(way: "mailboxes" | "relays"): Promise<TwoServers> {
-    const deadline = AbortSignal.timeout(240_000);
+    const deadline = AbortSignal.timeout(480_000);
     const folder = await Deno.makeTempDir({ prefix: "cairn-two-servers-" });
     const signal = await startSignal({ listenAddr: "127.0.0.1:0", authTokens: [], drainTime: 0 });
     const url = `ws://127.0.0.1:${signal.address.port}`;

@@ -5,6 +5,7 @@ import { fromUtf8, utf8 } from "../../src/base/bytes.ts";
 import { type Host, systemHost } from "../../src/base/host.ts";
 import { createServer, Node } from "../../src/mod.ts";
 import { within } from "../support/deadline.ts";
+import { freePort } from "../support/free_port.ts";
 import { Journal } from "../support/journal.ts";
 
 const PSK = "correct horse battery staple";
@@ -47,7 +48,7 @@ class Household implements AsyncDisposable {
   readonly #host: Host;
   #offset = 0;
   #server!: ReturnType<typeof createServer>;
-  #port = 0;
+  readonly #port = freePort();
   #accepted: Promise<void>[] = [];
 
   private constructor(readonly folder: string) {
@@ -159,7 +160,6 @@ class Household implements AsyncDisposable {
       host: this.#host,
     });
     await this.#server.start();
-    this.#port = this.#server.addresses.links.port;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

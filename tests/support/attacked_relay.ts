@@ -6,7 +6,8 @@ import { WireClient, type WireTarget } from "./wire_client.ts";
 const LOOPBACK = parseIp("127.0.0.1")!;
 const CROWD = 4;
 const AGAIN_MS = 200;
-const WITHIN_MS = 30_000;
+const LOOK_EVERY_MS = 20;
+const WITHIN_MS = 120_000;
 
 interface Member {
   readonly client: WireClient;
@@ -109,11 +110,17 @@ export class AttackedRelay {
 
   /** Waits until a metric is as it should be. */
   async until(name: string, isRight: (value: number) => boolean): Promise<void> {
-    const deadline = performance.now() + WITHIN_MS;
-    for (let value = NaN; !isRight(value); value = await this.metric(name)) {
-      assert.ok(performance.now() < deadline, `${name} stays ${value}`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+    await poll(() => this.metric(name), isRight, name);
+  }
+
+  /** Waits until the process has no file descriptor left of the `maxFiles` that it may have. */
+  async hasNoFileLeft(maxFiles: number): Promise<void> {
+    const folder = `/proc/${this.#child.pid}/fd`;
+    const look = async () => {
+      const open = await Array.fromAsync(Deno.readDir(folder), ({ name }) => Number(name));
+      return open.filter((file) => file < maxFiles).length;
+    };
+    await poll(look, (count) => count === maxFiles, "the number of open files");
   }
 
   /** Each of the crowd reaches its peer and hears from it. */
@@ -148,5 +155,17 @@ export class AttackedRelay {
 
   async #answer(): Promise<void> {
     for await (const [bytes, from] of this.#echo) await this.#echo.send(bytes, from);
+  }
+}
+
+async function poll(
+  look: () => Promise<number>,
+  isRight: (value: number) => boolean,
+  what: string,
+): Promise<void> {
+  const deadline = performance.now() + WITHIN_MS;
+  for (let value = await look(); !isRight(value); value = await look()) {
+    assert.ok(performance.now() < deadline, `${what} stays ${value}`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
 }

@@ -100,9 +100,13 @@ export function lockStore({ folder }: { readonly folder: string }): Disposable {
   return { [Symbol.dispose]: () => database.close() };
 }
 
-/** Gives a process ample occasion to say something too early. */
+/**
+ * Gives a process ample occasion to say something too early. It ends well before the five seconds
+ * after which a process gives up on a store that {@linkcode lockStore} has locked.
+ */
 export async function someTurns(actor: { turn(): Promise<void> }): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await actor.turn();
+  const start = performance.now();
+  for (let turn = 0; turn < 20 && performance.now() - start < 1_500; turn++) await actor.turn();
 }
 
 /** Different texts, every second one longer than a frame of the link and a value of the store. */

@@ -1,11 +1,13 @@
 /** Devices that sync a folder over a server, each a process, and what disturbs them. */
 
 import { peakResidentBytes } from "../../bench/support/process_usage.ts";
+import { RemoteNode } from "../../src/roles/peer/remote_node.ts";
 import { runCairn } from "../cli/run_cairn.ts";
 import { CuttableProxy } from "./cuttable_proxy.ts";
 import { freePort } from "./free_port.ts";
 import { CairnProcess } from "./processes.ts";
 
+const LOOK_EVERY_MS = 50;
 const PSK = "correct horse battery staple";
 
 /** A line of `cairn peer sync --json`. */
@@ -86,6 +88,20 @@ export class FolderProcesses implements AsyncDisposable {
   sync(device: string, more: readonly string[] = []): CairnProcess {
     const args = ["peer", "sync", this.folder(device), "--name", "photos", "--device", device];
     return this.#start(device, [...args, "--json", ...this.#access(device), ...more]);
+  }
+
+  /** Waits until a device that syncs is linked with the server. */
+  async linked(device: string): Promise<void> {
+    const isLinked = async () => {
+      const node = await RemoteNode.connect(`${this.root}/${device}`);
+      const pairings = await node?.pairings() ?? [];
+      await node?.close();
+      return pairings.some(({ connected }) => connected);
+    };
+    while (!await isLinked()) {
+      this.deadline.throwIfAborted();
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
   }
 
   /** Most bytes that each process has had in memory, by its name; over all its lives. */

@@ -1,4 +1,4 @@
-import { equal } from "node:assert/strict";
+import { equal, ok } from "node:assert/strict";
 import { makeSelfSigned } from "./self_signed.ts";
 import { Program } from "./namespace_program.ts";
 import type { TapOrders } from "./wire_tap.ts";
@@ -28,6 +28,17 @@ export interface PeersReport {
   readonly peerIds: readonly string[];
 }
 
+/** How messages came that the peers were asked to exchange. */
+export interface TransferReport {
+  readonly ms: number;
+  /** Longest time in milliseconds without one. */
+  readonly pause: number;
+  readonly repeated: number;
+  /** What carries Bob's link after it, and what he then finds about his NAT. */
+  readonly via: string;
+  readonly natKind: string;
+}
+
 /** A signaling server and a relay in the middle; a server and two peers in networks around it. */
 export class NatScene implements AsyncDisposable {
   readonly world: NatWorld;
@@ -54,7 +65,7 @@ export class NatScene implements AsyncDisposable {
     this.#stack.defer(() => Deno.remove(folder, { recursive: true }));
   }
 
-  static async open(seconds = 120): Promise<NatScene> {
+  static async open(seconds = 400): Promise<NatScene> {
     const folder = await Deno.makeTempDir({ prefix: "cairn-nat-" });
     const scene = new NatScene(await NatWorld.open(), folder, seconds);
     await scene.startSignal();
@@ -192,20 +203,26 @@ export class NatScene implements AsyncDisposable {
     peers: Program,
     size: { readonly messages: number; readonly bytes: number },
     happen: () => Promise<void> = () => Promise.resolve(),
-  ): Promise<{ readonly ms: number; readonly pause: number; readonly via: string }> {
+  ): Promise<TransferReport> {
     await peers.write(`send ${size.messages} ${size.bytes}`);
     await peers.output.first(this.#reported += 1);
     await happen();
     const lines = await peers.output.first(this.#reported += 1);
-    const { ms, pause, repeated, via } = JSON.parse(lines.at(-1) ?? "");
+    const report: TransferReport = JSON.parse(lines.at(-1) ?? "");
+    const { ms, pause, repeated, via } = report;
     equal(repeated, 0, "messages that came twice");
     this.tell(`all came within ${ms} ms, the longest pause was ${pause} ms, then by ${via}`);
-    return { ms, pause, via };
+    return report;
   }
 
-  /** Lets the peers write on until what carries Bob's link is like that. */
-  async until(peers: Program, via: RegExp): Promise<void> {
-    while (!via.test((await this.transfer(peers, { messages: 1, bytes: 1_000 })).via));
+  /** Lets the peers write on until what carries Bob's link is like that, and his NAT is known. */
+  async until(peers: Program, via: RegExp, natKind?: string): Promise<TransferReport> {
+    for (;;) {
+      const found = await this.transfer(peers, { messages: 1, bytes: 1_000 });
+      if (via.test(found.via) && (natKind ?? found.natKind) === found.natKind) return found;
+      const { aborted } = this.deadline;
+      ok(!aborted, `the link stays on ${found.via}, and the NAT is taken for ${found.natKind}`);
+    }
   }
 
   /** Lets the peers write until, while they did, the relay carried as many bytes as expected. */

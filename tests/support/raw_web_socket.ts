@@ -13,6 +13,11 @@ export interface RawOptions {
   readonly pieces?: number;
 }
 
+/** The port of this end of a connection. */
+export function localPortOf({ localAddr }: Deno.Conn): number {
+  return localAddr.transport === "tcp" ? localAddr.port : NaN;
+}
+
 /**
  * A WebSocket client that does nothing by itself: it reads only when asked, answers no ping and
  * sends whatever bytes a test wants (RFC 6455).
@@ -60,6 +65,11 @@ export class RawWebSocket {
     }
     await readHead();
     return new RawWebSocket(connection, response);
+  }
+
+  /** The port that the server sees. */
+  get localPort(): number {
+    return localPortOf(this.#connection);
   }
 
   /** Sends one frame with the given first byte, masked with zeros. */
