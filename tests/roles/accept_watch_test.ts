@@ -3,28 +3,36 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { AcceptWatch } from "../../src/roles/accept_watch.ts";
 import { listen } from "../../src/roles/http.ts";
+import { FakeTime } from "../support/fake_time.ts";
+import { untilHolds } from "../support/rested.ts";
 import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 
 const LOCAL = { host: "127.0.0.1", port: 0 };
 /** More than one may listen there. */
 const SHARED = { ...LOCAL, reusePort: true };
 const OFTEN = 20;
+/** Longer than a busy process takes to see who has connected. */
+const SELDOM = 500;
 const FILES = 80;
 const WITHIN_MS = 120_000;
 const ATTEMPT_MS = 2_000;
 
 Deno.test("AcceptWatch ends its own connections, and hands over those of clients", async () => {
+  using time = new FakeTime();
   const taken = Promise.withResolvers<Socket>();
-  const fourth = Promise.withResolvers<void>();
   let accepted = 0;
   const server = createServer((socket) => {
-    if (++accepted === 4) fourth.resolve();
+    accepted++;
     watch.accepted(socket, taken.resolve);
   });
   const address = await addressOf(server);
   const watch = new AcceptWatch({ interval: OFTEN, listenAgain: () => Promise.resolve() });
   watch.start(address);
-  await fourth.promise;
+  for (let round = 1; round <= 4; round++) {
+    time.pass(OFTEN);
+    await untilHolds(() => accepted === round, () => `connection ${round} of its own`);
+    await time.elapse(OFTEN);
+  }
   const client = connect(address);
   await once(client, "connect");
   const connection = await taken.promise;
@@ -59,6 +67,7 @@ Deno.test("AcceptWatch listens again, also after that failed, when nothing is ac
 });
 
 Deno.test("listen() tells nobody of its own connections", async () => {
+  using time = new FakeTime();
   const others: unknown[] = [];
   const listener = await listen({
     ...LOCAL,
@@ -68,9 +77,9 @@ Deno.test("listen() tells nobody of its own connections", async () => {
   });
   const { host, port } = listener.address;
   const clients: unknown[] = [];
-  const end = performance.now() + 20 * OFTEN;
-  // Some come while the listener is trying itself.
-  for (let i = 0; i < 10 || performance.now() < end; i++) {
+  for (let round = 0; round < 10; round++) {
+    // It comes behind the listener's own.
+    time.pass(OFTEN);
     const client = connect(port, host);
     await once(client, "connect");
     clients.push(client.localPort);
@@ -79,13 +88,14 @@ Deno.test("listen() tells nobody of its own connections", async () => {
     assert.match(String(answer), /^HTTP\/1\.1 404 /);
     client.resume();
     await once(client, "close");
+    await time.elapse(OFTEN);
   }
   await listener.close();
   assert.deepEqual(others, clients);
 });
 
 Deno.test("AcceptWatch tells a deaf listener from others that share its address", async () => {
-  for (const deaf of ["this one", "another"]) {
+  for (const [deaf, interval] of [["this one", OFTEN], ["another", SELDOM]] as const) {
     const ignored: Socket[] = [];
     const own = createServer((socket) => {
       if (deaf === "this one") ignored.push(socket);
@@ -100,12 +110,12 @@ Deno.test("AcceptWatch tells a deaf listener from others that share its address"
     const revived = Promise.withResolvers<void>();
     let rounds = 0;
     const watch = new AcceptWatch({
-      interval: OFTEN,
+      interval,
       isShared: true,
       listenAgain: () => Promise.resolve(revived.resolve()),
     });
     const heard = Promise.withResolvers<void>();
-    own.on("connection", () => ++rounds === 4 && heard.resolve());
+    own.on("connection", () => ++rounds === 2 && heard.resolve());
     watch.start(address);
     if (deaf === "this one") await revived.promise;
     else await heard.promise;

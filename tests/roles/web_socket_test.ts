@@ -21,6 +21,8 @@ import { hasOpenssl, makeSelfSigned } from "../support/self_signed.ts";
 import { startedSignal } from "../support/started_signal.ts";
 
 const BINARY = 0x82;
+/** Milliseconds for a connection, however busy the machine is. */
+const PATIENT = 120_000;
 
 Deno.test("messages flow both ways, unchanged, whatever their length", async () => {
   await using server = await startServer({ maxFrameBytes: 1_048_576 });
@@ -624,7 +626,8 @@ async function startServer(
     onSocket,
     nextSocket,
     async pair(options) {
-      const [near, far] = await Promise.all([connectWebSocket(url, options), nextSocket()]);
+      const connecting = connectWebSocket(url, { timeout: PATIENT, ...options });
+      const [near, far] = await Promise.all([connecting, nextSocket()]);
       return { near, far };
     },
     [Symbol.asyncDispose]: () => listener.close(),
