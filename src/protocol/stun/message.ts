@@ -83,9 +83,11 @@ export class StunMessage {
 
   /** Types that must be understood and are not in `known`, each once. */
   unknownAttributes(known: ReadonlySet<number>): number[] {
-    const unknown = this.#attributes.map(({ type }) => type)
-      .filter((type) => isComprehensionRequired(type) && !known.has(type));
-    return [...new Set(unknown)];
+    const unknown = new Set<number>();
+    for (const { type } of this.#attributes) {
+      if (isComprehensionRequired(type) && !known.has(type)) unknown.add(type);
+    }
+    return [...unknown];
   }
 
   /** The integrity attribute to verify: the stronger one where there are both (section 9.2.4). */

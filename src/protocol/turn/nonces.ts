@@ -6,7 +6,7 @@ import {
   writeU16,
   writeU32,
 } from "../../base/bytes.ts";
-import { hmacSha256 } from "../crypto/hmac.ts";
+import { HmacSha256 } from "../crypto/hmac.ts";
 import type { Client } from "./client.ts";
 
 /** How long a nonce is taken, milliseconds (RFC 8656 section 5: an hour at most). */
@@ -29,14 +29,14 @@ const TRANSPORT_NUMBERS = { udp: 0, tcp: 1, tls: 2 } as const;
 
 /** Nonces that need no memory: the time, and a MAC over it and the client's address. */
 export class Nonces {
-  readonly #key: Uint8Array;
+  readonly #hmac: HmacSha256;
   /** What is made at the moment. */
   readonly #made = new Uint8Array(TIME_LENGTH + TAG_LENGTH);
   readonly #source = new Uint8Array(SOURCE_LENGTH);
 
   /** `key` is 32 random bytes. */
   constructor(key: Uint8Array) {
-    this.#key = key;
+    this.#hmac = new HmacSha256(key);
   }
 
   /** A nonce for this client: 29 characters. */
@@ -65,7 +65,7 @@ export class Nonces {
     writeU16(source, TIME_LENGTH + 1, port);
     source.set(address, TIME_LENGTH + 3);
     const signed = source.subarray(0, TIME_LENGTH + 3 + address.length);
-    return hmacSha256(this.#key, signed).subarray(0, TAG_LENGTH);
+    return this.#hmac.tag(signed).subarray(0, TAG_LENGTH);
   }
 }
 

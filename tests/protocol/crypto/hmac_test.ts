@@ -4,7 +4,7 @@ import { sha1 } from "@noble/hashes/legacy.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
 import { fromHex, toHex, utf8 } from "../../../src/base/bytes.ts";
-import { hmacSha1, hmacSha256 } from "../../../src/protocol/crypto/hmac.ts";
+import { hmacSha1, HmacSha256, hmacSha256 } from "../../../src/protocol/crypto/hmac.ts";
 
 const QUESTION = utf8("what do ya want for nothing?");
 const LARGE_KEY = utf8("Test Using Larger Than Block-Size Key - Hash Key First");
@@ -43,5 +43,8 @@ Deno.test("HMAC in parts is that of a library over the whole, whatever came befo
     const whole = Uint8Array.of(...first, ...second);
     deepEqual(hmacSha1(key, first, second), hmac(sha1, key, whole));
     deepEqual(hmacSha256(key, first, second), hmac(sha256, key, whole));
+    const keyed = new HmacSha256(key);
+    deepEqual(keyed.tag(first, second), hmac(sha256, key, whole));
+    deepEqual(keyed.tag(first), hmac(sha256, key, first));
   }));
 });

@@ -67,6 +67,8 @@ export class SocketCalls {
   readonly #event: MemoryPointer;
   readonly #awaited: MemoryPointer;
   readonly #events: MemoryPointer;
+  /** Whether buffers may be larger than is usual, as far as is known: the right is a process's. */
+  #mayForce = true;
 
   constructor(memory: PacketMemory) {
     this.#memory = memory;
@@ -113,11 +115,13 @@ export class SocketCalls {
 
   /** Makes the socket's buffers as large as the system lets this process. */
   setBuffers(fd: number, length: number): void {
-    for (
-      const [forced, asked] of [[SO_RCVBUFFORCE, SO_RCVBUF], [SO_SNDBUFFORCE, SO_SNDBUF]] as const
-    ) {
-      if (!this.#set(fd, SOL_SOCKET, forced, length)) this.#set(fd, SOL_SOCKET, asked, length);
+    if (this.#mayForce) {
+      this.#mayForce = this.#set(fd, SOL_SOCKET, SO_RCVBUFFORCE, length) &&
+        this.#set(fd, SOL_SOCKET, SO_SNDBUFFORCE, length);
+      if (this.#mayForce) return;
     }
+    this.#set(fd, SOL_SOCKET, SO_RCVBUF, length);
+    this.#set(fd, SOL_SOCKET, SO_SNDBUF, length);
   }
 
   /** Lets datagrams tell their DSCP and ECN. */

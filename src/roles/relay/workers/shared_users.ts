@@ -1,5 +1,5 @@
 import { readU32, utf8 } from "../../../base/bytes.ts";
-import { hmacSha256 } from "../../../protocol/crypto/hmac.ts";
+import { HmacSha256 } from "../../../protocol/crypto/hmac.ts";
 import { bandwidth } from "../../../protocol/turn/allocation.ts";
 import type { UserTally } from "../../../protocol/turn/siblings.ts";
 import { BucketAt, SharedBuckets } from "./shared_buckets.ts";
@@ -59,7 +59,7 @@ export interface SharedUsersOptions {
 /** What users hold on all threads. What is said to need it is called inside of `alone`. */
 export class SharedUsers {
   readonly #memory: UserMemory;
-  readonly #key: Uint8Array;
+  readonly #hmac: HmacSha256;
   readonly #alone: SharedUsersOptions["alone"];
   readonly #toPeers: SharedBuckets | undefined;
   readonly #toClients: SharedBuckets | undefined;
@@ -70,7 +70,7 @@ export class SharedUsers {
   constructor({ memory, key, maxBitsPerSecond, alone }: SharedUsersOptions) {
     const rate = bandwidth(maxBitsPerSecond);
     this.#memory = memory;
-    this.#key = key;
+    this.#hmac = new HmacSha256(key);
     this.#alone = alone;
     this.#toPeers = rate && new SharedBuckets(rate, memory.toPeers);
     this.#toClients = rate && new SharedBuckets(rate, memory.toClients);
@@ -78,7 +78,7 @@ export class SharedUsers {
 
   keyOf(name: string): UserKey {
     if (name === this.#lastName && this.#lastKey !== undefined) return this.#lastKey;
-    const digest = hmacSha256(this.#key, utf8(name));
+    const digest = this.#hmac.tag(utf8(name));
     this.#lastName = name;
     return this.#lastKey = { high: readU32(digest, 0) | 0, low: readU32(digest, 4) | 0 };
   }
