@@ -33,21 +33,23 @@ export interface LinkContext {
   readonly heartbeat: number;
 }
 
-/**
- * Runs the handshake as initiator, with whoever answers if no `expectedPeer` is given: what they
- * then prove must tell who they are. `nominate` is asked before the message that completes it on the
- * other side: of several attempts at once only the first that is nominated becomes a link.
- *
- * @throws {ProtocolError | CairnError} when it fails.
- */
+/** How an initiator goes about a handshake. */
+export interface InitiateOptions {
+  /** Who must answer. Without it whoever does: what they then prove must tell who they are. */
+  readonly expectedPeer?: PeerId | undefined;
+  readonly signal?: AbortSignal;
+  /**
+   * Asked before the message that completes the handshake on the other side: of several attempts at
+   * once only the first that is nominated becomes a link.
+   */
+  readonly nominate?: () => boolean;
+}
+
+/** Runs the handshake as initiator. @throws {ProtocolError | CairnError} when it fails. */
 export function initiateLink(
   socket: FrameSocket,
   context: LinkContext,
-  options: {
-    expectedPeer?: PeerId | undefined;
-    signal?: AbortSignal;
-    nominate?: () => boolean;
-  },
+  options: InitiateOptions,
 ): Promise<LinkConnection> {
   return openLink("initiator", socket, context, options);
 }
@@ -65,11 +67,7 @@ function openLink(
   role: "initiator" | "acceptor",
   socket: FrameSocket,
   context: LinkContext,
-  options: {
-    expectedPeer?: PeerId | undefined;
-    signal?: AbortSignal;
-    nominate?: () => boolean;
-  },
+  options: InitiateOptions,
 ): Promise<LinkConnection> {
   const handshake = new LinkHandshake(role, {
     identity: context.identity,

@@ -25,7 +25,7 @@ import { bytesFor, identityFor } from "../../support/identities.ts";
 import { contextFor, LinkRecorder } from "../../support/link_pair.ts";
 import { MortalCommit } from "../../support/peer_world.ts";
 import { SocketPair } from "../../support/socket_pair.ts";
-import { DAY_MS, MemoryFolder } from "./mailbox_scene.ts";
+import { LIMITS, MemoryFolder } from "./mailbox_scene.ts";
 
 export const PSK = "correct horse battery staple";
 
@@ -84,14 +84,7 @@ export class ServerScene implements AsyncDisposable {
     const desk = settings.forward === false ? undefined : await MailboxDesk.open({
       folder,
       commit,
-      limits: {
-        maxPerPeer: 10_000,
-        maxAgeMs: 7 * DAY_MS,
-        maxTotalBytes: 1024 ** 3,
-        largestBody: 1_000_000,
-        minFreeBytes: 0,
-        ...settings.limits,
-      },
+      limits: { ...LIMITS, ...settings.limits },
       isPaired: (peer) => book.has(peer),
       host: time,
     });

@@ -109,6 +109,15 @@ export interface Scene {
   close(): Promise<void>;
 }
 
+/** Limits of the mailbox of a test, beside those that it sets itself. */
+export const LIMITS: MailboxDeskOptions["limits"] = {
+  maxPerPeer: 10_000,
+  maxAgeMs: 7 * DAY_MS,
+  maxTotalBytes: 1024 ** 3,
+  largestBody: 1_000_000,
+  minFreeBytes: 0,
+};
+
 export async function openDesk(
   folder: MailboxDeskOptions["folder"],
   host: TestHost,
@@ -119,14 +128,7 @@ export async function openDesk(
   const desk = await MailboxDesk.open({
     folder,
     commit,
-    limits: {
-      maxPerPeer: 10_000,
-      maxAgeMs: 7 * DAY_MS,
-      maxTotalBytes: 1024 ** 3,
-      largestBody: 1_000_000,
-      minFreeBytes: 0,
-      ...options.limits,
-    },
+    limits: { ...LIMITS, ...options.limits },
     isPaired: (candidate) => !strangers.some((stranger) => stranger.equals(candidate)),
     host,
   });
