@@ -17,15 +17,16 @@ Deno.test("Two peers of one server see each other, talk over its relay, and noth
   bob.on("message", ({ data }) => {
     if (received.push(fromUtf8(data)) === 200) all.resolve();
   });
-  const relayed = until(alice, "path", () => alice.path(bob.peerId) === "relayed");
+  // Looked at then and there: a reader that takes very long may lose its link again.
+  const pairs = until(alice, "path", () => alice.path(bob.peerId) === "relayed")
+    .then(() => home.server.relayStats()?.activePairs);
   for (let index = 0; index < 100; index++) await alice.send(bob.peerId, "", utf8(`${index}`));
-  await relayed;
+  equal(await pairs, 1);
   const sent = await alice.send(bob.peerId, "", utf8("100"));
   await sent.accepted;
   for (let index = 101; index < 200; index++) await alice.send(bob.peerId, "", utf8(`${index}`));
   await soon(all.promise, "all messages");
   deepEqual(received, Array.from({ length: 200 }, (_, index) => `${index}`));
-  equal(home.server.relayStats()?.activePairs, 1);
 });
 
 Deno.test("What nobody keeps goes from peer to peer, and only while both are there", async () => {
@@ -60,7 +61,7 @@ Deno.test("A relayed link that is lost leaves the messages to the mailbox, in or
   await bob.close();
   await sending;
   await until(alice, "path", () => alice.path(bobId) === "mailbox");
-  const back = await home.peer("bob");
+  const back = await home.reopen("bob");
   const all = Promise.withResolvers<void>();
   const check = () => new Set(received).size >= 60 && all.resolve();
   back.on("message", ({ data }) => {
