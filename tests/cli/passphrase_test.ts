@@ -10,7 +10,7 @@ const PASSPHRASE = "neun grüne Äpfel";
 const ENTER = "\r";
 const ERASE = "\x7f";
 const CONTROL_C = "\x03";
-const DEADLINE = 120_000;
+const DEADLINE = 300_000;
 
 const hasPython = await new Deno.Command("python3", {
   args: ["-c", "import pty, termios; pty.openpty()"],

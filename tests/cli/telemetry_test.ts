@@ -8,7 +8,7 @@ import { runCairn } from "./run_cairn.ts";
 const TOKEN = "canary-token-of-the-test";
 
 Deno.test("Deno's telemetry tells a collector of requests, and no token", async () => {
-  const deadline = AbortSignal.timeout(120_000);
+  const deadline = AbortSignal.timeout(300_000);
   await using collector = new Collector();
   const port = freePort();
   await using signal = new CairnProcess(["signal"], {

@@ -228,7 +228,7 @@ Deno.test("a server that says nothing any more is left for a new connection", as
 
 Deno.test("a server of ours answers every look, also when it keeps no records", async () => {
   using time = new FakeTime();
-  const deadline = AbortSignal.timeout(60_000);
+  const deadline = AbortSignal.timeout(180_000);
   await using signal = await start({ limits: { recordTtl: 0 }, metricsAddr: "127.0.0.1:0" });
   await using client = connect(signal.url, { probeInterval: 1_000 });
   await client.whenConnected(new AbortController().signal);
@@ -249,7 +249,7 @@ Deno.test("a server of ours answers every look, also when it keeps no records", 
 Deno.test("hurry() cuts the pause between two attempts short", async () => {
   // In which no pause ends by itself.
   using _time = new FakeTime();
-  const deadline = AbortSignal.timeout(60_000);
+  const deadline = AbortSignal.timeout(180_000);
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   await using client = connect(`ws://127.0.0.1:${listener.addr.port}`);
   (await within(deadline, listener.accept(), () => "the first attempt")).close();

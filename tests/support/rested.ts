@@ -1,6 +1,6 @@
 import { turns } from "./fake_time.ts";
 
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 180_000;
 
 /**
  * Lets work go on until `condition` holds, also where the clocks are fake: what is under way on

@@ -88,7 +88,7 @@ Deno.test("A server takes backups by itself and tells of them", async () => {
       const { port = 0 } = server.addresses.management ?? {};
       const url = `http://127.0.0.1:${port}`;
       const headers = { authorization: `Bearer ${token}` };
-      const deadline = AbortSignal.timeout(120_000);
+      const deadline = AbortSignal.timeout(300_000);
       const ask = async () => await (await fetch(`${url}/metrics`, { headers })).text();
       const made = 'cairn_server_backups_total{outcome="made"} 1';
       const events = await EventListener.open(`${url}/events`, headers, deadline);

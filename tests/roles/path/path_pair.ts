@@ -10,7 +10,7 @@ import {
 import type { FrameSocket } from "../../../src/roles/web_socket.ts";
 import { within } from "../../support/deadline.ts";
 
-const MINUTE = 60_000;
+const PATIENT = 180_000;
 
 export interface PathSide {
   readonly relays?: readonly RelayServer[];
@@ -71,7 +71,7 @@ export class PathPair implements AsyncDisposable {
     if (!answer) throw new Error("The offer was not answered");
     outgoing.learn(answer, this.#told(this.far.candidates));
     const both = Promise.all([near.promise, far.promise]);
-    const deadline = AbortSignal.timeout(MINUTE);
+    const deadline = AbortSignal.timeout(PATIENT);
     const [here, there] = await within(deadline, both, () => "a carrier at both ends");
     return { near: here, far: there };
   }
@@ -104,5 +104,5 @@ export function echo(socket: FrameSocket, frame: Uint8Array): Promise<Uint8Array
     if (frame.length > 0) resolve(frame);
   };
   socket.send(frame);
-  return within(AbortSignal.timeout(MINUTE), promise, () => "an echo");
+  return within(AbortSignal.timeout(PATIENT), promise, () => "an echo");
 }

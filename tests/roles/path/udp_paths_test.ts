@@ -83,7 +83,7 @@ function collect(socket: FrameSocket, count: number): Promise<Uint8Array[]> {
     if (frame.length > 0) frames.push(frame);
     if (frames.length === count) resolve(frames);
   };
-  return within(AbortSignal.timeout(60_000), promise, () => `${count} frames`);
+  return within(AbortSignal.timeout(180_000), promise, () => `${count} frames`);
 }
 
 function server(port: number, transport: "udp" | "tcp"): RelayServer {

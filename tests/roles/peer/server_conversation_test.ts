@@ -47,7 +47,7 @@ Deno.test("ServerConversation acknowledges receipts that come together with the 
     onRevoked: () => {},
   });
 
-  const deadline = AbortSignal.timeout(60_000);
+  const deadline = AbortSignal.timeout(180_000);
   const second = recorder.payload(MessageType.ReceiptAck, 2);
   await within(deadline, second, () => "the acknowledgement of both receipts");
   const acknowledged = recorder.payloads(MessageType.ReceiptAck)

@@ -6,7 +6,7 @@ import { EventListener } from "../../support/event_listener.ts";
 import { FakeTime } from "../../support/fake_time.ts";
 import { AUTHORIZED, ManagedScene } from "./managed_scene.ts";
 
-const TIMEOUT = 60_000;
+const TIMEOUT = 180_000;
 
 Deno.test("GET /events tells what happens to everybody who listens", async () => {
   await using scene = await ServedScene.open();

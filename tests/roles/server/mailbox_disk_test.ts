@@ -24,7 +24,7 @@ async function run(command: string, ...args: string[]): Promise<boolean> {
 
 const disk = Deno.build.os === "linux" ? await smallDisk() : undefined;
 if (disk !== undefined) {
-  await run("umount", disk);
+  await run("umount", "--lazy", disk);
   await Deno.remove(disk);
 }
 
