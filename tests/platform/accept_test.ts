@@ -15,6 +15,8 @@ const SERVER = `
 `;
 const FILES = 60;
 const PATIENCE_MS = 3_000;
+/** A server that is held up while a crowd comes and goes accepts its members one after the other. */
+const MAX_CROWDS = 20;
 
 Deno.test("node:net of Deno accepts nothing after it had no file descriptor for a connection", {
   ignore: Deno.build.os !== "linux",
@@ -30,9 +32,13 @@ Deno.test("node:net of Deno accepts nothing after it had no file descriptor for 
   const port = Number((await output.read()).value);
   const connect = () => Deno.connect({ hostname: "127.0.0.1", port });
   assert.equal(await isAnswered(await connect()), true);
-  const crowd = await Promise.all(Array.from({ length: 2 * FILES }, connect));
-  for (const connection of crowd) connection.close();
-  assert.equal(await isAnswered(await connect()), false);
+  let isDeaf = false;
+  for (let crowds = 0; crowds < MAX_CROWDS && !isDeaf; crowds++) {
+    const crowd = await Promise.all(Array.from({ length: 2 * FILES }, connect));
+    for (const connection of crowd) connection.close();
+    isDeaf = !await isAnswered(await connect());
+  }
+  assert.ok(isDeaf, "it goes on");
   await child.stdin.close();
   assert.equal((await output.read()).done, true, "it said nothing of it");
   await child.status;
