@@ -157,6 +157,7 @@ Deno.test("threads of two servers do not share a port: their clients would not m
 });
 
 Deno.test("a thread that fails is an error of the whole process, which ends by it", async () => {
+  using time = new FakeTime();
   const failed = Promise.withResolvers<string>();
   const hear = (event: ErrorEvent) => {
     event.preventDefault();
@@ -169,7 +170,6 @@ Deno.test("a thread that fails is an error of the whole process, which ends by i
     assert.match(await failed.promise, /A thread failed: .*it broke/);
   } finally {
     removeEventListener("error", hear);
-    using time = new FakeTime();
     let hasEnded = false;
     void signal.close().then(() => hasEnded = true);
     await untilHolds(() => hasEnded, () => "the end", () => time.elapse(1_000));
