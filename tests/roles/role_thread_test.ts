@@ -30,13 +30,16 @@ Deno.test("a thread that fails ends the process, with a sentence", async () => {
 Deno.test("a thread that hears nothing any more is a failure; one that hears is none", async () => {
   const module = new URL("../../src/roles/role_thread.ts", import.meta.url).href;
   const program = `
-    import { ThreadCalls, whenOpened } from ${JSON.stringify(module)};
-    whenOpened((control) => {
+    import { runThread, ThreadCalls } from ${JSON.stringify(module)};
+    runThread("cairn signal", (control) => {
       const calls = new ThreadCalls(control, { double: (number) => 2 * number, refuse() { for (;;); } });
       control.onmessage = ({ data }) => void calls.take(data);
     });`;
   const open = () =>
-    new Worker(`data:text/javascript,${encodeURIComponent(program)}`, { type: "module" });
+    new Worker(`data:text/javascript,${encodeURIComponent(program)}`, {
+      type: "module",
+      name: "cairn signal",
+    });
   using hung = new RoleThread<TestCalls>(open(), undefined);
   using well = new RoleThread<TestCalls>(open(), undefined);
   const failed = Promise.withResolvers<Error>();
