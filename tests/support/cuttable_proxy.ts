@@ -6,10 +6,15 @@ export class CuttableProxy implements AsyncDisposable {
   readonly #connections = new Set<Deno.TcpConn>();
   readonly #accepting: Promise<void>;
   #isCut = false;
+  #mayPass: number;
 
-  /** Passes on what comes to {@linkcode port} to the port `target`. */
-  constructor(target: number) {
+  /**
+   * Passes on what comes to {@linkcode port} to the port `target`; of connections, as many as
+   * `mayPass`.
+   */
+  constructor(target: number, mayPass = Infinity) {
     this.#target = target;
+    this.#mayPass = mayPass;
     this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.port = this.#listener.addr.port;
     this.#accepting = this.#accept();
@@ -47,7 +52,7 @@ export class CuttableProxy implements AsyncDisposable {
   async #pass(near: Deno.TcpConn): Promise<void> {
     this.#connections.add(near);
     try {
-      if (this.#isCut) return;
+      if (this.#isCut || this.#mayPass-- <= 0) return;
       const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
       this.#connections.add(far);
       const ways = [near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)];

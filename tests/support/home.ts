@@ -1,6 +1,7 @@
 import { createServer, Node, type NodeOptions, type ServerOptions } from "../../src/mod.ts";
 
-const PSK = "correct horse battery staple";
+/** Of the server. */
+export const PSK = "correct horse battery staple";
 
 /** An always-on server and peers of one temporary folder. */
 export class Home implements AsyncDisposable {

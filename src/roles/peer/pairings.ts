@@ -1,4 +1,4 @@
-import { CairnError } from "../../base/errors.ts";
+import { CairnError, PeerUnreachable } from "../../base/errors.ts";
 import type { PeerId } from "../../protocol/crypto/peer_id.ts";
 import type { LinkContext } from "../link_connection.ts";
 import type { LocalSearch } from "../mdns/local_look.ts";
@@ -55,7 +55,7 @@ export class Pairings {
     servers.keep(server);
     const paths = servers.openPaths();
     if (paths) datagrams?.learn(paths, hints(aim, "turn"));
-    await servers.ready(PUBLISH_TIMEOUT, server);
+    await this.#linked(server);
     return server;
   }
 
@@ -66,6 +66,21 @@ export class Pairings {
     const isTold = await servers.tellUnpaired(server);
     await servers.forget(server);
     return isTold;
+  }
+
+  /** Waits until others can write to this peer. @throws {PeerUnreachable} when that takes too long. */
+  async #linked(server: PeerId): Promise<void> {
+    const { servers, closing } = this.parts;
+    try {
+      await servers.ready(PUBLISH_TIMEOUT, server);
+    } catch (cause) {
+      closing.throwIfAborted();
+      throw new PeerUnreachable(
+        `The pairing with ${server} is made, and need not be repeated; but no link to it has come ` +
+          "up, so that nobody can write to this peer until it runs and reaches the server",
+        { cause },
+      );
+    }
   }
 
   list(): PairedPeer[] {
